@@ -1,0 +1,74 @@
+# A table of contents: what a target does stands in the script it calls. Variables to set on the command line:
+#   PYTHON=python3.12   what .venv is made with        PYTEST_ARGS='-k gate -x'   what pytest gets besides
+#   BENCH='--help'      what the benchmark gets        DEMO=--fast                what the demonstration gets
+#   DEV='--port 7433'   what `sagaline dev` gets
+
+PYTHON ?= python3
+BIN := .venv/bin
+WITH_ETCD := SAGALINE_ETCD=$$(scripts/ensure_etcd.sh) || exit 3; export SAGALINE_ETCD;
+LATER = echo "make $@: a later release fills this target" >&2; exit 2
+CODE := sdk/python server workers/python scripts tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup upgrade protos check-protos fmt lint arch types test ci demo dev bench simulate failover conformance clean
+.NOTPARALLEL:
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv and install everything into it, where anything changed
+	@$(PYTHON) scripts/setup_env.py
+
+upgrade: ## resolve all dependencies anew and rewrite constraints.txt
+	@$(PYTHON) scripts/setup_env.py --upgrade
+
+protos: setup ## regenerate sagaline/v1 from protos/
+	@$(BIN)/python scripts/gen_protos.py
+
+check-protos: setup ## regenerate elsewhere and demand no difference; buf lint, format, breaking
+	@$(BIN)/python scripts/gen_protos.py --check
+
+fmt: setup ## format code and protos, and sort imports
+	@$(BIN)/ruff check --quiet --fix-only $(CODE)
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/buf format -w
+
+lint: setup ## ruff and codespell
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/codespell
+
+arch: setup ## import-linter: which package may import which
+	@$(BIN)/lint-imports --no-logo
+
+types: setup ## mypy (strict) on everything, pyright on the SDK
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+test: setup ## every test; needs a real etcd, and gets one
+	@$(WITH_ETCD) $(BIN)/pytest $(PYTEST_ARGS)
+
+ci: check-protos lint arch types test ## all that CI runs, a short demonstration at the end included
+	@$(MAKE) --no-print-directory demo DEMO=--fast
+
+demo: setup ## real sagas that run, fail, unwind, get stuck and are resolved, over a SEC that is killed
+	@$(WITH_ETCD) $(BIN)/python scripts/demo.py $(DEMO)
+
+dev: setup ## a SEC on SQLite in this terminal
+	@$(BIN)/sagaline dev $(DEV)
+
+bench: setup ## sagas a second, and how long one takes
+	@$(WITH_ETCD) $(BIN)/python -m tests.bench $(BENCH)
+
+simulate: ## crash, partition and duplicate delivery, by seed
+	@$(LATER)
+
+failover: ## real processes, killed and stopped by a seeded schedule
+	@$(LATER)
+
+conformance: ## every language's worker behaves alike
+	@$(LATER)
+
+clean: ## remove what these targets made, .venv included
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
