@@ -1,0 +1,485 @@
+"""`apply`: the only change of a saga's state, used live and in recovery alike.
+
+It is called with entries in the order of the log, and checks that they are in
+a legal order before it changes anything. What follows from an entry without
+anybody's doing (instant nodes pass, pending nodes are abandoned when the saga
+turns) happens here too, so that it needs no entry of its own.
+
+Two counts carry the order of nodes. Going forward, `waiting[n]` is the number
+of parents that have not succeeded; when the saga turns, it becomes the number
+of children that are not settled. A node may start, or be undone, at zero.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from sagaline_server.core.entries import (
+    AttemptEnded,
+    AttemptStarted,
+    Entry,
+    GateChanged,
+    Kind,
+    NodeFailed,
+    NodeSucceeded,
+    NodeUndone,
+    OperatorResolved,
+    Outcome,
+    OwnerChanged,
+    Resolution,
+    SagaCreated,
+    SagaFinished,
+    SagaState,
+    Stamped,
+    UndoAttemptEnded,
+    UndoAttemptStarted,
+    UndoFailed,
+    UndoneHow,
+    UnwindCause,
+    UnwindRequested,
+)
+from sagaline_server.core.graph import UndoKind
+from sagaline_server.core.state import NO_RUN, Run, Saga
+from sagaline_server.core.transitions import SETTLED, Event, NodeStatus, next_status
+from sagaline_server.core.values import Failure, FailureSource
+
+
+class IllegalEntry(Exception):
+    """An entry that may not follow the log before it. The state has not changed.
+
+    From a stored log: the log is not one that a SEC writes; quarantine the
+    saga. From a live decision: a programming error.
+    """
+
+    def __init__(self, seq: int, entry: Entry, why: str) -> None:
+        super().__init__(f"entry {seq}, {type(entry).__name__}: {why}")
+        self.seq = seq
+        self.entry = entry
+
+
+def apply(saga: Saga, stamped: Stamped) -> Saga:
+    """Change `saga` by one entry and return it.
+
+    Raises:
+        IllegalEntry: The entry may not come here. Nothing has changed.
+    """
+    entry = stamped.entry
+    if stamped.seq != saga.seq + 1:
+        raise IllegalEntry(stamped.seq, entry, f"the log goes on with entry {saga.seq + 1}")
+    if (saga.seq == 0) != isinstance(entry, SagaCreated):
+        raise IllegalEntry(stamped.seq, entry, "a log begins with saga_created, and has one")
+    if saga.finished is not None:
+        raise IllegalEntry(stamped.seq, entry, "the saga has ended")
+    _Step(saga, stamped).take()
+    saga.seq = stamped.seq
+    saga.updated = stamped.time
+    return saga
+
+
+class _Step:
+    """One entry on its way into the state."""
+
+    __slots__ = ("entry", "saga", "seq", "time")
+
+    def __init__(self, saga: Saga, stamped: Stamped) -> None:
+        self.saga = saga
+        self.entry = stamped.entry
+        self.seq = stamped.seq
+        self.time = stamped.time
+
+    def take(self) -> None:
+        match self.entry:
+            case AttemptStarted():
+                self._attempt_started(self.entry)
+            case NodeSucceeded():
+                self._node_succeeded(self.entry)
+            case SagaCreated():
+                self._saga_created(self.entry)
+            case SagaFinished():
+                self._saga_finished(self.entry)
+            case AttemptEnded():
+                self._attempt_ended(self.entry)
+            case NodeFailed():
+                self._node_failed(self.entry)
+            case UnwindRequested():
+                self._unwind_requested(self.entry)
+            case UndoAttemptStarted():
+                self._undo_attempt_started(self.entry)
+            case UndoAttemptEnded():
+                self._undo_attempt_ended(self.entry)
+            case NodeUndone():
+                self._node_undone(self.entry)
+            case UndoFailed():
+                self._undo_failed(self.entry)
+            case GateChanged():
+                self._gate_changed(self.entry)
+            case OperatorResolved():
+                self._operator_resolved(self.entry)
+            case OwnerChanged():
+                pass
+
+    def _illegal(self, why: str) -> IllegalEntry:
+        return IllegalEntry(self.seq, self.entry, why)
+
+    def _node(self, name: str) -> int:
+        node = self.saga.topology.index.get(name)
+        if node is None:
+            raise self._illegal(f"the graph has no node {name!r}")
+        if self.saga.topology.nodes[node].action is None:
+            raise self._illegal(f"node {name!r} is of no kind that a worker runs")
+        return node
+
+    def _check(self, node: int, event: Event) -> NodeStatus:
+        """Return the node's next status; nothing has changed yet."""
+        status = self.saga.status(node)
+        new = next_status(status, event)
+        if new is None:
+            name = self.saga.topology.nodes[node].name
+            raise self._illegal(f"node {name!r} is {status.name}, and then {event.value} can't be")
+        return new
+
+    # ---- the saga as a whole
+
+    def _saga_created(self, entry: SagaCreated) -> None:
+        saga = self.saga
+        if entry.digest != saga.digest:
+            raise self._illegal("the log is not of this record: their digests differ")
+        saga.created = self.time
+        saga.paused = entry.paused
+        for node, flat in enumerate(saga.topology.nodes):
+            if not flat.parents:
+                self._unblocked(node)
+
+    def _saga_finished(self, entry: SagaFinished) -> None:
+        expected = SagaState.UNWOUND if self.saga.unwinding else SagaState.SUCCEEDED
+        if entry.state is not expected:
+            raise self._illegal(f"the saga can only end as {expected.name}")
+        if self.saga.remaining:
+            raise self._illegal(f"{self.saga.remaining} nodes are not done")
+        self.saga.finished = entry.state
+
+    def _unwind_requested(self, entry: UnwindRequested) -> None:
+        if self.saga.unwinding:
+            raise self._illegal("the saga unwinds already")
+        kind = "sagaline.DeadlinePassed" if entry.cause is UnwindCause.DEADLINE else "sagaline.UnwindRequested"
+        source = FailureSource.TIMEOUT if entry.cause is UnwindCause.DEADLINE else FailureSource.OPERATOR
+        self._turn(None, Failure(type=kind, message=entry.reason, source=source))
+
+    def _gate_changed(self, entry: GateChanged) -> None:
+        self.saga.paused = entry.paused
+        if not entry.paused:
+            self.saga.woken.extend(range(len(self.saga.statuses)))
+
+    # ---- going forward
+
+    def _attempt_started(self, entry: AttemptStarted) -> None:
+        saga = self.saga
+        node = self._node(entry.node)
+        new = self._check(node, Event.START)
+        if saga.startable(node) is not Kind.ACTION:
+            raise self._illegal("the saga unwinds, or a parent has not succeeded, or an attempt is in flight")
+        old = saga.runs.get(node, NO_RUN)
+        if entry.attempt != old.attempt + 1:
+            raise self._illegal(f"the next attempt of node {entry.node!r} is {old.attempt + 1}")
+        saga.runs[node] = _started(old, entry.worker_id, self.time)
+        saga.statuses[node] = new
+
+    def _attempt_ended(self, entry: AttemptEnded) -> None:
+        saga = self.saga
+        node = self._node(entry.node)
+        run = self._open_attempt(saga.runs.get(node, NO_RUN), entry.attempt)
+        new = self._check(node, self._end_event(node, run, entry))
+        saga.runs[node] = _ended(run, entry, self.time)
+        if new == NodeStatus.PENDING and saga.unwinding:
+            saga.statuses[node] = new
+            self._settle(node, NodeStatus.ABANDONED)
+            return
+        saga.statuses[node] = new
+        saga.woken.append(node)
+
+    def _end_event(self, node: int, run: Run, entry: AttemptEnded) -> Event:
+        current = entry.attempt == run.in_flight
+        decides = current and self.saga.statuses[node] == NodeStatus.RUNNING
+        if decides is entry.answered_late:
+            raise self._illegal("late are the answers that decide nothing, and no others")
+        if not decides:
+            if entry.held or (entry.outcome is Outcome.REJECTED and not current):
+                raise self._illegal("an attempt given up before is neither held nor rejected")
+            return Event.ANSWER_LATE
+        if entry.outcome is Outcome.REJECTED:
+            return Event.REJECT if run.sent == 1 else Event.RETRY
+        if entry.outcome is not Outcome.UNKNOWN:
+            raise self._illegal("a definite outcome decides the node")
+        return Event.HOLD if entry.held else Event.RETRY
+
+    def _node_succeeded(self, entry: NodeSucceeded) -> None:
+        node = self._node(entry.node)
+        new = self._check(node, Event.SUCCEED)
+        run = self._open_attempt(self.saga.runs.get(node, NO_RUN), entry.attempt)
+        self.saga.runs[node] = _answered(run, entry.attempt)
+        self._succeed(node, new, entry.output)
+
+    def _succeed(self, node: int, new: NodeStatus, output: object) -> None:
+        saga = self.saga
+        saga.statuses[node] = new
+        saga.outputs[node] = output  # type: ignore[assignment]
+        if saga.unwinding:
+            saga.woken.append(node)
+        else:
+            self._passed(node)
+
+    def _passed(self, first: int) -> None:
+        """Count a success, and everything that passes by itself because of it."""
+        saga = self.saga
+        done = [first]
+        while done:
+            node = done.pop()
+            saga.remaining -= 1
+            for child in saga.topology.nodes[node].children:
+                saga.waiting[child] -= 1
+                if not saga.waiting[child] and self._unblocked_by_itself(child):
+                    done.append(child)
+
+    def _unblocked(self, node: int) -> None:
+        if self._unblocked_by_itself(node):
+            self._passed(node)
+
+    def _unblocked_by_itself(self, node: int) -> bool:
+        """Note that a node's parents have all succeeded; True where that makes it succeed too."""
+        saga = self.saga
+        if saga.topology.nodes[node].action is not None:
+            saga.woken.append(node)
+            return False
+        saga.statuses[node] = self._check(node, Event.PASS)
+        return True
+
+    def _node_failed(self, entry: NodeFailed) -> None:
+        saga = self.saga
+        node = self._node(entry.node)
+        new = self._check(node, Event.GIVE_UP if entry.effect_unknown else Event.FAIL)
+        run = saga.runs.get(node, NO_RUN)
+        self._check_failure(node, run, entry)
+        given_up = entry.effect_unknown and entry.attempt != run.in_flight
+        saga.runs[node] = _failed(run, 0 if given_up else entry.attempt, entry.failure)
+        if saga.failed_node is None and not saga.unwinding:
+            saga.failed_node = node
+        self._turn(node, entry.failure)
+        if new in SETTLED:
+            self._settle(node, new)
+        else:
+            saga.statuses[node] = new
+            saga.woken.append(node)
+
+    def _check_failure(self, node: int, run: Run, entry: NodeFailed) -> None:
+        if not entry.attempt:
+            if run.sent or self.saga.startable(node) is not Kind.ACTION:
+                raise self._illegal("a node that fails without an attempt is one that could have started")
+        elif entry.attempt != run.attempt or run.in_flight not in (0, entry.attempt):
+            raise self._illegal("a node fails with its last attempt")
+        elif not entry.effect_unknown:
+            self._open_attempt(run, entry.attempt)
+            if run.overlapped or any(attempt != entry.attempt for attempt in run.unanswered):
+                raise self._illegal("it says nothing of an earlier attempt, so it is not definite")
+
+    # ---- turning and unwinding
+
+    def _turn(self, failed: int | None, failure: Failure) -> None:
+        """Begin to unwind, unless it has begun: what never ran is abandoned, and counts now run backwards."""
+        saga = self.saga
+        if saga.unwinding:
+            return
+        saga.unwinding = True
+        saga.failure = failure
+        nodes = saga.topology.nodes
+        saga.remaining = len(nodes)
+        saga.waiting = [len(flat.children) for flat in nodes]
+        for node in range(len(nodes) - 1, -1, -1):
+            if node != failed and saga.statuses[node] == NodeStatus.PENDING:
+                self._settle(node, self._check(node, Event.ABANDON))
+        saga.woken.extend(node for node in range(len(nodes) - 1, -1, -1))
+        for node in range(len(nodes) - 1, -1, -1):
+            self._undo_if_instant(node)
+
+    def _settle(self, first: int, status: NodeStatus) -> None:
+        """Settle a node, and the instant nodes that are undone because of it."""
+        saga = self.saga
+        saga.statuses[first] = status
+        done = [first]
+        while done:
+            node = done.pop()
+            saga.remaining -= 1
+            for parent in saga.topology.nodes[node].parents:
+                saga.waiting[parent] -= 1
+                if saga.waiting[parent]:
+                    continue
+                if self._is_undoable_instant(parent):
+                    saga.statuses[parent] = NodeStatus.UNDONE
+                    done.append(parent)
+                else:
+                    saga.woken.append(parent)
+
+    def _is_undoable_instant(self, node: int) -> bool:
+        saga = self.saga
+        return (
+            saga.topology.nodes[node].action is None
+            and saga.statuses[node] == NodeStatus.SUCCEEDED
+            and not saga.waiting[node]
+        )
+
+    def _undo_if_instant(self, node: int) -> None:
+        if self._is_undoable_instant(node):
+            self._settle(node, self._check(node, Event.UNDO))
+
+    def _undo_attempt_started(self, entry: UndoAttemptStarted) -> None:
+        saga = self.saga
+        node = self._node(entry.node)
+        new = self._check(node, Event.START_UNDO)
+        if saga.startable(node) is not Kind.UNDO:
+            raise self._illegal("the saga does not unwind, or a child is not settled, or the action is in flight")
+        old = saga.undo_runs.get(node, NO_RUN)
+        if entry.attempt != old.attempt + 1:
+            raise self._illegal(f"the next undo attempt of node {entry.node!r} is {old.attempt + 1}")
+        saga.undo_runs[node] = _started(old, entry.worker_id, self.time)
+        saga.statuses[node] = new
+
+    def _undo_attempt_ended(self, entry: UndoAttemptEnded) -> None:
+        saga = self.saga
+        node = self._node(entry.node)
+        run = saga.undo_runs.get(node, NO_RUN)
+        if not entry.attempt or entry.attempt != run.in_flight:
+            raise self._illegal("that undo attempt is not in flight")
+        if entry.outcome not in (Outcome.REJECTED, Outcome.UNKNOWN):
+            raise self._illegal("a definite outcome decides the node")
+        new = self._check(node, Event.RETRY_UNDO)
+        saga.undo_runs[node] = _ended(run, entry, self.time)
+        saga.statuses[node] = new
+        saga.woken.append(node)
+
+    def _node_undone(self, entry: NodeUndone) -> None:
+        saga = self.saga
+        node = self._node(entry.node)
+        new = self._check(node, Event.UNDO)
+        if entry.how is UndoneHow.NOOP:
+            action = saga.topology.nodes[node].action
+            if saga.startable(node) is not Kind.UNDO or action is None or action.undo is not UndoKind.NOOP:
+                raise self._illegal("its undo is an action, or it may not be undone yet")
+        else:
+            run = self._open_attempt(saga.undo_runs.get(node, NO_RUN), entry.attempt)
+            saga.undo_runs[node] = _given_up(_answered(run, entry.attempt))
+        self._settle(node, new)
+
+    def _undo_failed(self, entry: UndoFailed) -> None:
+        saga = self.saga
+        node = self._node(entry.node)
+        new = self._check(node, Event.FAIL_UNDO)
+        run = saga.undo_runs.get(node, NO_RUN)
+        if entry.attempt != run.attempt:
+            raise self._illegal("an undo fails with its last attempt")
+        saga.undo_runs[node] = _failed(run, run.in_flight, entry.failure)
+        saga.statuses[node] = new
+
+    # ---- operators
+
+    def _operator_resolved(self, entry: OperatorResolved) -> None:
+        saga = self.saga
+        node = self._node(entry.node)
+        new = self._check(node, ORDER_EVENTS[entry.resolution])
+        match entry.resolution:
+            case Resolution.RETRY:
+                undo = new == NodeStatus.UNDO_RETRYING
+                runs = saga.undo_runs if undo else saga.runs
+                runs[node] = _reordered(runs[node])
+                saga.statuses[node] = new
+                saga.woken.append(node)
+            case Resolution.MARK_UNDONE:
+                self._settle(node, new)
+            case Resolution.MARK_FAILED:
+                failure = Failure(type="sagaline.MarkedFailed", message=entry.reason, source=FailureSource.OPERATOR)
+                if saga.failed_node is None and not saga.unwinding:
+                    saga.failed_node = node
+                self._turn(node, failure)
+                self._settle(node, new)
+            case Resolution.SUPPLY_OUTPUT:
+                if entry.output is None:
+                    raise self._illegal("an output is missing")
+                self._succeed(node, new, entry.output)
+
+    def _open_attempt(self, run: Run, attempt: int) -> Run:
+        if attempt < 1 or (attempt != run.in_flight and attempt not in run.unanswered):
+            raise self._illegal(f"attempt {attempt} was never started, or has been answered")
+        return run
+
+
+ORDER_EVENTS = {
+    Resolution.RETRY: Event.ORDER_RETRY,
+    Resolution.MARK_UNDONE: Event.ORDER_UNDONE,
+    Resolution.MARK_FAILED: Event.ORDER_FAILED,
+    Resolution.SUPPLY_OUTPUT: Event.ORDER_OUTPUT,
+}
+
+
+def _started(old: Run, worker_id: str, time: float) -> Run:
+    attempt = old.attempt + 1
+    return Run(
+        attempt=attempt,
+        in_flight=attempt,
+        worker_id=worker_id,
+        counted=old.counted + 1,
+        sent=old.sent + 1,
+        unanswered=old.unanswered,
+        first_start=old.first_start or time,
+        rejections=old.rejections,
+        failure=old.failure,
+    )
+
+
+def _ended(run: Run, entry: AttemptEnded | UndoAttemptEnded, time: float) -> Run:
+    rejected = entry.outcome is Outcome.REJECTED
+    current = entry.attempt == run.in_flight
+    lost = entry.failure is not None and entry.failure.source is FailureSource.WORKER_LOST
+    unanswered = tuple(attempt for attempt in run.unanswered if attempt != entry.attempt)
+    counted = run.counted - (rejected or entry.uncounted)
+    return Run(
+        attempt=run.attempt,
+        in_flight=0 if current else run.in_flight,
+        worker_id=run.worker_id,
+        counted=counted,
+        sent=run.sent - rejected,
+        unanswered=(*unanswered, entry.attempt) if lost else unanswered,
+        overlapped=run.overlapped or (entry.outcome is Outcome.UNKNOWN and entry.attempt < run.attempt),
+        first_start=0.0 if rejected and not counted else run.first_start,
+        due=time + (entry.retry_delay or 0.0) if current else run.due,
+        rejections=run.rejections + 1 if rejected else 0,
+        failure=entry.failure or run.failure,
+    )
+
+
+def _answered(run: Run, attempt: int) -> Run:
+    return Run(
+        attempt=run.attempt,
+        in_flight=0 if attempt == run.in_flight else run.in_flight,
+        worker_id=run.worker_id,
+        counted=run.counted,
+        sent=run.sent,
+        unanswered=tuple(left for left in run.unanswered if left != attempt) if run.unanswered else (),
+        overlapped=run.overlapped,
+        first_start=run.first_start,
+        failure=run.failure,
+    )
+
+
+def _failed(run: Run, answered: int, failure: Failure) -> Run:
+    """The node failed with the answer of an attempt; 0: without one, and what is unanswered may still be answered."""
+    return msgspec.structs.replace(_answered(run, answered) if answered else run, failure=failure)
+
+
+def _given_up(run: Run) -> Run:
+    """Nobody waits any more for an attempt in flight."""
+    if not run.in_flight:
+        return run
+    return msgspec.structs.replace(run, in_flight=0, unanswered=(*run.unanswered, run.in_flight))
+
+
+def _reordered(run: Run) -> Run:
+    """An operator's order starts the policy anew."""
+    return msgspec.structs.replace(run, counted=0, first_start=0.0, due=0.0)

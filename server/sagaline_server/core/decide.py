@@ -1,0 +1,472 @@
+"""`decide`: what the log should say next, given what has just happened.
+
+It changes nothing and knows no clock. An input that comes late, twice or for
+nothing is normal and gives a decision without entries; a request that makes no
+sense is refused with a code. Entries become true only once they are durable:
+append them, apply them, and only then send what they announce.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import assert_never
+
+import msgspec
+
+from sagaline_server.core.apply import ORDER_EVENTS
+from sagaline_server.core.entries import (
+    AttemptEnded,
+    AttemptStarted,
+    Entry,
+    GateChanged,
+    Kind,
+    NodeFailed,
+    NodeSucceeded,
+    NodeUndone,
+    OperatorResolved,
+    Outcome,
+    OwnerChange,
+    OwnerChanged,
+    Resolution,
+    SagaFinished,
+    SagaState,
+    UndoAttemptEnded,
+    UndoAttemptStarted,
+    UndoFailed,
+    UndoneHow,
+    UnwindCause,
+    UnwindRequested,
+)
+from sagaline_server.core.gate import Verdict, gate
+from sagaline_server.core.graph import UndoKind
+from sagaline_server.core.retry import exhausted, policy_of, rejection_delay, retry_delay
+from sagaline_server.core.state import Run, Saga
+from sagaline_server.core.transitions import NodeStatus, next_status
+from sagaline_server.core.values import NULL, Disposition, Failure, FailureSource, Payload, SelectionError
+
+# ---- inputs --------------------------------------------------------------------
+
+
+class Result(msgspec.Struct, frozen=True):
+    """A worker reports the end of an attempt: an output, or a failure."""
+
+    node: str
+    kind: Kind
+    attempt: int
+    output: Payload | None = None
+    failure: Failure | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """An attempt was certainly never started."""
+
+    node: str
+    kind: Kind
+    attempt: int
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """An attempt's worker is gone, or does not know it any more."""
+
+    node: str
+    kind: Kind
+    attempt: int
+    message: str
+    uncounted: bool = False
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A worker has a slot for one side of a node."""
+
+    node: int
+    kind: Kind
+    worker_id: str
+
+
+class Look(msgspec.Struct, frozen=True):
+    """A node may go on without a worker: given up, undone with nothing to do, impossible to start."""
+
+    node: int
+
+
+class Unwind(msgspec.Struct, frozen=True):
+    """Somebody wants the saga undone, or its deadline has passed."""
+
+    cause: UnwindCause = UnwindCause.REQUESTED
+    actor: str = ""
+    reason: str = ""
+
+
+class SetPaused(msgspec.Struct, frozen=True):
+    """Somebody wants the saga held, or no longer held."""
+
+    paused: bool
+    actor: str = ""
+    reason: str = ""
+
+
+class Resolve(msgspec.Struct, frozen=True):
+    """An operator decides about a node."""
+
+    node: str
+    resolution: Resolution
+    actor: str
+    reason: str
+    output: Payload | None = None
+
+
+class NewOwner(msgspec.Struct, frozen=True):
+    """This incarnation has become the owner."""
+
+    sec_id: str
+    incarnation: int
+    how: OwnerChange
+    from_sec_id: str = ""
+
+
+class Close(msgspec.Struct, frozen=True):
+    """Everything else is decided; the saga may have ended."""
+
+
+Input = Result | Rejected | Lost | Placed | Look | Unwind | SetPaused | Resolve | NewOwner | Close
+
+# ---- decisions -----------------------------------------------------------------
+
+
+class ResultFate(enum.IntEnum):
+    """What becomes of a reported result. Values are the wire's `ResultStatus`."""
+
+    RECORDED = 1
+    DUPLICATE = 2
+    SUPERSEDED = 3
+    NOT_FOUND = 4
+
+
+class CancelReason(enum.IntEnum):
+    """Why an attempt should stop. Values are the wire's `CancellationReason`."""
+
+    SAGA_UNWINDING = 1
+    SUPERSEDED = 3
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """A wish that a worker stop an attempt."""
+
+    node: int
+    kind: Kind
+    attempt: int
+    worker_id: str
+    reason: CancelReason
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a request makes no sense now."""
+
+    code: str
+    message: str
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What to do, in the order of the fields: append and apply `entries`, then send the rest."""
+
+    entries: tuple[Entry, ...] = ()
+    cancels: tuple[Cancel, ...] = ()
+    fate: ResultFate | None = None
+    """Of a Result."""
+    refusal: Refusal | None = None
+    """Of a request."""
+
+
+NOTHING = Decision()
+
+
+def decide(saga: Saga, given: Input, now: float, draw: float) -> Decision:
+    """Decide what follows from an input; changes nothing.
+
+    Args:
+        saga: State as of the last entry.
+        given: What has happened.
+        now: Seconds since 1970.
+        draw: A random number in [0, 1), for the jitter of backoffs.
+    """
+    match given:
+        case Result():
+            return _result(saga, given, draw)
+        case Placed():
+            return _placed(saga, given, now)
+        case Look():
+            return _look(saga, given.node, now)
+        case Close():
+            return _close(saga)
+        case Rejected():
+            return _rejected(saga, given)
+        case Lost():
+            return _lost(saga, given, draw)
+        case Unwind():
+            return _unwind(saga, given)
+        case SetPaused():
+            return _set_paused(saga, given)
+        case Resolve():
+            return _resolve(saga, given)
+        case NewOwner():
+            return _new_owner(saga, given)
+        case _:
+            assert_never(given)
+
+
+# ---- results -------------------------------------------------------------------
+
+_OPEN = frozenset({NodeStatus.RUNNING, NodeStatus.RETRYING, NodeStatus.HELD, NodeStatus.IN_DOUBT})
+"""Statuses in which a result can still decide the node."""
+
+
+def _result(saga: Saga, given: Result, draw: float) -> Decision:
+    node = saga.topology.index.get(given.node)
+    if node is None or saga.topology.nodes[node].action is None:
+        return Decision(fate=ResultFate.NOT_FOUND)
+    run = saga.run(node, given.kind)
+    if not 0 < given.attempt <= run.attempt:
+        return Decision(fate=ResultFate.NOT_FOUND)
+    if saga.finished is not None:
+        return Decision(fate=ResultFate.SUPERSEDED)
+    if given.attempt != run.in_flight and given.attempt not in run.unanswered:
+        return Decision(fate=ResultFate.DUPLICATE)
+    if given.kind is Kind.UNDO:
+        return _undo_result(saga, node, run, given, draw)
+    if given.failure is None:
+        return _action_output(saga, node, run, given)
+    return _action_failure(saga, node, run, given, given.failure, draw)
+
+
+def _action_output(saga: Saga, node: int, run: Run, given: Result) -> Decision:
+    if saga.status(node) not in _OPEN:
+        late = AttemptEnded(given.node, given.attempt, Outcome.SUCCEEDED, answered_late=True)
+        return Decision((late,), fate=ResultFate.SUPERSEDED)
+    succeeded = NodeSucceeded(given.node, given.attempt, given.output or NULL)
+    return Decision((succeeded,), _superseded(node, run, given), ResultFate.RECORDED)
+
+
+def _superseded(node: int, run: Run, given: Result) -> tuple[Cancel, ...]:
+    """Tell a later attempt in flight that an earlier one has done its work."""
+    if run.in_flight in (0, given.attempt):
+        return ()
+    return (Cancel(node, given.kind, run.in_flight, run.worker_id, CancelReason.SUPERSEDED),)
+
+
+def _action_failure(saga: Saga, node: int, run: Run, given: Result, failure: Failure, draw: float) -> Decision:
+    status = saga.status(node)
+    current = given.attempt == run.in_flight and status is NodeStatus.RUNNING
+    if failure.disposition is Disposition.FAIL and status in _OPEN and given.attempt == run.attempt:
+        definite = not run.overlapped and not any(attempt != given.attempt for attempt in run.unanswered)
+        if definite or current:
+            failed = NodeFailed(given.node, given.attempt, failure, effect_unknown=not definite)
+            return Decision((failed,), _unwind_cancels(saga, node), ResultFate.RECORDED)
+    if not current:
+        outcome = Outcome.FAILED if failure.disposition is Disposition.FAIL else Outcome.UNKNOWN
+        late = AttemptEnded(given.node, given.attempt, outcome, failure, answered_late=True)
+        return Decision((late,), fate=ResultFate.SUPERSEDED)
+    if failure.disposition is Disposition.HOLD:
+        held = AttemptEnded(given.node, given.attempt, Outcome.UNKNOWN, failure, held=True)
+        return Decision((held,), fate=ResultFate.RECORDED)
+    delay = _delay(saga, node, Kind.ACTION, run, failure, draw)
+    ended = AttemptEnded(given.node, given.attempt, Outcome.UNKNOWN, failure, retry_delay=delay)
+    return Decision((ended,), fate=ResultFate.RECORDED)
+
+
+def _undo_result(saga: Saga, node: int, run: Run, given: Result, draw: float) -> Decision:
+    status = saga.status(node)
+    if given.failure is None:
+        if status in (NodeStatus.UNDOING, NodeStatus.UNDO_RETRYING, NodeStatus.UNDO_FAILED):
+            undone = NodeUndone(given.node, given.attempt, UndoneHow.ACTION)
+            return Decision((undone,), _superseded(node, run, given), ResultFate.RECORDED)
+        return Decision(fate=ResultFate.SUPERSEDED)
+    if given.attempt != run.in_flight or status is not NodeStatus.UNDOING:
+        return Decision(fate=ResultFate.SUPERSEDED)
+    entry: Entry
+    if given.failure.disposition is Disposition.RETRY:
+        delay = _delay(saga, node, Kind.UNDO, run, given.failure, draw)
+        entry = UndoAttemptEnded(given.node, given.attempt, Outcome.UNKNOWN, given.failure, retry_delay=delay)
+    else:
+        entry = UndoFailed(given.node, given.attempt, given.failure)
+    return Decision((entry,), fate=ResultFate.RECORDED)
+
+
+def _rejected(saga: Saga, given: Rejected) -> Decision:
+    found = _in_flight(saga, given.node, given.kind, given.attempt)
+    if found is None:
+        return NOTHING
+    node, run = found
+    if given.kind is Kind.UNDO:
+        ended = UndoAttemptEnded(given.node, given.attempt, Outcome.REJECTED, retry_delay=rejection_delay(run))
+        return Decision((ended,)) if saga.status(node) is NodeStatus.UNDOING else NOTHING
+    late = saga.status(node) is not NodeStatus.RUNNING
+    delay = None if late else rejection_delay(run)
+    return Decision((AttemptEnded(given.node, given.attempt, Outcome.REJECTED, retry_delay=delay, answered_late=late),))
+
+
+def _lost(saga: Saga, given: Lost, draw: float) -> Decision:
+    found = _in_flight(saga, given.node, given.kind, given.attempt)
+    if found is None:
+        return NOTHING
+    node, run = found
+    failure = Failure("sagaline.WorkerLost", given.message, source=FailureSource.WORKER_LOST)
+    delay = _delay(saga, node, given.kind, run, failure, draw)
+    if given.kind is Kind.UNDO:
+        if saga.status(node) is not NodeStatus.UNDOING:
+            return NOTHING
+        return Decision(
+            (UndoAttemptEnded(given.node, given.attempt, Outcome.UNKNOWN, failure, delay, given.uncounted),)
+        )
+    late = saga.status(node) is not NodeStatus.RUNNING
+    return Decision(
+        (
+            AttemptEnded(
+                given.node,
+                given.attempt,
+                Outcome.UNKNOWN,
+                failure,
+                retry_delay=None if late else delay,
+                answered_late=late,
+                uncounted=given.uncounted,
+            ),
+        )
+    )
+
+
+def _in_flight(saga: Saga, name: str, kind: Kind, attempt: int) -> tuple[int, Run] | None:
+    node = saga.topology.index.get(name)
+    if node is None or saga.finished is not None:
+        return None
+    run = saga.run(node, kind)
+    return (node, run) if attempt and run.in_flight == attempt else None
+
+
+def _delay(saga: Saga, node: int, kind: Kind, run: Run, failure: Failure, draw: float) -> float:
+    action = saga.topology.nodes[node].action
+    assert action is not None
+    return retry_delay(policy_of(action, kind), run, failure, draw)
+
+
+# ---- going on --------------------------------------------------------------------
+
+
+def _placed(saga: Saga, given: Placed, now: float) -> Decision:
+    if not may_start(saga, given.node, given.kind, now):
+        return NOTHING
+    name = saga.topology.nodes[given.node].name
+    attempt = saga.run(given.node, given.kind).attempt + 1
+    if given.kind is Kind.UNDO:
+        return Decision((UndoAttemptStarted(name, attempt, given.worker_id),))
+    return Decision((AttemptStarted(name, attempt, given.worker_id),))
+
+
+def may_start(saga: Saga, node: int, kind: Kind, now: float) -> bool:
+    """True when one side of a node could start at this moment, if a worker had a slot."""
+    return saga.startable(node) is kind and saga.run(node, kind).due <= now and gate(saga, node, kind) is Verdict.GO
+
+
+def _look(saga: Saga, node: int, now: float) -> Decision:
+    kind = saga.startable(node)
+    if kind is None:
+        return NOTHING
+    flat = saga.topology.nodes[node]
+    action = flat.action
+    assert action is not None
+    run = saga.run(node, kind)
+    status = saga.statuses[node]
+    if status in (NodeStatus.RETRYING, NodeStatus.UNDO_RETRYING):
+        if not exhausted(policy_of(action, kind), run, now, saga.seq):
+            return NOTHING
+        failure = run.failure or Failure("sagaline.AttemptsExhausted")
+        if kind is Kind.UNDO:
+            return Decision((UndoFailed(flat.name, run.attempt, failure),))
+        return Decision(
+            (NodeFailed(flat.name, run.attempt, failure, effect_unknown=True),), _unwind_cancels(saga, node)
+        )
+    if kind is Kind.UNDO and action.undo is UndoKind.NOOP:
+        return Decision((NodeUndone(flat.name, 0, UndoneHow.NOOP),))
+    if kind is Kind.ACTION and flat.selects:
+        return _check_inputs(saga, node)
+    return NOTHING
+
+
+def _check_inputs(saga: Saga, node: int) -> Decision:
+    """Fail a node whose inputs can't be had: no attempt was sent, so there is certainly no effect."""
+    flat = saga.topology.nodes[node]
+    for name, source in flat.inputs:
+        try:
+            saga.resolve(source)
+        except SelectionError as error:
+            failure = Failure(
+                "sagaline.InputUnavailable",
+                f"input {name!r}: {error}",
+                Disposition.FAIL,
+                FailureSource.SEC,
+            )
+            return Decision((NodeFailed(flat.name, 0, failure),), _unwind_cancels(saga, node))
+    return NOTHING
+
+
+def _unwind_cancels(saga: Saga, failed: int | None) -> tuple[Cancel, ...]:
+    """Tell the actions in flight that the saga turns. They are waited for all the same."""
+    if saga.unwinding:
+        return ()
+    return tuple(
+        Cancel(node, kind, run.in_flight, run.worker_id, CancelReason.SAGA_UNWINDING)
+        for node, kind, run in saga.in_flight()
+        if node != failed
+    )
+
+
+def _close(saga: Saga) -> Decision:
+    if saga.remaining or saga.finished is not None:
+        return NOTHING
+    state = SagaState.UNWOUND if saga.unwinding else SagaState.SUCCEEDED
+    cancels = tuple(
+        Cancel(node, kind, run.in_flight, run.worker_id, CancelReason.SUPERSEDED)
+        for node, kind, run in saga.in_flight()
+    )
+    return Decision((SagaFinished(state),), cancels)
+
+
+def _new_owner(saga: Saga, given: NewOwner) -> Decision:
+    if saga.finished is not None:
+        return NOTHING
+    return Decision((OwnerChanged(given.sec_id, given.incarnation, given.how, given.from_sec_id),))
+
+
+# ---- requests --------------------------------------------------------------------
+
+
+def _unwind(saga: Saga, given: Unwind) -> Decision:
+    if saga.unwinding:
+        return NOTHING
+    if saga.finished is not None:
+        message = "the saga has succeeded, and what has ended can't be unwound"
+        return Decision(refusal=Refusal("SAGA_FINISHED", message))
+    return Decision((UnwindRequested(given.cause, given.actor, given.reason),), _unwind_cancels(saga, None))
+
+
+def _set_paused(saga: Saga, given: SetPaused) -> Decision:
+    if saga.finished is not None:
+        return Decision(refusal=Refusal("SAGA_FINISHED", "the saga has ended"))
+    if saga.paused == given.paused:
+        return NOTHING
+    return Decision((GateChanged(given.paused, given.actor, given.reason),))
+
+
+def _resolve(saga: Saga, given: Resolve) -> Decision:
+    node = saga.topology.index.get(given.node)
+    if node is None or saga.topology.nodes[node].action is None:
+        return Decision(refusal=Refusal("NODE_NOT_FOUND", f"the saga has no action node {given.node[:128]!r}"))
+    if saga.finished is not None:
+        return Decision(refusal=Refusal("SAGA_FINISHED", "the saga has ended"))
+    status = saga.status(node)
+    if next_status(status, ORDER_EVENTS[given.resolution]) is None:
+        message = f"node {given.node!r} is {status.name}; {given.resolution.name} does not apply to that"
+        return Decision(refusal=Refusal("NODE_NOT_RESOLVABLE", message))
+    if given.resolution is Resolution.SUPPLY_OUTPUT and given.output is None:
+        return Decision(refusal=Refusal("OUTPUT_MISSING", "SUPPLY_OUTPUT comes with the output"))
+    entry = OperatorResolved(given.node, given.resolution, given.actor, given.reason, given.output)
+    cancels = _unwind_cancels(saga, node) if given.resolution is Resolution.MARK_FAILED else ()
+    return Decision((entry,), cancels)

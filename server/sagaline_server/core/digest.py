@@ -1,0 +1,76 @@
+"""Digests of what a client asked for: equal content, equal digest, whatever the order it was written in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64encode
+from typing import Any
+
+import msgspec
+
+from sagaline_server.core.graph import ActionNode, ConstantNode, Graph, InputRef, Node, SagaSpec, SubsagaNode
+from sagaline_server.core.values import Payload
+
+
+def graph_digest(graph: Graph) -> bytes:
+    """Return the SHA-256 of a graph's canonical form. The order of nodes, inputs and `after` does not matter."""
+    return hashlib.sha256(_canonical(_graph(graph))).digest()
+
+
+def saga_digest(spec: SagaSpec, graph: bytes) -> bytes:
+    """Return the SHA-256 of all of a spec but its id; `graph` is the digest of its graph."""
+    content = {
+        "graph": graph.hex(),
+        "params": _payload(spec.params),
+        "labels": sorted(spec.labels),
+        "scopes": sorted(spec.scopes),
+        "deadline": spec.deadline,
+        "start_paused": spec.start_paused,
+    }
+    return hashlib.sha256(_canonical(content)).digest()
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _graph(graph: Graph) -> dict[str, Any]:
+    nodes = [_node(node) for node in sorted(graph.nodes, key=lambda node: node.name)]
+    return {"name": graph.name, "result": graph.result, "nodes": nodes}
+
+
+def _node(node: Node) -> dict[str, Any]:
+    return {"name": node.name, "after": sorted(node.after), **_body(node.body)}
+
+
+def _body(body: object) -> dict[str, Any]:
+    match body:
+        case ActionNode():
+            content = msgspec.to_builtins(msgspec.structs.replace(body, inputs=()))
+            content["inputs"] = {name: _input(ref) for name, ref in body.inputs}
+            return {"action": content}
+        case ConstantNode():
+            return {"constant": _payload(body.value)}
+        case SubsagaNode():
+            return {
+                "subsaga": _graph(body.graph),
+                "params": None if body.params is None else _input(body.params),
+            }
+        case _:
+            raise TypeError(f"{body!r} has no digest; it should have been refused")
+
+
+def _input(ref: InputRef) -> dict[str, Any]:
+    literal = None if ref.literal is None else _payload(ref.literal)
+    return {"literal": literal, "node": ref.node, "params": ref.params, "path": list(ref.path)}
+
+
+def _payload(payload: Payload) -> dict[str, Any]:
+    data = None if payload.data is None else b64encode(payload.data).decode()
+    return {
+        "json": payload.json,
+        "data": data,
+        "encoding": payload.encoding,
+        "metadata": sorted(payload.metadata),
+    }

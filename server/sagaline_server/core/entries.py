@@ -1,0 +1,225 @@
+"""Log entries: the closed set of things that can happen to a saga.
+
+They are facts, written in the past tense, and the only input of `apply`. The
+sequence number, epoch and wall-clock time of an entry belong to its envelope
+(`Stamped`); the machine itself uses the time for one thing, when a retry is due.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from sagaline_server.core.values import Failure, Payload
+
+
+class Kind(enum.IntEnum):
+    """Which side of a node is invoked. Values are the wire's."""
+
+    ACTION = 1
+    UNDO = 2
+
+
+class Outcome(enum.IntEnum):
+    """How an attempt ended. Values are the wire's."""
+
+    SUCCEEDED = 1
+    FAILED = 2
+    REJECTED = 3
+    UNKNOWN = 4
+
+
+class UnwindCause(enum.IntEnum):
+    """Why a saga was asked to unwind. Values are the wire's."""
+
+    REQUESTED = 1
+    DEADLINE = 2
+
+
+class UndoneHow(enum.IntEnum):
+    """How a node came to be undone. Values are the wire's."""
+
+    ACTION = 1
+    NOOP = 2
+
+
+class OwnerChange(enum.IntEnum):
+    """How a saga changed owner. Values are the wire's."""
+
+    HANDED_OFF = 1
+    ADOPTED = 2
+
+
+class Resolution(enum.IntEnum):
+    """What an operator decides about a node. Values are the wire's."""
+
+    RETRY = 1
+    MARK_UNDONE = 2
+    MARK_FAILED = 3
+    SUPPLY_OUTPUT = 4
+
+
+class SagaState(enum.IntEnum):
+    """Where a saga stands. Values are the wire's."""
+
+    RUNNING = 1
+    UNWINDING = 2
+    STUCK = 3
+    SUCCEEDED = 4
+    UNWOUND = 5
+    QUARANTINED = 6
+
+    @property
+    def is_final(self) -> bool:
+        """True when nothing will ever happen to the saga again."""
+        return self in (SagaState.SUCCEEDED, SagaState.UNWOUND)
+
+
+class SagaCreated(msgspec.Struct, frozen=True):
+    """First entry of every log."""
+
+    digest: bytes
+    paused: bool = False
+
+
+class AttemptStarted(msgspec.Struct, frozen=True):
+    """Durable before the invocation leaves the SEC."""
+
+    node: str
+    attempt: int
+    worker_id: str
+
+
+class AttemptEnded(msgspec.Struct, frozen=True):
+    """An action attempt ended without deciding its node."""
+
+    node: str
+    attempt: int
+    outcome: Outcome
+    failure: Failure | None = None
+    retry_delay: float | None = None
+    answered_late: bool = False
+    held: bool = False
+    uncounted: bool = False
+
+
+class NodeSucceeded(msgspec.Struct, frozen=True):
+    """Decides a node."""
+
+    node: str
+    attempt: int
+    output: Payload
+
+
+class NodeFailed(msgspec.Struct, frozen=True):
+    """Decides a node; the saga unwinds."""
+
+    node: str
+    attempt: int
+    failure: Failure
+    effect_unknown: bool = False
+
+
+class UnwindRequested(msgspec.Struct, frozen=True):
+    """From here on no new node starts."""
+
+    cause: UnwindCause
+    actor: str = ""
+    reason: str = ""
+
+
+class UndoAttemptStarted(msgspec.Struct, frozen=True):
+    """Durable before the undo invocation leaves the SEC."""
+
+    node: str
+    attempt: int
+    worker_id: str
+
+
+class UndoAttemptEnded(msgspec.Struct, frozen=True):
+    """An undo attempt ended without deciding its node."""
+
+    node: str
+    attempt: int
+    outcome: Outcome
+    failure: Failure | None = None
+    retry_delay: float | None = None
+    uncounted: bool = False
+
+
+class NodeUndone(msgspec.Struct, frozen=True):
+    """Decides a node's undo."""
+
+    node: str
+    attempt: int
+    how: UndoneHow
+
+
+class UndoFailed(msgspec.Struct, frozen=True):
+    """The saga is stuck at this node."""
+
+    node: str
+    attempt: int
+    failure: Failure
+
+
+class GateChanged(msgspec.Struct, frozen=True):
+    """The gate as it is from here on."""
+
+    paused: bool
+    actor: str = ""
+    reason: str = ""
+
+
+class OwnerChanged(msgspec.Struct, frozen=True):
+    """First entry of a new owner."""
+
+    sec_id: str
+    incarnation: int
+    how: OwnerChange
+    from_sec_id: str = ""
+
+
+class OperatorResolved(msgspec.Struct, frozen=True):
+    """An operator's decision about a node."""
+
+    node: str
+    resolution: Resolution
+    actor: str
+    reason: str
+    output: Payload | None = None
+
+
+class SagaFinished(msgspec.Struct, frozen=True):
+    """Last entry of a log."""
+
+    state: SagaState
+
+
+Entry = (
+    SagaCreated
+    | AttemptStarted
+    | AttemptEnded
+    | NodeSucceeded
+    | NodeFailed
+    | UnwindRequested
+    | UndoAttemptStarted
+    | UndoAttemptEnded
+    | NodeUndone
+    | UndoFailed
+    | GateChanged
+    | OwnerChanged
+    | OperatorResolved
+    | SagaFinished
+)
+
+
+class Stamped(msgspec.Struct, frozen=True):
+    """An entry with its place in the log."""
+
+    seq: int
+    epoch: int
+    time: float
+    """Seconds since 1970, by the clock of the SEC that wrote it."""
+    entry: Entry

@@ -1,0 +1,110 @@
+"""Graphs as clients describe them: the domain form of `Graph` and `SagaSpec`.
+
+Nothing here is checked; `validate` does that. Defaults are already filled in,
+so that equal meaning is equal content and has an equal digest. Fields are
+left out of the canonical form while they have their default: a field that a
+later release adds keeps the digests of the sagas that don't use it.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from sagaline_server.core.values import Payload
+
+
+class InputRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where an input's value comes from: exactly one of literal, node and params."""
+
+    literal: Payload | None = None
+    node: str | None = None
+    params: bool = False
+    path: tuple[str, ...] = ()
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When an attempt is tried again. Times in seconds."""
+
+    max_attempts: int = 0
+    """Most attempts; 0 is no bound."""
+    initial_backoff: float = 1.0
+    max_backoff: float = 60.0
+    multiplier: float = 2.0
+    jitter: float = 0.2
+    total_timeout: float | None = None
+    non_retryable: tuple[str, ...] = ()
+
+
+ACTION_RETRY = RetryPolicy(max_attempts=5)
+UNDO_RETRY = RetryPolicy()
+
+
+class UndoKind(enum.IntEnum):
+    """What undoing a node means. Values are the wire's."""
+
+    ACTION = 1
+    NOOP = 2
+
+
+class ActionNode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node that a worker runs."""
+
+    action: str
+    version: str = "1"
+    inputs: tuple[tuple[str, InputRef], ...] = ()
+    undo: UndoKind = UndoKind.ACTION
+    retry: RetryPolicy = ACTION_RETRY
+    undo_retry: RetryPolicy = UNDO_RETRY
+    unserved: tuple[str, ...] = ()
+    """Fields that the client set and this release does not serve; refused by `validate`."""
+
+
+class ConstantNode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node that has its value from the start."""
+
+    value: Payload
+
+
+class SubsagaNode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node that is a graph."""
+
+    graph: Graph
+    params: InputRef | None = None
+
+
+class UnservedNode(msgspec.Struct, frozen=True):
+    """A kind of node that this release does not serve, or none at all; refused by `validate`."""
+
+    kind: str
+
+
+class Node(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A vertex."""
+
+    name: str
+    body: ActionNode | ConstantNode | SubsagaNode | UnservedNode
+    after: tuple[str, ...] = ()
+
+
+class Graph(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A DAG of nodes."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    result: str = ""
+
+
+class SagaSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a client asks to run. Times in seconds."""
+
+    saga_id: str
+    graph: Graph
+    params: Payload
+    labels: tuple[tuple[str, str], ...] = ()
+    scopes: tuple[str, ...] = ()
+    deadline: float | None = None
+    start_paused: bool = False
+    trace_context: tuple[tuple[str, str], ...] = ()
+    unserved: tuple[str, ...] = ()

@@ -1,0 +1,48 @@
+"""Invocations: what a worker is sent for an attempt, computed from the state alone."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sagaline_server.core.entries import Kind
+from sagaline_server.core.state import Saga
+from sagaline_server.core.values import Failure, Payload
+
+
+class Invocation(msgspec.Struct, frozen=True):
+    """One attempt as a worker is to run it. The same bytes of input on every attempt."""
+
+    node: str
+    kind: Kind
+    attempt: int
+    worker_id: str
+    action: str
+    version: str
+    inputs: tuple[tuple[str, Payload], ...]
+    action_output: Payload | None = None
+    """Of an undo: the action's output; None when its outcome is unknown."""
+    saga_failure: Failure | None = None
+    """Of an undo: why the saga unwinds."""
+
+
+def invocation(saga: Saga, node: int, kind: Kind) -> Invocation:
+    """Return the invocation of the attempt in flight of one side of a node."""
+    flat = saga.topology.nodes[node]
+    assert flat.action is not None
+    run = saga.run(node, kind)
+    return Invocation(
+        node=flat.name,
+        kind=kind,
+        attempt=run.in_flight,
+        worker_id=run.worker_id,
+        action=flat.action.action,
+        version=flat.action.version,
+        inputs=tuple([(name, saga.resolve(source)) for name, source in flat.inputs]),
+        action_output=saga.outputs.get(node) if kind is Kind.UNDO else None,
+        saga_failure=saga.failure if kind is Kind.UNDO else None,
+    )
+
+
+def idempotency_key(saga_id: str, node: str, kind: Kind) -> str:
+    """Return the key that names one side of a node, for ever."""
+    return f"{saga_id}/{node}/{'action' if kind is Kind.ACTION else 'undo'}"

@@ -1,0 +1,198 @@
+"""The state of one saga: what `apply` has made of its log so far.
+
+Plain data with no behaviour but reading and copying. A copy shares everything
+immutable, so that a turn can work on a copy and throw it away if its append
+fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from sagaline_server.core.entries import Kind, SagaState
+from sagaline_server.core.topology import Source, Topology
+from sagaline_server.core.transitions import SETTLED, NodeStatus
+from sagaline_server.core.values import NULL, Failure, Payload, select
+
+
+class Run(msgspec.Struct, frozen=True):
+    """The attempts of one side of a node."""
+
+    attempt: int = 0
+    """Number of the last attempt."""
+    in_flight: int = 0
+    """Attempt that is with a worker; 0: none."""
+    worker_id: str = ""
+    """Worker of the last attempt."""
+    counted: int = 0
+    """Attempts that count against the policy, since the start or an operator's order."""
+    sent: int = 0
+    """Attempts that were not rejected: they may have had an effect."""
+    unanswered: tuple[int, ...] = ()
+    """Attempts given up without an answer, which may still come."""
+    overlapped: bool = False
+    """True: an earlier attempt ended, its effect unknown, after the last one had started. A failure of the last one
+    says nothing of it."""
+    first_start: float = 0.0
+    """When the first attempt started. Seconds since 1970."""
+    due: float = 0.0
+    """When the next attempt may start. Seconds since 1970."""
+    rejections: int = 0
+    """Rejections in a row."""
+    failure: Failure | None = None
+    """Last failure."""
+
+
+NO_RUN = Run()
+
+
+class Saga:
+    """One saga. Changed by `apply` alone."""
+
+    __slots__ = (
+        "created",
+        "digest",
+        "failed_node",
+        "failure",
+        "finished",
+        "outputs",
+        "params",
+        "paused",
+        "remaining",
+        "runs",
+        "seq",
+        "statuses",
+        "topology",
+        "undo_runs",
+        "unwinding",
+        "updated",
+        "waiting",
+        "woken",
+    )
+
+    def __init__(self, topology: Topology, params: Payload, digest: bytes) -> None:
+        """Make the state before the first entry."""
+        count = len(topology.nodes)
+        self.topology = topology
+        self.params = params
+        self.digest = digest
+        self.seq = 0
+        """Number of entries applied."""
+        self.created = 0.0
+        """Time of the first entry."""
+        self.updated = 0.0
+        """Time of the last entry."""
+        self.statuses = bytearray([NodeStatus.PENDING]) * count
+        self.waiting = [len(node.parents) for node in topology.nodes]
+        """Forward: parents that have not succeeded. Unwinding: children that are not settled."""
+        self.remaining = count
+        """Forward: nodes that have not succeeded. Unwinding: nodes that are not settled."""
+        self.outputs: dict[int, Payload] = {}
+        self.runs: dict[int, Run] = {}
+        self.undo_runs: dict[int, Run] = {}
+        self.unwinding = False
+        self.paused = False
+        self.finished: SagaState | None = None
+        self.failure: Failure | None = None
+        """Why it unwinds."""
+        self.failed_node: int | None = None
+        """Node that failed first."""
+        self.woken: list[int] = []
+        """Nodes that may have become startable; drained by whoever starts nodes. Looking twice does no harm."""
+
+    def copy(self) -> Saga:
+        """Return a copy that `apply` can change without changing this one."""
+        new = Saga.__new__(Saga)
+        new.topology = self.topology
+        new.params = self.params
+        new.digest = self.digest
+        new.seq = self.seq
+        new.created = self.created
+        new.updated = self.updated
+        new.statuses = self.statuses[:]
+        new.waiting = self.waiting[:]
+        new.remaining = self.remaining
+        new.outputs = self.outputs.copy()
+        new.runs = self.runs.copy()
+        new.undo_runs = self.undo_runs.copy()
+        new.unwinding = self.unwinding
+        new.paused = self.paused
+        new.finished = self.finished
+        new.failure = self.failure
+        new.failed_node = self.failed_node
+        new.woken = self.woken[:]
+        return new
+
+    @property
+    def state(self) -> SagaState:
+        """Where the saga stands."""
+        if self.finished is not None:
+            return self.finished
+        if not self.unwinding:
+            return SagaState.RUNNING
+        return SagaState.STUCK if NodeStatus.UNDO_FAILED in self.statuses else SagaState.UNWINDING
+
+    @property
+    def needs_operator(self) -> bool:
+        """True while a node waits for an operator."""
+        return NodeStatus.UNDO_FAILED in self.statuses or NodeStatus.HELD in self.statuses
+
+    def status(self, node: int) -> NodeStatus:
+        """Return the status of a node."""
+        return NodeStatus(self.statuses[node])
+
+    def run(self, node: int, kind: Kind) -> Run:
+        """Return the attempts of one side of a node."""
+        return (self.runs if kind is Kind.ACTION else self.undo_runs).get(node, NO_RUN)
+
+    def in_flight(self) -> Iterator[tuple[int, Kind, Run]]:
+        """Yield every side of a node that has an attempt with a worker."""
+        for node, run in self.runs.items():
+            if run.in_flight:
+                yield node, Kind.ACTION, run
+        for node, run in self.undo_runs.items():
+            if run.in_flight:
+                yield node, Kind.UNDO, run
+
+    def output(self, node: int) -> Payload:
+        """Return the output of a node that has succeeded."""
+        flat = self.topology.nodes[node]
+        return self.outputs[node] if flat.value is None else self.resolve(flat.value)
+
+    def resolve(self, source: Source) -> Payload:
+        """Return the value that a source names; its node, if any, has succeeded.
+
+        Raises:
+            SelectionError: The path selects nothing. Without a path it never raises.
+        """
+        if source.literal is not None:
+            value = source.literal
+        else:
+            value = self.params if source.node is None else self.output(source.node)
+        return select(value, source.path) if source.path else value
+
+    def result(self) -> Payload:
+        """Return the output of the saga, which has succeeded."""
+        return NULL if self.topology.result is None else self.output(self.topology.result)
+
+    def startable(self, node: int) -> Kind | None:
+        """Return which side of a node could start now but for time and the gate; None: neither."""
+        status = self.statuses[node]
+        if self.finished is not None or self.topology.nodes[node].action is None:
+            return None
+        if status == NodeStatus.RETRYING:
+            return Kind.ACTION if not self.run(node, Kind.ACTION).in_flight else None
+        if not self.unwinding:
+            return Kind.ACTION if status == NodeStatus.PENDING and not self.waiting[node] else None
+        if status == NodeStatus.UNDO_RETRYING:
+            return Kind.UNDO
+        if status in (NodeStatus.SUCCEEDED, NodeStatus.IN_DOUBT) and not self.waiting[node]:
+            # An undo never overtakes its own action on a worker that is heard from.
+            return Kind.UNDO if not self.run(node, Kind.ACTION).in_flight else None
+        return None
+
+    def is_settled(self, node: int) -> bool:
+        """True when unwinding asks nothing more of the node."""
+        return NodeStatus(self.statuses[node]) in SETTLED

@@ -1,0 +1,199 @@
+"""What the machine runs on: a graph with its subsagas flattened, as arrays of indexes.
+
+Nodes are numbered in topological order: a parent's index is less than its
+children's. A subsaga becomes its inner nodes, named "subsaga/node", and one
+node of its own name that joins them and stands for the subsaga's result. Such
+joins and constants are *instant*: no worker runs them, they succeed by
+themselves when their parents have, and are undone when nothing depends on them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from sagaline_server.core import limits
+from sagaline_server.core.graph import ActionNode, ConstantNode, Graph, InputRef, Node, SubsagaNode
+from sagaline_server.core.values import NULL, Payload
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a value comes from: a node's output, a literal, or (neither) the saga's parameters."""
+
+    node: int | None = None
+    literal: Payload | None = None
+    path: tuple[str, ...] = ()
+
+
+class FlatNode(msgspec.Struct, frozen=True):
+    """A node of a topology."""
+
+    name: str
+    parents: tuple[int, ...]
+    children: tuple[int, ...]
+    action: ActionNode | None = None
+    """None for an instant node."""
+    inputs: tuple[tuple[str, Source], ...] = ()
+    value: Source | None = None
+    """Of an instant node: its output."""
+    kind: str = "action"
+    selects: bool = False
+    """True where some input has a path, so that resolving it may fail."""
+
+
+class Topology(msgspec.Struct, frozen=True):
+    """A flattened graph. Shared by every saga of the same graph."""
+
+    graph_name: str
+    nodes: tuple[FlatNode, ...]
+    index: Mapping[str, int]
+    result: int | None
+    """Node whose output is the saga's; None: null."""
+    digest: bytes
+
+
+class _Draft:
+    """A flattened node before it has its number."""
+
+    __slots__ = ("action", "inputs", "kind", "name", "parents", "value")
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.parents: dict[str, None] = {}
+        self.action: ActionNode | None = None
+        self.inputs: list[tuple[str, _Name]] = []
+        self.value: _Name | None = None
+
+
+class _Name(msgspec.Struct, frozen=True):
+    """A Source that still names its node."""
+
+    node: str | None = None
+    literal: Payload | None = None
+    path: tuple[str, ...] = ()
+
+
+def flatten(graph: Graph, digest: bytes) -> Topology:
+    """Flatten a valid graph; `validate` must have found no problem in it."""
+    drafts: dict[str, _Draft] = {}
+    result = _flatten_graph(graph, "", (), _Name(), drafts)
+    order = _topological(drafts)
+    number = {name: i for i, name in enumerate(order)}
+    children: list[list[int]] = [[] for _ in order]
+    for name in order:
+        for parent in drafts[name].parents:
+            children[number[parent]].append(number[name])
+    nodes = tuple(_number(drafts[name], number, children[i]) for i, name in enumerate(order))
+    return Topology(graph.name, nodes, number, None if result is None else number[result], digest)
+
+
+def sinks(graph: Graph) -> list[str]:
+    """Return the names of nodes that no other node of the graph depends on, in the order of the graph."""
+    used = {parent for node in graph.nodes for parent in dependencies(node)}
+    return [node.name for node in graph.nodes if node.name not in used]
+
+
+def dependencies(node: Node) -> Iterator[str]:
+    """Yield the names that a node depends on, from data and from `after`; may repeat."""
+    yield from node.after
+    for _, ref in input_refs(node):
+        if ref.node is not None:
+            yield ref.node
+
+
+def input_refs(node: Node) -> Iterator[tuple[str, InputRef]]:
+    """Yield a node's inputs with the field that names each."""
+    if isinstance(node.body, ActionNode):
+        for name, ref in node.body.inputs:
+            yield f"action.inputs[{name[: limits.NODE_NAME_CHARS]}]", ref
+    elif isinstance(node.body, SubsagaNode) and node.body.params is not None:
+        yield "subsaga.params", node.body.params
+
+
+def _flatten_graph(
+    graph: Graph, prefix: str, entry_parents: Sequence[str], params: _Name, drafts: dict[str, _Draft]
+) -> str | None:
+    """Add the nodes of `graph` to `drafts`; return the name of its result node.
+
+    `entry_parents` are the nodes before the subsaga, on which its first nodes
+    depend; `params` is where its parameters come from.
+    """
+    for node in graph.nodes:
+        name = prefix + node.name
+        parents = [prefix + parent for parent in dependencies(node)] or list(entry_parents)
+        match node.body:
+            case ActionNode():
+                draft = _Draft(name, "action")
+                draft.action = node.body
+                draft.inputs = [(key, _rebase(ref, prefix, params)) for key, ref in node.body.inputs]
+            case ConstantNode():
+                draft = _Draft(name, "constant")
+                draft.value = _Name(literal=node.body.value)
+            case SubsagaNode():
+                draft = _Draft(name, "subsaga")
+                inner = node.body.graph
+                given = _Name(literal=NULL) if node.body.params is None else _rebase(node.body.params, prefix, params)
+                result = _flatten_graph(inner, name + "/", parents, given, drafts)
+                draft.value = _Name(literal=NULL) if result is None else _Name(node=result)
+                parents = [f"{name}/{sink}" for sink in sinks(inner)]
+            case _:
+                raise TypeError(f"node {name!r} should have been refused")
+        draft.parents = dict.fromkeys(parents)
+        drafts[name] = draft
+    return _result_name(graph, prefix)
+
+
+def _result_name(graph: Graph, prefix: str) -> str | None:
+    if graph.result:
+        return prefix + graph.result
+    last = sinks(graph)
+    return prefix + last[0] if len(last) == 1 else None
+
+
+def _rebase(ref: InputRef, prefix: str, params: _Name) -> _Name:
+    if ref.literal is not None:
+        return _Name(literal=ref.literal, path=ref.path)
+    if ref.node is not None:
+        return _Name(node=prefix + ref.node, path=ref.path)
+    return _Name(params.node, params.literal, params.path + ref.path)
+
+
+def _topological(drafts: Mapping[str, _Draft]) -> list[str]:
+    """Order names parents first; among free ones, as they stand in the graph, so that numbers are stable."""
+    position = {name: i for i, name in enumerate(drafts)}
+    missing = {name: len(draft.parents) for name, draft in drafts.items()}
+    children: dict[str, list[str]] = {name: [] for name in drafts}
+    for name, draft in drafts.items():
+        for parent in draft.parents:
+            children[parent].append(name)
+    free = [(position[name], name) for name, count in missing.items() if count == 0]
+    heapq.heapify(free)
+    order = []
+    while free:
+        _, name = heapq.heappop(free)
+        order.append(name)
+        for child in children[name]:
+            missing[child] -= 1
+            if missing[child] == 0:
+                heapq.heappush(free, (position[child], child))
+    return order
+
+
+def _number(draft: _Draft, number: Mapping[str, int], children: list[int]) -> FlatNode:
+    def source(named: _Name) -> Source:
+        return Source(None if named.node is None else number[named.node], named.literal, named.path)
+
+    inputs = tuple((key, source(named)) for key, named in draft.inputs)
+    return FlatNode(
+        name=draft.name,
+        parents=tuple(number[parent] for parent in draft.parents),
+        children=tuple(children),
+        action=draft.action,
+        inputs=inputs,
+        value=None if draft.value is None else source(draft.value),
+        kind=draft.kind,
+        selects=any(found.path for _, found in inputs),
+    )

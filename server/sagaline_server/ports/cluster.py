@@ -1,0 +1,163 @@
+"""The half of the store that several SECs need: who lives, who hands what to whom, and what is asked of whom.
+
+`SagaStore` adapters implement it too. On a store that has one SEC only
+(SQLite) there is nobody to hand off to, and nothing above the store notices.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from sagaline_server.ports.store import Claim, OwnedSaga, SagaStore, SecRecord
+
+
+class HandOffFate(enum.Enum):
+    """What became of a hand-off."""
+
+    DONE = "done"
+    """The target owns the saga; this SEC must not write to it again."""
+    FENCED = "fenced"
+    """This SEC did not own it any more, or is dead."""
+    TARGET_GONE = "target gone"
+    """The target's incarnation is dead. This SEC still owns the saga."""
+
+
+class HandOff(msgspec.Struct, frozen=True):
+    """A saga to give away."""
+
+    claim: Claim
+    control: bytes
+    """Encoded ControlRecord with a RunOrder, put in the same transaction, which tells the target."""
+
+
+class StoredControl(msgspec.Struct, frozen=True):
+    """A request for the owner of a saga."""
+
+    saga_id: str
+    control_id: str
+    """Sorts by the time it was accepted."""
+    control: bytes
+    """Encoded ControlRecord."""
+
+
+class SecsChanged(msgspec.Struct, frozen=True):
+    """A SEC came, went, or changed its registration. Read `list_secs`."""
+
+
+class ControlPut(msgspec.Struct, frozen=True):
+    """A request was accepted for a saga."""
+
+    control: StoredControl
+
+
+class ControlGone(msgspec.Struct, frozen=True):
+    """A request has been consumed by the owner, with its effect."""
+
+    saga_id: str
+    control_id: str
+
+
+class Resync(msgspec.Struct, frozen=True):
+    """Events may have been missed: read everything anew. The first event of every watch."""
+
+
+ClusterEvent = SecsChanged | ControlPut | ControlGone | Resync
+
+
+class LogPart(msgspec.Struct, frozen=True):
+    """New batches of a saga's log, in order."""
+
+    batches: tuple[bytes, ...]
+    is_done: bool
+    """True once the saga has ended, with these batches the last."""
+
+
+class ClusterStore(SagaStore, Protocol):
+    """A store that several SECs may share."""
+
+    @property
+    def cluster_id(self) -> str:
+        """Identity of the store's cluster; another one behind the same address is another cluster."""
+        ...
+
+    @property
+    def revision(self) -> int:
+        """Highest store revision seen by this process."""
+        ...
+
+    async def register(self, *, draining: bool, owned_sagas: int) -> None:
+        """Change this SEC's registration. Fenced by its incarnation.
+
+        Raises:
+            StoreError: The store can't be reached, or the incarnation is dead.
+        """
+        ...
+
+    async def hand_off(self, hand_offs: Sequence[HandOff], to: SecRecord) -> Sequence[HandOffFate]:
+        """Make another SEC the owner of sagas, each alone, in as few transactions as possible.
+
+        Conditional, in one transaction, on this incarnation being alive, each
+        claim being current, and the target's incarnation being alive. The
+        epoch rises by one. No append of these sagas may be under way.
+
+        Raises:
+            StoreError: The outcome is not known. Call it again unchanged: a
+                hand-off that has happened is DONE.
+        """
+        ...
+
+    async def put_control(self, saga_id: str, control_id: str, control: bytes) -> bool:
+        """Put a request for the owner; False when the saga has ended or never was.
+
+        Putting the same id again changes nothing, so it may be repeated after
+        an error. An id that was consumed meanwhile may so be put twice; the
+        requests are such that this does no harm.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]:
+        """Read the requests not consumed, of one saga or of all, in the order of their ids.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    async def read_owners(self, saga_ids: Sequence[str]) -> Sequence[OwnedSaga | None]:
+        """Read who owns sagas, one answer for each; None: the saga has ended or never was.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    def watch(self) -> AsyncIterator[ClusterEvent]:
+        """Yield what changes among SECs and requests, for ever.
+
+        Begins with Resync, and yields it again whenever events may have been
+        missed (a broken stream, compaction, an overfull buffer), and in any
+        case every `RELIST_SECONDS`. Heals itself; never raises for the store
+        being away.
+        """
+        ...
+
+    def watch_log(self, saga_id: str, from_seq: int) -> AsyncIterator[LogPart]:
+        """Yield a saga's batches from the one that has entry `from_seq` on, then new ones, until it has ended.
+
+        No gap and no repetition, whoever writes.
+
+        Raises:
+            StoreError: The store can't be reached. Watch again from the next entry.
+        """
+        ...
+
+
+RELIST_SECONDS = 10.0
+"""Longest time between two Resyncs of a watch: what a lost event can cost."""

@@ -1,0 +1,280 @@
+"""The store: records, logs and ownership, durable and fenced.
+
+Two adapters keep it (SQLite, etcd) and a twin in memory that simulations use.
+One contract suite, `tests/contracts`, holds all three to every sentence here.
+
+What is stored is bytes to the store: records, entries and summaries are
+encoded by `sagaline_server.wire` before they come here. Only what a list can
+be filtered by is given beside them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """Proof that this incarnation claimed a saga. Part of the fence of every append to it."""
+
+    saga_id: str
+    epoch: int
+    """Which ownership of the saga this is, from 1."""
+    revision: int
+    """Store revision of the claim: the owner key's modification revision."""
+
+
+class ListedSaga(msgspec.Struct, frozen=True):
+    """What a list can be filtered by, as of the last append."""
+
+    graph_name: str
+    create_time: float
+    """Seconds since 1970."""
+    labels: tuple[tuple[str, str], ...] = ()
+    scopes: tuple[str, ...] = ()
+
+
+class NewSaga(msgspec.Struct, frozen=True):
+    """A saga to create and claim in one write."""
+
+    saga_id: str
+    record: bytes
+    """Encoded SagaRecord."""
+    batch: bytes
+    """Encoded LogBatch whose first entry is seq 1."""
+    listed: ListedSaga
+    writer_id: bytes
+    """16 bytes, new for each write: how the write is recognised after an unknown outcome."""
+
+
+class Append(msgspec.Struct, frozen=True):
+    """Entries to append to a saga's log."""
+
+    claim: Claim
+    first_seq: int
+    """Sequence number of the batch's first entry; no batch may have it yet."""
+    batch: bytes
+    """Encoded LogBatch. Empty: nothing is logged, only `consumes` is removed."""
+    writer_id: bytes
+    consumes: tuple[str, ...] = ()
+    """Ids of the requests (see `ports.cluster`) whose effect this is; removed in the same transaction."""
+    done: bytes | None = None
+    """Encoded DoneRecord. Set: the saga has ended; ownership ends with this write."""
+
+
+Write = NewSaga | Append
+
+
+class Status(enum.Enum):
+    """How a write ended. Never a guess."""
+
+    DONE = "done"
+    """Durable."""
+    FENCED = "fenced"
+    """Not written, and it never will be: this incarnation is dead or no longer owns the saga."""
+    EXISTS = "exists"
+    """Of a NewSaga: not written, because a saga has this id. `WriteResult.record` is its record."""
+    UNKNOWN = "unknown"
+    """May or may not be durable, or become so. Send the same write again, unchanged, until it is known."""
+
+
+class WriteResult(msgspec.Struct, frozen=True):
+    """How one write of a commit ended."""
+
+    status: Status
+    revision: int = 0
+    """Of DONE: store revision of the write; grows from write to write over the whole store."""
+    claim: Claim | None = None
+    """Of a NewSaga that is DONE."""
+    record: bytes | None = None
+    """Of EXISTS."""
+    error: str = ""
+    """Of UNKNOWN: what went wrong, for logs."""
+
+
+class OwnedSaga(msgspec.Struct, frozen=True):
+    """An unfinished saga and its owner as stored."""
+
+    saga_id: str
+    sec_id: str
+    incarnation: int
+    epoch: int
+    revision: int
+    """Modification revision of the owner key."""
+
+
+class StoredSaga(msgspec.Struct, frozen=True):
+    """Everything stored of one saga, read at one instant."""
+
+    saga_id: str
+    record: bytes
+    batches: tuple[bytes, ...]
+    """Encoded LogBatches in order of first_seq. Empty once compacted away."""
+    owner: OwnedSaga | None
+    """None once the saga has ended."""
+    done: bytes | None
+    """DoneRecord, once the saga has ended."""
+
+
+class StoredHead(msgspec.Struct, frozen=True):
+    """A saga as lists see it, without its log."""
+
+    saga_id: str
+    record: bytes
+    done: bytes | None
+    owner: OwnedSaga | None
+
+
+class ListQuery(msgspec.Struct, frozen=True):
+    """Which sagas a page of a list starts with. Filters beyond these are the caller's."""
+
+    after_id: str = ""
+    """Sagas with an id greater than this, in the order of their ids' bytes."""
+    limit: int = 100
+    graph_name: str | None = None
+    unfinished: bool | None = None
+    """True: only unfinished sagas. False: only finished ones. None: both."""
+
+
+class SecRecord(msgspec.Struct, frozen=True):
+    """A live SEC."""
+
+    sec_id: str
+    incarnation: int
+    address: str
+    version: str
+    draining: bool = False
+    """True: it is leaving, takes no new sagas, and is not to be given any."""
+    owned_sagas: int = 0
+    """Sagas it owned when it last said."""
+
+
+class StoreError(Exception):
+    """The store could not be asked; nothing is known to have changed. Try again later."""
+
+
+class SecNameTaken(StoreError):
+    """Another live process is this SEC, or holds this data directory. Stop it, or choose another name."""
+
+
+class SagaStore(Protocol):
+    """Durable, fenced storage of sagas.
+
+    A store belongs to one SEC process: `open` makes it an incarnation. All
+    methods may be called concurrently. Every call has a deadline of its own.
+    """
+
+    async def open(self, *, sec_id: str, address: str, version: str) -> int:
+        """Register this process as an incarnation of `sec_id` and return its number.
+
+        A new incarnation replaces an older one of the same name: every later
+        write of the older one is FENCED.
+
+        Raises:
+            SecNameTaken: Another live process holds the store exclusively (SQLite).
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give up the incarnation and close. Idempotent. Sagas stay owned until they are adopted."""
+        ...
+
+    @property
+    def incarnation(self) -> int:
+        """Number of the incarnation; greater than that of every earlier one of any SEC."""
+        ...
+
+    async def commit(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """Write all that can be written, in as few transactions as the store's limits allow.
+
+        Each write stands alone: it is durable whole or not at all, and one
+        that is refused does not hinder the others. All writes of a commit are
+        of different sagas. A write is conditional on the incarnation being
+        alive and, for an append, on the claim being current and no batch at
+        `first_seq`; these conditions are part of the same transaction.
+
+        A write sent again unchanged after UNKNOWN is recognised by its
+        `writer_id`: the answer is DONE, and it is not written twice, even if
+        the first one finished the saga.
+
+        Returns:
+            One result for each write, in order. Never raises for the store
+            being away: that is UNKNOWN.
+
+        Raises:
+            ValueError: Two batches of different writers at one `first_seq`
+                while the claim holds: a programming error of the owner.
+        """
+        ...
+
+    async def read(self, saga_id: str) -> StoredSaga | None:
+        """Read one saga at one instant; None if there is none.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    async def list_heads(self, query: ListQuery) -> Sequence[StoredHead]:
+        """Read at most `limit` sagas in the order of their ids. Fewer only at the end.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    async def list_owned(self) -> Sequence[OwnedSaga]:
+        """Read every unfinished saga with its owner.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    async def adopt(self, sagas: Sequence[OwnedSaga]) -> Sequence[Claim | None]:
+        """Claim sagas whose owning incarnation is dead.
+
+        Conditional, in the same transaction, on this incarnation being alive,
+        the owner key being unchanged since it was read, and the old
+        incarnation being gone.
+
+        Returns:
+            One claim for each saga, in order, with an epoch one higher; None
+            where a condition did not hold.
+
+        Raises:
+            StoreError: The store can't be reached; the claims are not known.
+                Read the owners again.
+        """
+        ...
+
+    async def list_secs(self) -> Sequence[SecRecord]:
+        """Read the live SECs.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    async def remove_finished(self, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
+        """Remove the logs of finished sagas; with `keep_summary` false also their records and summaries.
+
+        Sagas that are not finished are left alone.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    @property
+    def serving_until(self) -> float | None:
+        """Until when this incarnation may dispatch, on the clock of `Clock.boottime`, in seconds.
+
+        None: without bound (the store is exclusive). In the past: nothing may
+        be dispatched, though sagas may still be owned.
+        """
+        ...
