@@ -163,7 +163,7 @@ Global___Resolution: _TypeAlias = Resolution  # noqa: Y015
 @_typing.final
 class SagaRecord(_message.Message):
     """---- what is stored ----------------------------------------------------------
-    These four messages are the format of the store. A SEC reads what every
+    These messages are the format of the store. A SEC reads what every
     earlier release wrote; fields are added, never changed.
 
     `record/{saga}`: what the saga is. Written once, with its creation.
@@ -294,6 +294,238 @@ class DoneRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DoneRecord: _TypeAlias = DoneRecord  # noqa: Y015
+
+@_typing.final
+class SecRegistration(_message.Message):
+    """`sec/{sec}`: a live SEC. Leased; its create revision is the incarnation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    OWNED_SAGAS_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """"host:port" that workers and clients can dial."""
+    version: _builtins.str
+    """Server version."""
+    draining: _builtins.bool
+    """True: it is leaving, takes no new sagas, and is not to be given any."""
+    owned_sagas: _builtins.int
+    """Sagas it owned when it last wrote this; for people and placement."""
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        version: _builtins.str = ...,
+        draining: _builtins.bool = ...,
+        owned_sagas: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "draining", b"draining", "owned_sagas", b"owned_sagas", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecRegistration: _TypeAlias = SecRegistration  # noqa: Y015
+
+@_typing.final
+class ControlRecord(_message.Message):
+    """`control/{saga}/{id}`: a request for the owner of a saga, from whichever SEC
+    was asked. Removed by the append that logs its effect.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    UNWIND_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    RESOLVE_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    HAND_OFF_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    """Who asked, at most 256 bytes; absent if not said."""
+    reason: _builtins.str
+    """The reason given, at most 1,024 bytes; absent if not said."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was accepted, by the clock of the SEC that did."""
+
+    @_builtins.property
+    def unwind(self) -> Global___UnwindOrder:
+        """Unwind the saga."""
+
+    @_builtins.property
+    def gate(self) -> Global___GateOrder:
+        """Change the gate."""
+
+    @_builtins.property
+    def resolve(self) -> Global___ResolveOrder:
+        """Decide about a node."""
+
+    @_builtins.property
+    def signal(self) -> Global___SignalReceived:
+        """Deliver a signal."""
+
+    @_builtins.property
+    def run(self) -> Global___RunOrder:
+        """The saga has been handed off to the owner: run it."""
+
+    @_builtins.property
+    def hand_off(self) -> Global___HandOffOrder:
+        """Hand the saga off to another SEC."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        unwind: Global___UnwindOrder | None = ...,
+        gate: Global___GateOrder | None = ...,
+        resolve: Global___ResolveOrder | None = ...,
+        signal: Global___SignalReceived | None = ...,
+        run: Global___RunOrder | None = ...,
+        hand_off: Global___HandOffOrder | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate", "hand_off", b"hand_off", "request", b"request", "resolve", b"resolve", "run", b"run", "signal", b"signal", "time", b"time", "unwind", b"unwind"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "gate", b"gate", "hand_off", b"hand_off", "reason", b"reason", "request", b"request", "resolve", b"resolve", "run", b"run", "signal", b"signal", "time", b"time", "unwind", b"unwind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["unwind", "gate", "resolve", "signal", "run", "hand_off"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___ControlRecord: _TypeAlias = ControlRecord  # noqa: Y015
+
+@_typing.final
+class UnwindOrder(_message.Message):
+    """Asks to unwind. It has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnwindOrder: _TypeAlias = UnwindOrder  # noqa: Y015
+
+@_typing.final
+class GateOrder(_message.Message):
+    """Asks for a gate. Absent fields leave that part of the gate as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAUSED_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    paused: _builtins.bool
+    """Hold every start, or hold them no longer."""
+    steps: _builtins.int
+    """Starts to let pass although paused."""
+    def __init__(
+        self,
+        *,
+        paused: _builtins.bool | None = ...,
+        steps: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_paused", b"_paused", "_steps", b"_steps", "paused", b"paused", "steps", b"steps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_paused", b"_paused", "_steps", b"_steps", "paused", b"paused", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__paused: _TypeAlias = _typing.Literal["paused"]  # noqa: Y015
+    _WhichOneofArgType__paused: _TypeAlias = _typing.Literal["_paused", b"_paused"]  # noqa: Y015
+    _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
+    _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__paused) -> _WhichOneofReturnType__paused | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
+
+Global___GateOrder: _TypeAlias = GateOrder  # noqa: Y015
+
+@_typing.final
+class ResolveOrder(_message.Message):
+    """Asks for a decision about a node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Node."""
+    resolution: Global___Resolution.ValueType
+    """Decision."""
+    @_builtins.property
+    def output(self) -> _payload_pb2.Payload:
+        """For SUPPLY_OUTPUT alone."""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        resolution: Global___Resolution.ValueType = ...,
+        output: _payload_pb2.Payload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "output", b"output", "resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveOrder: _TypeAlias = ResolveOrder  # noqa: Y015
+
+@_typing.final
+class RunOrder(_message.Message):
+    """Tells the new owner of a saga to run it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_SEC_ID_FIELD_NUMBER: _builtins.int
+    from_sec_id: _builtins.str
+    """SEC that handed it off."""
+    def __init__(
+        self,
+        *,
+        from_sec_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_sec_id", b"from_sec_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunOrder: _TypeAlias = RunOrder  # noqa: Y015
+
+@_typing.final
+class HandOffOrder(_message.Message):
+    """Asks the owner to hand a saga off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TO_SEC_ID_FIELD_NUMBER: _builtins.int
+    to_sec_id: _builtins.str
+    """SEC to take it. Absent: the one that placement prefers."""
+    def __init__(
+        self,
+        *,
+        to_sec_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["to_sec_id", b"to_sec_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandOffOrder: _TypeAlias = HandOffOrder  # noqa: Y015
 
 @_typing.final
 class LogEntry(_message.Message):

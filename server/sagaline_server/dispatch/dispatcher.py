@@ -1,0 +1,335 @@
+"""All worker sessions of this SEC, and the nodes that wait for one.
+
+Routing is by action, version and side. A node with no worker to run it waits
+in the queue of its action, first come first served; whenever a window opens,
+queues are served, undo actions first. There is this one queue for first
+attempts, retries and recovered sagas alike.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from sagaline.v1 import saga_pb2, worker_service_pb2
+from sagaline_server.core.decide import Cancel, Lost, Rejected
+from sagaline_server.core.entries import Kind
+from sagaline_server.core.invocation import Invocation
+from sagaline_server.dispatch.session import ActionKey, AttemptKey, Session
+from sagaline_server.ports.clock import Clock
+from sagaline_server.ports.sagas import SagaInputs
+
+GRACE_SECONDS = 20.0
+"""How long attempts stay with a worker whose stream has ended: longer than a SEC's lease, so that the death
+of a SEC does not lose its workers' attempts too."""
+
+
+class Dispatcher:
+    """Worker sessions and waiting nodes."""
+
+    def __init__(self, clock: Clock, draw: Callable[[], float], grace: float = GRACE_SECONDS) -> None:
+        """Make a dispatcher without sessions.
+
+        Args:
+            clock: For grace times.
+            draw: Gives random numbers in [0, 1), for the choice among workers.
+            grace: Seconds.
+        """
+        self._clock = clock
+        self._draw = draw
+        self.grace = grace
+        self.sessions: dict[str, Session] = {}
+        self._by_action: dict[ActionKey, list[Session]] = {}
+        self._waiting: dict[ActionKey, deque[tuple[str, int]]] = {}
+        self._is_waiting: set[tuple[str, int, Kind]] = set()
+        self._grace_ends: dict[str, float] = {}
+        """When the attempts of a worker without a stream count as lost, by worker."""
+        self._expected: dict[str, dict[AttemptKey, ActionKey]] = {}
+        """Attempts that a recovered log gives to a worker that has not yet said whether it holds them."""
+        self._sagas: SagaInputs | None = None
+        self._pumping = False
+
+    def deliver_to(self, sagas: SagaInputs) -> None:
+        """Say where results go. Once, before the first session."""
+        self._sagas = sagas
+
+    @property
+    def sagas(self) -> SagaInputs:
+        """Where results go."""
+        assert self._sagas is not None, "deliver_to comes first"
+        return self._sagas
+
+    # ---- placing
+
+    def reserve(self, action: ActionKey) -> str | None:
+        """Reserve a slot for an action; returns the worker, None when none has room or others wait already."""
+        if self._waiting.get(action):
+            return None
+        session = self._choose(action)
+        if session is None:
+            return None
+        session.reserve(action)
+        return session.worker_id
+
+    def release(self, worker_id: str, action: ActionKey) -> None:
+        """Give back a slot that was reserved and not used."""
+        session = self.sessions.get(worker_id)
+        if session is not None:
+            session.release(action)
+            self.pump(session)
+
+    def wait(self, saga_id: str, node: int, action: ActionKey) -> None:
+        """Queue a node for a worker. Queueing it twice is once."""
+        key = (saga_id, node, action[2])
+        if key not in self._is_waiting:
+            self._is_waiting.add(key)
+            self._waiting.setdefault(action, deque()).append((saga_id, node))
+
+    def _choose(self, action: ActionKey) -> Session | None:
+        """Return the less loaded of two random workers; any with room if neither has."""
+        sessions = self._by_action.get(action)
+        if not sessions:
+            return None
+        count = len(sessions)
+        first = sessions[int(self._draw() * count)] if count > 1 else sessions[0]
+        if count > 1:
+            second = sessions[int(self._draw() * count)]
+            if second.has_room(action) and (not first.has_room(action) or second.load(action) < first.load(action)):
+                first = second
+        if first.has_room(action):
+            return first
+        return next((session for session in sessions if session.has_room(action)), None) if count > 1 else None
+
+    def pump(self, session: Session) -> None:
+        """Offer the free slots of a worker to the nodes that wait for it."""
+        if self._pumping or not self._is_waiting:
+            return
+        self._pumping = True
+        try:
+            for kind in (Kind.UNDO, Kind.ACTION):
+                for action in session.served:
+                    if action[2] is kind:
+                        self._pump_action(session, action)
+        finally:
+            self._pumping = False
+
+    def _pump_action(self, session: Session, action: ActionKey) -> None:
+        queue = self._waiting.get(action)
+        while queue and session.has_room(action):
+            saga_id, node = queue.popleft()
+            self._is_waiting.discard((saga_id, node, action[2]))
+            session.reserve(action)
+            if not self.sagas.offer(saga_id, node, action[2], session.worker_id):
+                session.release(action)
+        if queue is not None and not queue:
+            self._waiting.pop(action, None)
+
+    # ---- sending
+
+    def send(self, saga_id: str, invocation: Invocation, message: worker_service_pb2.Invocation) -> None:
+        """Send an invocation whose start is durable to the worker that the log names."""
+        action = (invocation.action, invocation.version, invocation.kind)
+        key = (saga_id, invocation.node, invocation.kind, invocation.attempt)
+        session = self.sessions.get(invocation.worker_id)
+        if session is None:
+            # It was never sent, so it certainly never ran.
+            self.sagas.ended(saga_id, Rejected(invocation.node, invocation.kind, invocation.attempt))
+            return
+        session.send(key, action, message)
+
+    def cancel(self, saga_id: str, node: str, cancel: Cancel) -> None:
+        """Send a worker the wish to stop an attempt."""
+        session = self.sessions.get(cancel.worker_id)
+        if session is not None and (saga_id, node, cancel.kind, cancel.attempt) in session.in_flight:
+            session.cancel(
+                worker_service_pb2.Cancellation(
+                    ref=ref_message((saga_id, node, cancel.kind, cancel.attempt)),
+                    reason=worker_service_pb2.CancellationReason.ValueType(cancel.reason),
+                )
+            )
+
+    # ---- sessions
+
+    def connect(
+        self, hello: worker_service_pb2.Hello, wake: Callable[[], None], connect_time: float
+    ) -> tuple[Session, Session | None]:
+        """Begin a stream of a worker; returns its session, and the same again if it replaced an older stream.
+
+        The caller has checked the hello. What the worker does not list is
+        certainly not running there: it reads no older stream any more.
+        """
+        session = self.sessions.get(hello.worker_id)
+        replaced = session if session is not None and session.attached else None
+        if session is None:
+            session = self.sessions[hello.worker_id] = Session(hello, connect_time)
+        else:
+            self._unroute(session)
+        session.attach(hello, wake)
+        self._grace_ends.pop(hello.worker_id, None)
+        for action in session.served:
+            self._by_action.setdefault(action, []).append(session)
+        self._reconcile_hello(session, hello.in_flight)
+        return session, replaced
+
+    def _reconcile_hello(self, session: Session, report: worker_service_pb2.InFlightReport) -> None:
+        held = {ref_key(entry.ref) for entry in report.entries}
+        expected = self._expected.pop(session.worker_id, {})
+        for key, action in expected.items():
+            if key in held:
+                session.adopt(key, action)
+            else:
+                self._lose(key, "its worker does not hold it", uncounted=True)
+        for key, attempt in list(session.in_flight.items()):
+            if key in held:
+                attempt.received = True
+            else:
+                session.finish(key)
+                if attempt.received:
+                    self._lose(key, "its worker does not hold it any more", uncounted=True)
+                else:
+                    self.sagas.ended(key[0], Rejected(key[1], key[2], key[3]))
+        for key in held:
+            if key not in session.in_flight and not self.sagas.is_live(key[0]):
+                self._not_found(session, key)
+
+    def disconnect(self, session: Session) -> None:
+        """End the stream of a worker; its attempts stay with it for the grace time."""
+        session.detach()
+        self._unroute(session)
+        if session.draining and not session.in_flight:
+            self._forget(session)
+        else:
+            self._grace_ends[session.worker_id] = self._clock.boottime() + self.grace
+
+    def drain(self, session: Session) -> None:
+        """Send a worker nothing more, and tell it so."""
+        session.draining = True
+        session.say(worker_service_pb2.ConnectResponse(drained=True))
+
+    def _unroute(self, session: Session) -> None:
+        for action in session.served:
+            routed = self._by_action.get(action)
+            if routed and session in routed:
+                routed.remove(session)
+                if not routed:
+                    del self._by_action[action]
+
+    def _forget(self, session: Session) -> None:
+        self._unroute(session)
+        self.sessions.pop(session.worker_id, None)
+        self._grace_ends.pop(session.worker_id, None)
+
+    def end_graces(self) -> None:
+        """Count as lost the attempts of workers that have stayed away too long. Call it every second or so."""
+        now = self._clock.boottime()
+        for worker_id in [worker_id for worker_id, end in self._grace_ends.items() if end <= now]:
+            del self._grace_ends[worker_id]
+            session = self.sessions.get(worker_id)
+            keys = list(self._expected.pop(worker_id, {}))
+            if session is not None:
+                keys += list(session.in_flight)
+                for key in list(session.in_flight):
+                    session.finish(key)
+                self._forget(session)
+            for key in keys:
+                self._lose(key, f"its worker has been away for {self.grace:g} s")
+
+    def _lose(self, key: AttemptKey, message: str, *, uncounted: bool = False) -> None:
+        self.sagas.ended(key[0], Lost(key[1], key[2], key[3], message, uncounted))
+
+    def expect(self, worker_id: str, key: AttemptKey, action: ActionKey, epoch: int) -> None:
+        """Note an attempt of a recovered saga: its worker has the grace time to say that it holds it."""
+        self._expected.setdefault(worker_id, {})[key] = action
+        session = self.sessions.get(worker_id)
+        if session is not None and session.attached:
+            adoption = worker_service_pb2.Adoption(saga_id=key[0], epoch=epoch, refs=[ref_message(key)])
+            session.say(worker_service_pb2.ConnectResponse(adoptions=[adoption]))
+        if session is None or not session.attached:
+            self._grace_ends.setdefault(worker_id, self._clock.boottime() + self.grace)
+
+    def report(self, session: Session, report: worker_service_pb2.InFlightReport) -> None:
+        """Take a worker's answer to an adoption or a reconciliation."""
+        expected = self._expected.get(session.worker_id, {})
+        listed = set()
+        for entry in report.entries:
+            key = ref_key(entry.ref)
+            action = expected.pop(key, None)
+            if entry.state == worker_service_pb2.IN_FLIGHT_STATE_NOT_HELD:
+                if action is not None or session.finish(key) is not None:
+                    self._lose(key, "its worker does not hold it", uncounted=True)
+                continue
+            listed.add(key)
+            if action is not None:
+                session.adopt(key, action)
+            elif key not in session.in_flight and not self.sagas.is_live(key[0]):
+                self._not_found(session, key)
+        if report.complete:
+            for key in list(session.sent_by(session.acknowledged)):
+                if key not in listed:
+                    session.finish(key)
+                    self._lose(key, "its worker does not hold it any more", uncounted=True)
+
+    def move(self, saga_id: str, owner: tuple[str, str], epoch: int) -> None:
+        """Tell the workers that hold attempts of a saga who owns it now; this SEC has nothing more with them."""
+        sec = worker_service_pb2.Sec(sec_id=owner[0], address=owner[1])
+        moved = worker_service_pb2.SagaMoved(saga_id=saga_id, owner=sec, epoch=epoch)
+        for session in self.sessions.values():
+            keys = [key for key in session.in_flight if key[0] == saga_id]
+            for key in keys:
+                session.finish(key)
+            if keys:
+                session.say(worker_service_pb2.ConnectResponse(saga_moves=[moved]))
+                self.pump(session)
+        for expected in self._expected.values():
+            for key in [key for key in expected if key[0] == saga_id]:
+                del expected[key]
+
+    def _not_found(self, session: Session, key: AttemptKey) -> None:
+        reason = worker_service_pb2.CANCELLATION_REASON_NOT_FOUND
+        session.cancel(worker_service_pb2.Cancellation(ref=ref_message(key), reason=reason))
+
+    def clear_sagas(self) -> None:
+        """Forget what belongs to sagas: this SEC no longer owns any. Sessions stay."""
+        self._waiting.clear()
+        self._is_waiting.clear()
+        self._expected.clear()
+        for session in self.sessions.values():
+            for key in list(session.in_flight):
+                session.finish(key)
+
+    # ---- telling
+
+    def why(self, action: ActionKey) -> tuple[bool, bool, str]:
+        """Say why an action waits: whether anybody serves it at all, whether at this version and side, and a text."""
+        if self._by_action.get(action):
+            return True, True, "every worker that serves it is full"
+        others = {f"{version} {kind.name.lower()}" for name, version, kind in self._by_action if name == action[0]}
+        wanted = f"version {action[1]} {action[2].name.lower()} of action {action[0]}"
+        if others:
+            return True, False, f"no worker serves {wanted}; served: {', '.join(sorted(others))}"
+        return False, False, f"no worker serves action {action[0]}"
+
+    def waiting_count(self) -> int:
+        """Return the number of nodes that wait for a worker."""
+        return len(self._is_waiting)
+
+    def attached_sessions(self) -> Iterator[Session]:
+        """Yield the sessions that have a stream."""
+        return (session for session in self.sessions.values() if session.attached)
+
+
+def ref_key(ref: worker_service_pb2.InvocationRef) -> AttemptKey:
+    """Return the key of a reference.
+
+    Raises:
+        ValueError: Its kind is not set or unknown.
+    """
+    return (ref.saga_id, ref.node, Kind(ref.kind), ref.attempt)
+
+
+def ref_message(key: AttemptKey) -> worker_service_pb2.InvocationRef:
+    """Return the reference of a key."""
+    saga_id, node, kind, attempt = key
+    return worker_service_pb2.InvocationRef(
+        saga_id=saga_id, node=node, kind=saga_pb2.InvocationKind.ValueType(kind), attempt=attempt
+    )

@@ -1,0 +1,271 @@
+"""One worker's session: its windows, what it has in flight, and what is to be sent to it.
+
+A plain object without I/O, tasks or clock. It outlives its streams: when one
+breaks, the session is detached and keeps what is in flight until its grace
+time is over. Each stream has a number; frames and receipts count from 1 on
+every stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from sagaline.v1 import saga_pb2, worker_service_pb2
+from sagaline_server.core import limits
+from sagaline_server.core.entries import Kind
+
+ActionKey = tuple[str, str, Kind]
+"""Action, version, side."""
+AttemptKey = tuple[str, str, Kind, int]
+"""Saga, node, side, attempt: what a result is matched by."""
+
+
+class Served(msgspec.Struct, frozen=True):
+    """How a worker serves one action."""
+
+    pool: str
+    max_in_flight: int
+    """0: no limit of its own."""
+
+
+class InFlight(msgspec.Struct):
+    """An attempt that is with the worker, as far as this SEC knows."""
+
+    action: ActionKey
+    payload_bytes: int = 0
+    sequence: int = 0
+    """Frame of the present stream that carried it; 0: none yet, or one of an earlier stream."""
+    received: bool = False
+    """True once the worker has acknowledged its receipt."""
+
+
+class Session:
+    """One worker as this SEC knows it."""
+
+    def __init__(self, hello: worker_service_pb2.Hello, connect_time: float) -> None:
+        """Make the session of a worker's first hello; nothing is granted before `attach`."""
+        self.worker_id = hello.worker_id
+        self.connect_time = connect_time
+        self.hello = hello
+        self.served: dict[ActionKey, Served] = {}
+        self.in_flight: dict[AttemptKey, InFlight] = {}
+        self.stream_epoch = 0
+        self.attached = False
+        self.draining = False
+        self.rejecting: set[ActionKey] = set()
+        """Actions that the worker said it does not serve after all, until its next hello."""
+        self._windows: dict[str, int] = {}
+        self._bytes_window = 0
+        self._reserved: dict[ActionKey, int] = {}
+        self._used_by_pool: dict[str, int] = {}
+        self._used_by_action: dict[ActionKey, int] = {}
+        self._used_bytes = 0
+        self._sequence = 0
+        self._received = 0
+        self._waiting_frames: list[worker_service_pb2.ConnectResponse] = []
+        self._frame = worker_service_pb2.ConnectResponse()
+        self._frame_bytes = 0
+        self._frame_items = 0
+        self._wake: Callable[[], None] | None = None
+
+    # ---- streams
+
+    def attach(self, hello: worker_service_pb2.Hello, wake: Callable[[], None]) -> None:
+        """Begin a stream. `wake` is called whenever there is something to send on it."""
+        self.hello = hello
+        self.stream_epoch = hello.stream_epoch
+        self.attached = True
+        self.draining = False
+        self.rejecting.clear()
+        self._wake = wake
+        self._sequence = self._received = 0
+        self._drop_output()
+        self.served = dict(_served(hello))
+        self._windows = {}
+        self._bytes_window = 0
+        if hello.HasField("capacity"):
+            self.grant(hello.capacity)
+
+    def detach(self) -> None:
+        """End the stream. What was not yet sent is dropped; what is in flight stays."""
+        self.attached = False
+        self._wake = None
+        self._drop_output()
+
+    def _drop_output(self) -> None:
+        self._waiting_frames.clear()
+        self._frame = worker_service_pb2.ConnectResponse()
+        self._frame_bytes = self._frame_items = 0
+        for attempt in self.in_flight.values():
+            attempt.sequence = 0
+
+    # ---- windows
+
+    def grant(self, capacity: worker_service_pb2.Capacity) -> None:
+        """Replace the windows."""
+        self._windows = {
+            pool: min(max(limit, 0), limits.WINDOW_MAX) for pool, limit in capacity.max_in_flight_by_pool.items()
+        }
+        self._bytes_window = max(capacity.max_in_flight_bytes, 0)
+
+    def capacity(self) -> worker_service_pb2.Capacity:
+        """Return the windows as they are."""
+        return worker_service_pb2.Capacity(max_in_flight_by_pool=self._windows, max_in_flight_bytes=self._bytes_window)
+
+    def has_room(self, action: ActionKey) -> bool:
+        """True when one more invocation of the action may be sent."""
+        served = self.served.get(action)
+        if served is None or not self.attached or self.draining or action in self.rejecting:
+            return False
+        if self._used_by_pool.get(served.pool, 0) >= self._windows.get(served.pool, 0):
+            return False
+        if served.max_in_flight and self._used_by_action.get(action, 0) >= served.max_in_flight:
+            return False
+        return not self._bytes_window or self._used_bytes < self._bytes_window
+
+    def load(self, action: ActionKey) -> float:
+        """Return the used share of the window of an action's pool."""
+        pool = self.served[action].pool
+        return self._used_by_pool.get(pool, 0) / max(self._windows.get(pool, 0), 1)
+
+    def reserve(self, action: ActionKey) -> None:
+        """Take a slot for an invocation that is being logged."""
+        self._reserved[action] = self._reserved.get(action, 0) + 1
+        self._use(action, 1)
+
+    def release(self, action: ActionKey) -> None:
+        """Give a reserved slot back."""
+        if self._reserved.get(action, 0):
+            self._reserved[action] -= 1
+            self._use(action, -1)
+
+    def _use(self, action: ActionKey, change: int) -> None:
+        served = self.served.get(action)
+        pool = served.pool if served is not None else ""
+        self._used_by_pool[pool] = max(self._used_by_pool.get(pool, 0) + change, 0)
+        self._used_by_action[action] = max(self._used_by_action.get(action, 0) + change, 0)
+
+    # ---- attempts
+
+    def send(self, key: AttemptKey, action: ActionKey, invocation: worker_service_pb2.Invocation) -> bool:
+        """Send an invocation whose start is durable, in the slot reserved for it.
+
+        Returns:
+            False: the worker has no stream now. It stays in flight; the worker's next hello will not list it.
+        """
+        size = invocation.ByteSize()
+        attempt = InFlight(action, size)
+        self.in_flight[key] = attempt
+        self._used_bytes += size
+        if self._reserved.get(action, 0):
+            self._reserved[action] -= 1
+        else:
+            self._use(action, 1)
+        if not self.attached:
+            return False
+        self._room_for(size + 8)
+        self._frame.invocations.append(invocation)
+        attempt.sequence = self._sequence + len(self._waiting_frames) + 1
+        self._added(size + 8)
+        return True
+
+    def adopt(self, key: AttemptKey, action: ActionKey) -> None:
+        """Note an attempt that the worker says it holds, though this SEC did not send it."""
+        if key not in self.in_flight:
+            self.in_flight[key] = InFlight(action, received=True)
+            self._use(action, 1)
+
+    def finish(self, key: AttemptKey) -> ActionKey | None:
+        """Note that an attempt is no longer with the worker; returns its action, None if it was not."""
+        attempt = self.in_flight.pop(key, None)
+        if attempt is None:
+            return None
+        self._use(attempt.action, -1)
+        self._used_bytes -= attempt.payload_bytes
+        return attempt.action
+
+    def received(self, sequence: int) -> None:
+        """Note the worker's receipt of every frame up to `sequence`."""
+        if sequence <= self._received:
+            return
+        self._received = sequence
+        for attempt in self.in_flight.values():
+            if attempt.sequence and attempt.sequence <= sequence:
+                attempt.received = True
+                attempt.sequence = 0
+
+    @property
+    def oldest_unreceived(self) -> int:
+        """Number of the oldest frame sent and not acknowledged; 0: none."""
+        return self._received + 1 if self._received < self._sequence else 0
+
+    @property
+    def acknowledged(self) -> int:
+        """Number of the last frame of this stream that the worker has acknowledged."""
+        return self._received
+
+    def sent_by(self, sequence: int) -> Iterator[AttemptKey]:
+        """Yield attempts in flight that the worker must have if it has processed frames up to `sequence`."""
+        for key, attempt in self.in_flight.items():
+            if attempt.received or (attempt.sequence and attempt.sequence <= sequence):
+                yield key
+
+    # ---- output
+
+    def ack(self, ack: worker_service_pb2.ResultAck) -> None:
+        """Send the fate of a result. Without a stream it is dropped: the worker will send the result again."""
+        if self.attached:
+            self._room_for(256)
+            self._frame.result_acks.append(ack)
+            self._added(256)
+
+    def cancel(self, cancellation: worker_service_pb2.Cancellation) -> None:
+        """Send the wish to stop an attempt."""
+        if self.attached:
+            self._room_for(256)
+            self._frame.cancellations.append(cancellation)
+            self._added(256)
+
+    def say(self, part: worker_service_pb2.ConnectResponse) -> None:
+        """Send any other part of a frame."""
+        if self.attached:
+            size = part.ByteSize()
+            self._room_for(size)
+            self._frame.MergeFrom(part)
+            self._added(size)
+
+    def _room_for(self, size: int) -> None:
+        if self._frame_items and self._frame_bytes + size > limits.FRAME_BYTES - 1024:
+            self._waiting_frames.append(self._frame)
+            self._frame = worker_service_pb2.ConnectResponse()
+            self._frame_bytes = self._frame_items = 0
+
+    def _added(self, size: int) -> None:
+        self._frame_bytes += size
+        self._frame_items += 1
+        if self._wake is not None:
+            self._wake()
+
+    def take_frame(self) -> worker_service_pb2.ConnectResponse | None:
+        """Return the next frame with everything that waits, up to the limit; None: nothing waits."""
+        if self._waiting_frames:
+            frame = self._waiting_frames.pop(0)
+        elif self._frame_items:
+            frame = self._frame
+            self._frame = worker_service_pb2.ConnectResponse()
+            self._frame_bytes = self._frame_items = 0
+        else:
+            return None
+        self._sequence += 1
+        frame.sequence = self._sequence
+        return frame
+
+
+def _served(hello: worker_service_pb2.Hello) -> Iterator[tuple[ActionKey, Served]]:
+    for spec in hello.actions:
+        kinds = [Kind(kind) for kind in spec.kinds if kind != saga_pb2.INVOCATION_KIND_UNSPECIFIED] or list(Kind)
+        for version in spec.versions or ("1",):
+            for kind in kinds:
+                yield (spec.action, version, kind), Served(spec.slot_pool, max(spec.max_in_flight, 0))

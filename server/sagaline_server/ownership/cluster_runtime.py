@@ -1,0 +1,275 @@
+"""The runtime as the api sees it where there are several SECs: every SEC answers for every saga.
+
+A saga that runs here is answered from memory. For any other one the store is
+read, its log is followed as the owner writes it, and orders are put into the
+store for the owner to consume. None of that needs the owner to be reachable
+from here, or to be the same from beginning to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import structlog
+
+from sagaline.v1 import log_pb2, saga_pb2, saga_service_pb2, worker_service_pb2
+from sagaline_server.core.apply import apply
+from sagaline_server.core.decide import Decision, Resolve, SetPaused, Unwind, decide
+from sagaline_server.core.entries import SagaState, Stamped
+from sagaline_server.ownership.keeper import Keeper
+from sagaline_server.ownership.membership import Membership
+from sagaline_server.ports.cluster import ClusterStore
+from sagaline_server.ports.store import StoredSaga, StoreError
+from sagaline_server.runtime.engine import SagaEngine
+from sagaline_server.runtime.recovery import Folder
+from sagaline_server.runtime.requests import NotServing, RequestRefused, RuntimeRefusal
+from sagaline_server.runtime.runtime import OnEnd, Request, Runtime
+from sagaline_server.wire.entries import decode_batch
+from sagaline_server.wire.payloads import fill_payload
+from sagaline_server.wire.times import timestamp
+
+log = structlog.get_logger("sagaline.cluster")
+
+ORDER_SECONDS = 20.0
+"""How long to wait for the owner to carry out an order before answering as things stand: longer than a lease."""
+FOLLOWERS_MAX = 10_000
+"""Sagas of other SECs that are followed at once."""
+
+
+class ClusterRuntime(Runtime):
+    """Sagas of all SECs."""
+
+    def __init__(
+        self,
+        engine: SagaEngine,
+        folder: Folder,
+        store: ClusterStore,
+        keeper: Keeper,
+        membership: Membership,
+        new_control_id: Callable[[], str],
+    ) -> None:
+        """Make the face of an engine that is one of several.
+
+        Args:
+            engine: The sagas that run here.
+            folder: Folds the others.
+            store: Where the others are.
+            keeper: Hears of consumed orders.
+            membership: Who lives.
+            new_control_id: Gives ids that sort by time.
+        """
+        super().__init__(engine, folder)
+        self._store = store
+        self._keeper = keeper
+        self._membership = membership
+        self._new_control_id = new_control_id
+        self._followers: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Stop following sagas of other SECs."""
+        followers = list(self._followers)
+        for task in followers:
+            task.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)
+
+    # ---- orders
+
+    async def request(self, saga_id: str, given: Request) -> saga_pb2.Saga:
+        """Give an order to a saga, whoever owns it; returns its BASIC view once the order is durable.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            RequestRefused: The order makes no sense in its state.
+            NotServing: This SEC can't answer now. Safe to repeat.
+        """
+        try:
+            return await super().request(saga_id, given)
+        except NotServing:
+            stored = await self._read(saga_id)
+            if stored.done is not None:
+                return await super().request(saga_id, given)
+        return await self._order(stored, given)
+
+    async def _order(self, stored: StoredSaga, given: Request) -> saga_pb2.Saga:
+        decision = self._foresee(stored, given)
+        if decision.refusal is not None:
+            raise RequestRefused(decision.refusal.code, decision.refusal.message)
+        if decision.entries:
+            await self.put_order(stored.saga_id, _control(given, self.engine.clock.wall()))
+        return await self.get(stored.saga_id, full=False)
+
+    def _foresee(self, stored: StoredSaga, given: Request) -> Decision:
+        """Decide as the owner will, so that what makes no sense is refused before it is written."""
+        return decide(self._folder.fold(stored).saga, given, self.engine.clock.wall(), 0.0)
+
+    async def put_order(self, saga_id: str, record: log_pb2.ControlRecord) -> None:
+        """Put an order into the store, and wait a while until the owner has consumed it.
+
+        Raises:
+            NotServing: The store can't be reached.
+        """
+        control_id = self._new_control_id()
+        gone = self._keeper.expect_gone(saga_id, control_id)
+        try:
+            if await self._store.put_control(saga_id, control_id, record.SerializeToString()):
+                async with asyncio.timeout(ORDER_SECONDS):
+                    await gone.wait()
+        except TimeoutError:
+            # It is durable, and will be carried out when the saga has an owner again.
+            log.warning("order_waits_for_owner", saga_id=saga_id)
+        except StoreError as error:
+            raise NotServing("the store can't be reached; try again") from error
+        finally:
+            self._keeper.forget_wait(saga_id, control_id)
+
+    # ---- watching and waiting
+
+    async def watch(self, saga_id: str, from_seq: int) -> AsyncIterator[tuple[list[Stamped], SagaState]]:
+        """Yield entries from a number on, then new ones, until the saga has ended; owners may change meanwhile.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            RequestRefused: Its log has been compacted away.
+            NotServing: The store can't be reached. Watch again from the next entry.
+        """
+        following = from_seq
+        while True:
+            if saga_id in self.engine.sagas:
+                try:
+                    async for entries, state in super().watch(saga_id, following):
+                        following = entries[-1].seq + 1
+                        yield entries, state
+                except NotServing:
+                    continue
+                return
+            stored = await self._read(saga_id)
+            if stored.done is not None:
+                async for entries, state in super().watch(saga_id, following):
+                    yield entries, state
+                return
+            async for entries, state in self._watch_store(stored, following):
+                following = entries[-1].seq + 1
+                yield entries, state
+                if state.is_final:
+                    return
+
+    async def _watch_store(self, stored: StoredSaga, from_seq: int) -> AsyncIterator[tuple[list[Stamped], SagaState]]:
+        """Follow the log as some owner writes it; the state after each part comes from folding it."""
+        folded = self._folder.fold(stored).saga
+        past = [entry for batch in stored.batches for entry in decode_batch(batch) if entry.seq >= from_seq]
+        if past:
+            yield past, folded.state
+        try:
+            async for part in self._store.watch_log(stored.saga_id, folded.seq + 1):
+                entries = [entry for batch in part.batches for entry in decode_batch(batch) if entry.seq > folded.seq]
+                for entry in entries:
+                    apply(folded, entry)
+                if entries and entries[-1].seq >= from_seq:
+                    yield [entry for entry in entries if entry.seq >= from_seq], folded.state
+        except StoreError as error:
+            raise NotServing("the store can't be reached; watch again") from error
+
+    async def wait(self, saga_id: str, *, timeout: float, or_needs_operator: bool) -> saga_pb2.Saga:
+        """Wait until a saga has ended, or needs an operator if so wished, or the time is over.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            NotServing: The store can't be reached.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    view = await super().wait(saga_id, timeout=timeout, or_needs_operator=or_needs_operator)
+                    if SagaState(view.state).is_final or (or_needs_operator and view.needs_operator):
+                        return view
+                    if saga_id not in self.engine.sagas:
+                        await self._wait_elsewhere(saga_id, view.log_length + 1, or_needs_operator=or_needs_operator)
+        except TimeoutError:
+            return await self.get(saga_id, full=False)
+
+    async def _wait_elsewhere(self, saga_id: str, from_seq: int, *, or_needs_operator: bool) -> None:
+        async for _, state in self.watch(saga_id, max(from_seq, 1)):
+            if state.is_final or (or_needs_operator and (await self.get(saga_id, full=False)).needs_operator):
+                return
+
+    async def follow(self, saga_ids: Sequence[str], on_end: OnEnd) -> Callable[[], None]:
+        """Call `on_end` once for each saga when it has ended, whoever owns it; returns a function that stops that."""
+        elsewhere: list[asyncio.Task[None]] = []
+
+        def on_end_here(end: saga_service_pb2.SagaEnd) -> None:
+            if end.HasField("error") and end.error.reason == NotServing.code:
+                self._follow_elsewhere(end.saga_id, on_end, elsewhere)
+            else:
+                on_end(end)
+
+        stop_here = await super().follow(saga_ids, on_end_here)
+
+        def stop() -> None:
+            stop_here()
+            for task in elsewhere:
+                task.cancel()
+
+        return stop
+
+    def follow_live(self, saga_id: str, on_end: OnEnd) -> bool:
+        """Call `on_end` when a saga that this SEC runs has ended, here or elsewhere; False when it does not run it."""
+
+        def on_end_here(end: saga_service_pb2.SagaEnd) -> None:
+            if end.HasField("error"):
+                self._follow_elsewhere(end.saga_id, on_end, [])
+            else:
+                on_end(end)
+
+        return super().follow_live(saga_id, on_end_here)
+
+    def _follow_elsewhere(self, saga_id: str, on_end: OnEnd, tasks: list[asyncio.Task[None]]) -> None:
+        if len(self._followers) >= FOLLOWERS_MAX:
+            error = saga_service_pb2.BatchError(
+                code=8, reason="OVERLOADED", message="too many sagas of other SECs are followed; follow it again"
+            )
+            on_end(saga_service_pb2.SagaEnd(saga_id=saga_id, error=error))
+            return
+        task = asyncio.create_task(self._tell_end(saga_id, on_end))
+        self._followers.add(task)
+        task.add_done_callback(self._followers.discard)
+        tasks.append(task)
+
+    async def _tell_end(self, saga_id: str, on_end: OnEnd) -> None:
+        try:
+            view = await self.wait(saga_id, timeout=365 * 86_400.0, or_needs_operator=False)
+        except RuntimeRefusal as refusal:
+            error = saga_service_pb2.BatchError(code=14, reason=refusal.code, message=str(refusal))
+            on_end(saga_service_pb2.SagaEnd(saga_id=saga_id, error=error))
+            return
+        end = saga_service_pb2.SagaEnd(saga_id=saga_id, state=view.state)
+        if view.HasField("output"):
+            end.output.CopyFrom(view.output)
+        if view.HasField("failure"):
+            end.failure.CopyFrom(view.failure)
+        on_end(end)
+
+    # ---- members
+
+    def members(self) -> worker_service_pb2.SecSet:
+        """Return the live SECs as workers and clients see them."""
+        secs = [
+            worker_service_pb2.Sec(sec_id=sec.sec_id, address=sec.address, draining=sec.draining)
+            for sec in self._membership.secs.values()
+        ]
+        return worker_service_pb2.SecSet(revision=self._membership.revision, secs=secs)
+
+
+def _control(given: Request, now: float) -> log_pb2.ControlRecord:
+    record = log_pb2.ControlRecord(time=timestamp(now), actor=given.actor, reason=given.reason)
+    match given:
+        case Unwind():
+            record.unwind.SetInParent()
+        case SetPaused():
+            record.gate.paused = given.paused
+        case Resolve():
+            record.resolve.node = given.node
+            record.resolve.resolution = log_pb2.Resolution.ValueType(given.resolution)
+            if given.output is not None:
+                fill_payload(record.resolve.output, given.output)
+    return record

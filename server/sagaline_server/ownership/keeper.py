@@ -1,0 +1,177 @@
+"""Keeping ownership: one task that follows what the store says of SECs and requests.
+
+Everything it does is decided again from a fresh read by the store's own
+conditions, so an event that is late, doubled or lost costs time and nothing
+else: each watch begins with a sweep, and sweeps go on for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from sagaline.v1 import log_pb2
+from sagaline_server.core.decide import Close, Input, NewOwner, Resolve, SetPaused, Unwind
+from sagaline_server.core.entries import OwnerChange, Resolution, UnwindCause
+from sagaline_server.core.placement import plan_adoption
+from sagaline_server.ownership.membership import Membership
+from sagaline_server.ports.clock import Clock
+from sagaline_server.ports.cluster import ClusterStore, ControlGone, ControlPut, Resync, SecsChanged, StoredControl
+from sagaline_server.ports.store import Claim, OwnedSaga, StoreError
+from sagaline_server.runtime.engine import SagaEngine
+from sagaline_server.runtime.recovery import Recovery
+from sagaline_server.wire.payloads import payload_from
+
+log = structlog.get_logger("sagaline.ownership")
+
+SWEEP_SECONDS = 30.0
+"""Time between two full readings of who owns what: what a lost event can cost an orphan."""
+RETRY_SECONDS = 1.0
+
+
+class Keeper:
+    """Follows the cluster, adopts orphans, takes what is handed off, delivers requests."""
+
+    def __init__(
+        self, store: ClusterStore, engine: SagaEngine, recovery: Recovery, membership: Membership, clock: Clock
+    ) -> None:
+        """Make the keeper of an engine's sagas."""
+        self._store = store
+        self._engine = engine
+        self._recovery = recovery
+        self._membership = membership
+        self._clock = clock
+        self._next_sweep = 0.0
+        self._waits: dict[tuple[str, str], asyncio.Event] = {}
+        self.orders: asyncio.Queue[StoredControl] = asyncio.Queue(1000)
+        """Hand-offs that were asked for, of sagas that run here."""
+
+    async def run(self) -> None:
+        """Follow the cluster for ever. The owner runs and cancels it."""
+        self._next_sweep = 0.0
+        async for event in self._store.watch():
+            try:
+                await self._take(event)
+            except StoreError as error:
+                # The next Resync looks at everything again.
+                log.warning("cluster_event_failed", event=type(event).__name__, error=str(error))
+                self._next_sweep = 0.0
+
+    async def _take(self, event: object) -> None:
+        match event:
+            case ControlPut():
+                await self._deliver(event.control)
+            case ControlGone():
+                self._note_gone(event.saga_id, event.control_id)
+            case SecsChanged():
+                if await self.refresh():
+                    await self.sweep()
+            case Resync():
+                await self.refresh()
+                await self._check_waits()
+                if self._clock.boottime() >= self._next_sweep:
+                    await self.sweep()
+
+    async def refresh(self) -> bool:
+        """Read who lives; True when an incarnation has gone."""
+        return self._membership.update(await self._store.list_secs(), self._store.revision)
+
+    async def sweep(self) -> None:
+        """Read who owns what: adopt this SEC's share of the orphans, and run what was handed to it."""
+        self._next_sweep = self._clock.boottime() + SWEEP_SECONDS
+        owned = await self._store.list_owned()
+        orphans = {saga.saga_id: saga for saga in owned if not self._membership.is_alive(saga.sec_id, saga.incarnation)}
+        plan = plan_adoption(list(orphans), self._membership.me, self._membership.candidates())
+        if plan.mine:
+            await self._recovery.adopt_paced([orphans[saga_id] for saga_id in plan.mine])
+        for saga in owned:
+            if self._is_mine_and_idle(saga):
+                await self._run(saga, None)
+        for control in await self._store.list_controls():
+            await self._deliver(control)
+
+    def _is_mine_and_idle(self, saga: OwnedSaga) -> bool:
+        return (
+            saga.sec_id == self._membership.me
+            and saga.incarnation == self._store.incarnation
+            and self._engine.may_begin(saga.saga_id)
+        )
+
+    # ---- requests
+
+    async def _deliver(self, control: StoredControl) -> None:
+        record = log_pb2.ControlRecord.FromString(control.control)
+        live = self._engine.sagas.get(control.saga_id)
+        kind = record.WhichOneof("request")
+        if kind == "run" and live is None:
+            owner = (await self._store.read_owners([control.saga_id]))[0]
+            if owner is not None and self._is_mine_and_idle(owner):
+                await self._run(owner, control.control_id, record.run.from_sec_id)
+            return
+        if live is None:
+            return
+        if kind == "hand_off":
+            if control.control_id not in live.controls and not self.orders.full():
+                self.orders.put_nowait(control)
+            self._engine.control(live, control.control_id, Close())
+            return
+        given = _input(record)
+        if given is not None:
+            self._engine.control(live, control.control_id, given)
+
+    async def _run(self, owned: OwnedSaga, control_id: str | None, from_sec_id: str = "") -> None:
+        """Begin to run a saga that another SEC has made this one the owner of."""
+        stored = await self._store.read(owned.saga_id)
+        if stored is None or stored.owner is None or not self._is_mine_and_idle(stored.owner):
+            return
+        claim = Claim(owned.saga_id, stored.owner.epoch, stored.owner.revision)
+        live = self._recovery.load(stored, claim)
+        if live is None:
+            return
+        given = NewOwner(self._membership.me, self._store.incarnation, OwnerChange.HANDED_OFF, from_sec_id)
+        if control_id is None:
+            self._engine.post(live, given)
+        else:
+            self._engine.control(live, control_id, given)
+        for control in await self._store.list_controls(owned.saga_id):
+            await self._deliver(control)
+
+    # ---- waiting for the owner
+
+    def expect_gone(self, saga_id: str, control_id: str) -> asyncio.Event:
+        """Return an event that is set when a request has been consumed."""
+        event = self._waits[saga_id, control_id] = asyncio.Event()
+        return event
+
+    def forget_wait(self, saga_id: str, control_id: str) -> None:
+        """Wait for a request no longer."""
+        self._waits.pop((saga_id, control_id), None)
+
+    def _note_gone(self, saga_id: str, control_id: str) -> None:
+        event = self._waits.get((saga_id, control_id))
+        if event is not None:
+            event.set()
+
+    async def _check_waits(self) -> None:
+        if self._waits:
+            left = {(control.saga_id, control.control_id) for control in await self._store.list_controls()}
+            for key, event in self._waits.items():
+                if key not in left:
+                    event.set()
+
+
+def _input(record: log_pb2.ControlRecord) -> Input | None:
+    """Return what a request asks of the machine; None when this release does not know it."""
+    kind = record.WhichOneof("request")
+    if kind == "unwind":
+        return Unwind(UnwindCause.REQUESTED, record.actor, record.reason)
+    if kind == "gate" and record.gate.HasField("paused") and not record.gate.HasField("steps"):
+        return SetPaused(record.gate.paused, record.actor, record.reason)
+    if kind == "resolve":
+        order = record.resolve
+        output = payload_from(order.output) if order.HasField("output") else None
+        return Resolve(order.node, Resolution(order.resolution), record.actor, record.reason, output)
+    if kind == "run":
+        return Close()
+    return None

@@ -1,0 +1,114 @@
+"""Group commit: writes of many sagas share one transaction, without waiting for company.
+
+One commit is under way at a time; what comes in the meantime makes up the
+next one. So an idle saga is written at once, and under load batches grow by
+themselves. A write of unknown outcome is sent again, unchanged, until it is
+known; the others are not held up by that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from sagaline_server.ports.store import SagaStore, Status, Write, WriteResult
+
+log = structlog.get_logger("sagaline.commit")
+
+OnWritten = Callable[[WriteResult], None]
+"""Called once with how a write ended; never with UNKNOWN."""
+
+BATCH_WRITES = 1000
+"""Writes in one commit: enough to keep the store busy, few enough that the first of them is not late."""
+RETRY_SECONDS = 0.1
+RETRY_SECONDS_MAX = 2.0
+
+
+class GroupCommit:
+    """Gathers writes and commits them."""
+
+    def __init__(self, store: SagaStore) -> None:
+        """Make a group commit for an open store."""
+        self._store = store
+        self._waiting: list[tuple[Write, OnWritten]] = []
+        self._unknown: list[tuple[Write, OnWritten]] = []
+        self._something = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._delivered = asyncio.Event()
+        self.is_healthy = True
+        """False while the outcome of some write is unknown."""
+
+    def submit(self, write: Write, on_written: OnWritten) -> None:
+        """Write it soon. No other write of the same saga may be under way."""
+        self._waiting.append((write, on_written))
+        self._something.set()
+        self._idle.clear()
+
+    @property
+    def depth(self) -> int:
+        """Number of writes that wait."""
+        return len(self._waiting) + len(self._unknown)
+
+    async def flush(self, timeout: float) -> bool:
+        """Wait until nothing is under way; False when that takes longer than `timeout` seconds."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    async def until_below(self, depth: int) -> None:
+        """Wait until fewer writes than `depth` wait."""
+        while self.depth >= depth:
+            self._delivered.clear()
+            await self._delivered.wait()
+
+    def abandon(self) -> None:
+        """Drop what waits: this incarnation is dead and would only hear FENCED."""
+        self._waiting.clear()
+        self._unknown.clear()
+        self._idle.set()
+        self._delivered.set()
+
+    async def run(self) -> None:
+        """Commit for ever. The owner runs and cancels it."""
+        delay = RETRY_SECONDS
+        while True:
+            await self._something.wait()
+            batch = self._take()
+            results = await self._store.commit([write for write, _ in batch])
+            self._deliver(batch, results)
+            self._delivered.set()
+            if self._unknown:
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RETRY_SECONDS_MAX)
+            else:
+                delay = RETRY_SECONDS
+            if not self._waiting and not self._unknown:
+                self._something.clear()
+                self._idle.set()
+
+    def _take(self) -> list[tuple[Write, OnWritten]]:
+        batch, self._unknown = self._unknown, []
+        free = BATCH_WRITES - len(batch)
+        batch += self._waiting[:free]
+        del self._waiting[:free]
+        return batch
+
+    def _deliver(self, batch: list[tuple[Write, OnWritten]], results: Sequence[WriteResult]) -> None:
+        unknown = 0
+        for (write, on_written), result in zip(batch, results, strict=True):
+            if result.status is Status.UNKNOWN:
+                unknown += 1
+                self._unknown.append((write, on_written))
+            else:
+                on_written(result)
+        if bool(unknown) == self.is_healthy:
+            self.is_healthy = not unknown
+            if unknown:
+                log.warning("store_outcome_unknown", writes=unknown, error=results[0].error)
+            else:
+                log.info("store_outcome_known_again")

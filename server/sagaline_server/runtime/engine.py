@@ -1,0 +1,402 @@
+"""The runtime: every saga of this SEC, one turn at a time, in one event loop.
+
+There is no task for a saga or a node. What comes in for a saga goes into its
+inbox; a saga with something in its inbox and no append under way is queued;
+the queue is drained by turns, each of which makes at most one append. When
+that is durable, and not before, its state counts, its invocations leave, and
+everybody who asked gets an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Container, Sequence
+from functools import partial
+
+import structlog
+
+from sagaline.v1 import log_pb2
+from sagaline_server.core.apply import IllegalEntry
+from sagaline_server.core.decide import NOTHING, Decision, Input, Lost, Rejected, Result, Unwind
+from sagaline_server.core.entries import Kind, UnwindCause
+from sagaline_server.core.invocation import invocation
+from sagaline_server.core.state import Saga
+from sagaline_server.core.turn import Turn
+from sagaline_server.dispatch.dispatcher import Dispatcher
+from sagaline_server.ports.clock import Clock
+from sagaline_server.ports.sagas import NotTaken, OnFate
+from sagaline_server.ports.store import Append, SagaStore, Status, WriteResult
+from sagaline_server.runtime.commit import GroupCommit
+from sagaline_server.runtime.live import Controlled, Incoming, LiveSaga, Offer, OnDecision, Wake
+from sagaline_server.runtime.metrics import RuntimeMetrics
+from sagaline_server.runtime.timers import DEADLINE, Timers
+from sagaline_server.wire.entries import encode_batch
+from sagaline_server.wire.frames import invocation_message
+from sagaline_server.wire.views import summary
+
+log = structlog.get_logger("sagaline.runtime")
+
+TURNS_A_ROUND = 256
+"""Turns before the loop gets to do other things."""
+
+MOVED_KEPT = 10_000
+"""Sagas whose new owner is remembered."""
+
+Answer = tuple[OnDecision, Decision]
+
+
+class SagaEngine:
+    """Sagas, their turns and their writes: the half of the runtime that changes things."""
+
+    def __init__(
+        self,
+        store: SagaStore,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        draw: Callable[[], float],
+        new_writer_id: Callable[[], bytes],
+        sec_id: str,
+        metrics: RuntimeMetrics,
+    ) -> None:
+        """Make an engine for an open store.
+
+        Args:
+            store: Where everything durable goes.
+            dispatcher: Who gets invocations.
+            clock: Time.
+            draw: Gives random numbers in [0, 1).
+            new_writer_id: Gives 16 bytes that never repeat.
+            sec_id: Name of this SEC.
+            metrics: What to count.
+        """
+        self.store = store
+        self.dispatcher = dispatcher
+        self.clock = clock
+        self.sec_id = sec_id
+        self.metrics = metrics
+        self.sagas: dict[str, LiveSaga] = {}
+        self.creating: Container[str] = ()
+        """Sagas that are being created."""
+        self.quarantined: dict[str, str] = {}
+        """Sagas set aside because their logs can't be run, with the reason."""
+        self.is_serving = False
+        self.incarnation_lost = asyncio.Event()
+        """Set when the store says that this incarnation owns nothing any more."""
+        self.commit = GroupCommit(store)
+        self.draw = draw
+        self.new_writer_id = new_writer_id
+        self._queue: deque[LiveSaga] = deque()
+        self._is_scheduled = False
+        self._moved: dict[str, tuple[str, str]] = {}
+        self.on_stray: Callable[[str, OnFate], None] = _retry_later
+        """What to do with the result of a saga that does not run here."""
+        self.timers = Timers(clock, self._on_due)
+        self._held_sends: list[tuple[LiveSaga, int, Kind, int]] = []
+        dispatcher.deliver_to(self)
+
+    # ---- what comes in
+
+    def post(self, live: LiveSaga, given: Incoming, on_decision: OnDecision | None = None) -> None:
+        """Put something into a saga's inbox."""
+        live.inbox.append((given, on_decision))
+        self._enqueue(live)
+
+    def _enqueue(self, live: LiveSaga) -> None:
+        if live.is_writing or live.is_queued or live.is_leaving:
+            return
+        live.is_queued = True
+        self._queue.append(live)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._is_scheduled = False
+        for _ in range(min(len(self._queue), TURNS_A_ROUND)):
+            live = self._queue.popleft()
+            live.is_queued = False
+            if not live.is_gone and not live.is_leaving:
+                self._guarded_turn(live)
+        if self._queue:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._drain)
+
+    def result(self, saga_id: str, given: Result, on_fate: OnFate) -> None:
+        """Take a worker's result."""
+        live = self.sagas.get(saga_id)
+        if live is not None:
+            self.post(live, given, partial(_answer_result, on_fate))
+        elif self.is_serving:
+            self.on_stray(saga_id, on_fate)
+        else:
+            on_fate(NotTaken.RETRY)
+
+    def owner_of(self, saga_id: str) -> tuple[str, str] | None:
+        """Return name and address of the SEC that a saga moved to, if known."""
+        return self._moved.get(saga_id)
+
+    def note_owner(self, saga_id: str, owner: tuple[str, str]) -> None:
+        """Remember where a saga is."""
+        if len(self._moved) >= MOVED_KEPT:
+            self._moved.pop(next(iter(self._moved)))
+        self._moved[saga_id] = owner
+
+    def control(self, live: LiveSaga, control_id: str, given: Input) -> None:
+        """Take a request that another SEC accepted; taking it twice is once."""
+        if control_id not in live.controls:
+            live.controls |= {control_id}
+            self.post(live, Controlled(control_id, given))
+
+    def ended(self, saga_id: str, given: Rejected | Lost) -> None:
+        """Take the end of an attempt without a result."""
+        live = self.sagas.get(saga_id)
+        if live is not None:
+            self.post(live, given)
+
+    def offer(self, saga_id: str, node: int, kind: Kind, worker_id: str) -> bool:
+        """Take a reserved slot for a node."""
+        live = self.sagas.get(saga_id)
+        if live is None:
+            return False
+        self.post(live, Offer(node, kind, worker_id))
+        return True
+
+    def may_begin(self, saga_id: str) -> bool:
+        """True when a saga that this SEC owns does not run yet, and is not on its way to."""
+        return saga_id not in self.sagas and saga_id not in self.quarantined and saga_id not in self.creating
+
+    def is_live(self, saga_id: str) -> bool:
+        """True while this SEC runs the saga."""
+        return saga_id in self.sagas
+
+    def _on_due(self, saga_id: str, node: int) -> None:
+        live = self.sagas.get(saga_id)
+        if live is None:
+            return
+        if node == DEADLINE:
+            self.post(live, Unwind(UnwindCause.DEADLINE, reason="the saga's deadline has passed"))
+        else:
+            self.post(live, Wake(node))
+
+    # ---- turns
+
+    def _guarded_turn(self, live: LiveSaga) -> None:
+        """Run a turn; a saga that the machine can't run is set aside, and the others go on."""
+        try:
+            self._turn(live)
+        except Exception as error:
+            if not isinstance(error, IllegalEntry):
+                log.exception("turn_failed", saga_id=live.saga_id)
+            self.quarantine(live.saga_id, f"{type(error).__name__} in a turn")
+            self._drop(live)
+
+    def _turn(self, live: LiveSaga) -> None:
+        assert live.claim is not None
+        turn = Turn(live.state, live.claim.epoch, self.clock.wall(), self.draw)
+        inbox, live.inbox = live.inbox, []
+        answers: list[Answer] = []
+        consumed: list[str] = []
+        for given, on_decision in inbox:
+            if isinstance(given, Offer):
+                if not turn.place(given.node, given.kind, given.worker_id):
+                    self.dispatcher.release(given.worker_id, live.action_key(given.node, given.kind))
+            elif isinstance(given, Wake):
+                turn.saga.woken.append(given.node)
+            elif isinstance(given, Controlled):
+                turn.take(given.given)
+                consumed.append(given.control_id)
+            else:
+                decision = turn.take(given)
+                if on_decision is not None:
+                    answers.append((on_decision, decision))
+        turn.go_on(partial(self.place, live))
+        self.note_waits(live, turn)
+        if turn.entries or consumed:
+            self._write(live, turn, answers, tuple(consumed))
+        else:
+            live.state = turn.saga
+            for on_decision, decision in answers:
+                on_decision(decision)
+
+    def place(self, live: LiveSaga, node: int, kind: Kind) -> str | None:
+        return self.dispatcher.reserve(live.action_key(node, kind)) if self.is_serving else None
+
+    def note_waits(self, live: LiveSaga, turn: Turn) -> None:
+        for node, kind in turn.unplaced:
+            self.dispatcher.wait(live.saga_id, node, live.action_key(node, kind))
+        for node, due in turn.timers:
+            self.timers.add(live.saga_id, node, due)
+
+    def _write(self, live: LiveSaga, turn: Turn, answers: Sequence[Answer], consumed: tuple[str, ...]) -> None:
+        assert live.claim is not None
+        writer_id = self.new_writer_id()
+        append = Append(
+            claim=live.claim,
+            first_seq=live.state.seq + 1,
+            batch=encode_batch(turn.entries, writer_id) if turn.entries else b"",
+            writer_id=writer_id,
+            consumes=consumed,
+            done=self._done_record(live, turn.saga) if turn.saga.finished is not None else None,
+        )
+        live.is_writing = True
+        if consumed and live.controls:
+            answers = [*answers, (partial(_consumed, live, consumed), NOTHING)]
+        self.commit.submit(append, partial(self.written, live, turn, answers))
+
+    def _done_record(self, live: LiveSaga, saga: Saga) -> bytes:
+        view = summary(live.saga_id, live.parsed_record(), saga, None)
+        return log_pb2.DoneRecord(saga=view).SerializeToString()
+
+    def written(self, live: LiveSaga, turn: Turn, answers: Sequence[Answer], result: WriteResult) -> None:
+        live.is_writing = False
+        if live.is_gone or result.status is not Status.DONE:
+            for on_decision, _ in answers:
+                on_decision(None)
+            if not live.is_gone:
+                self._fenced(live, turn)
+            return
+        live.state = turn.saga
+        self._send(live, turn, result.revision)
+        for on_decision, decision in answers:
+            on_decision(decision)
+        self.metrics.appended(turn.entries)
+        if live.observers:
+            live.notify(turn.entries)
+        if turn.saga.finished is not None:
+            self._drop(live)
+        elif live.on_idle is not None:
+            live.on_idle()
+        elif live.inbox or not live.state.remaining:
+            self._enqueue(live)
+
+    def _send(self, live: LiveSaga, turn: Turn, revision: int) -> None:
+        """Send what the turn's entries have announced, now that they are durable."""
+        may_send = self._may_send()
+        for node, kind in turn.starts:
+            if may_send:
+                self._send_attempt(live, node, kind, revision)
+            else:
+                self._held_sends.append((live, node, kind, revision))
+        for cancel in turn.cancels:
+            name = turn.saga.topology.nodes[cancel.node].name
+            self.dispatcher.cancel(live.saga_id, name, cancel)
+
+    def _send_attempt(self, live: LiveSaga, node: int, kind: Kind, revision: int) -> None:
+        assert live.claim is not None
+        work = invocation(live.state, node, kind)
+        message = invocation_message(live.saga_id, work, live.claim.epoch, revision, live.labels, live.trace_context)
+        self.dispatcher.send(live.saga_id, work, message)
+
+    def _may_send(self) -> bool:
+        until = self.store.serving_until
+        return until is None or self.clock.boottime() < until
+
+    def send_held(self) -> None:
+        """Send what was held back while the lease was in doubt. Call it every second or so."""
+        if self._held_sends and self._may_send():
+            held, self._held_sends = self._held_sends, []
+            for live, node, kind, revision in held:
+                if not live.is_gone and live.state.run(node, kind).in_flight:
+                    self._send_attempt(live, node, kind, revision)
+
+    # ---- losing
+
+    def release(self, live: LiveSaga, turn: Turn) -> None:
+        for node, kind in turn.starts:
+            worker_id = turn.saga.run(node, kind).worker_id
+            self.dispatcher.release(worker_id, live.action_key(node, kind))
+
+    def _fenced(self, live: LiveSaga, turn: Turn) -> None:
+        log.warning("fenced", saga_id=live.saga_id, epoch=live.claim.epoch if live.claim else 0)
+        self.metrics.fenced()
+        self.release(live, turn)
+        self._drop(live)
+        self.incarnation_lost.set()
+
+    def _drop(self, live: LiveSaga) -> None:
+        """Run a saga no longer, and tell everybody who waits for something of it."""
+        live.is_gone = True
+        self.sagas.pop(live.saga_id, None)
+        inbox, live.inbox = live.inbox, []
+        for given, on_decision in inbox:
+            if isinstance(given, Offer):
+                self.dispatcher.release(given.worker_id, live.action_key(given.node, given.kind))
+            if on_decision is not None:
+                on_decision(None)
+        if live.on_idle is not None:
+            live.on_idle()
+        if live.observers:
+            live.notify(())
+            live.observers.clear()
+
+    # ---- handing off
+
+    async def hold(self, live: LiveSaga) -> bool:
+        """Let a saga take no more turns, and wait until nothing of it is being written; False: it is gone."""
+        live.is_leaving = True
+        if live.is_writing:
+            idle = asyncio.Event()
+            live.on_idle = idle.set
+            await idle.wait()
+            live.on_idle = None
+        return not live.is_gone
+
+    def stay(self, live: LiveSaga) -> None:
+        """Let a held saga go on here after all."""
+        live.is_leaving = False
+        if not live.is_gone:
+            self._enqueue(live)
+
+    def lose(self, live: LiveSaga) -> None:
+        """Stop running a saga that this SEC may not own any more; the sweep looks at it again."""
+        self.metrics.fenced()
+        self._drop(live)
+
+    def leave(self, live: LiveSaga, owner: tuple[str, str]) -> None:
+        """Give up a held saga that another SEC owns now, and tell its workers."""
+        assert live.claim is not None
+        self.note_owner(live.saga_id, owner)
+        self.dispatcher.move(live.saga_id, owner, live.claim.epoch + 1)
+        self.metrics.handed_off()
+        self._drop(live)
+
+    def quarantine(self, saga_id: str, reason: str) -> None:
+        """Set a saga aside; it stays owned, and nothing of it runs."""
+        log.error("saga_quarantined", saga_id=saga_id, reason=reason)
+        self.quarantined[saga_id] = reason
+        self.metrics.quarantined()
+
+    def forget_all(self) -> None:
+        """Drop every saga: this incarnation is dead. What is durable stays, and will be adopted."""
+        for live in list(self.sagas.values()):
+            self._drop(live)
+        self.quarantined.clear()
+        self.timers.clear()
+        self._held_sends.clear()
+        self.commit.abandon()
+        self.dispatcher.clear_sagas()
+        self.incarnation_lost.clear()
+
+    def begin(self, live: LiveSaga, deadline: float | None) -> None:
+        """Begin to run a saga that was folded from its log."""
+        assert live.claim is not None
+        self.sagas[live.saga_id] = live
+        for node, kind, run in live.state.in_flight():
+            key = (live.saga_id, live.state.topology.nodes[node].name, kind, run.in_flight)
+            self.dispatcher.expect(run.worker_id, key, live.action_key(node, kind), live.claim.epoch)
+        if deadline is not None:
+            self.timers.add(live.saga_id, DEADLINE, live.state.created + deadline)
+
+
+def _answer_result(on_fate: OnFate, decision: Decision | None) -> None:
+    on_fate(NotTaken.MOVED if decision is None or decision.fate is None else decision.fate)
+
+
+def _retry_later(saga_id: str, on_fate: OnFate) -> None:  # noqa: ARG001 - the signature of `on_stray`
+    on_fate(NotTaken.RETRY)
+
+
+def _consumed(live: LiveSaga, control_ids: tuple[str, ...], decision: Decision | None) -> None:
+    if decision is not None:
+        live.controls -= frozenset(control_ids)

@@ -1,0 +1,95 @@
+"""Why a saga is not further: one reason for each node that waits."""
+
+from __future__ import annotations
+
+from sagaline.v1 import admin_service_pb2, saga_pb2
+from sagaline_server.core.entries import Kind
+from sagaline_server.core.gate import Verdict, gate
+from sagaline_server.core.transitions import NodeStatus
+from sagaline_server.dispatch.dispatcher import Dispatcher
+from sagaline_server.dispatch.session import Session
+from sagaline_server.runtime.live import LiveSaga
+from sagaline_server.wire.times import duration, timestamp
+
+_OPERATOR = {
+    NodeStatus.HELD: "its worker asked for an operator: resolve the node",
+    NodeStatus.UNDO_FAILED: "its undo failed for good: resolve the node",
+}
+
+
+def explain(dispatcher: Dispatcher, live: LiveSaga, now: float) -> list[admin_service_pb2.NodeWait]:
+    """Return the reasons, in topological order."""
+    waits = []
+    for node in range(len(live.state.topology.nodes)):
+        wait = _wait(dispatcher, live, node, now)
+        if wait is not None:
+            waits.append(wait)
+    return waits
+
+
+def _wait(dispatcher: Dispatcher, live: LiveSaga, node: int, now: float) -> admin_service_pb2.NodeWait | None:
+    saga = live.state
+    status = saga.status(node)
+    wait = admin_service_pb2.NodeWait(node=saga.topology.nodes[node].name)
+    wait.kind = saga_pb2.INVOCATION_KIND_ACTION
+    if status in _OPERATOR:
+        wait.reason, wait.message = admin_service_pb2.WAIT_REASON_OPERATOR, _OPERATOR[status]
+        if status is NodeStatus.UNDO_FAILED:
+            wait.kind = saga_pb2.INVOCATION_KIND_UNDO
+        return wait
+    for kind in Kind:
+        run = saga.run(node, kind)
+        if run.in_flight:
+            wait.kind = saga_pb2.InvocationKind.ValueType(kind)
+            session = dispatcher.sessions.get(run.worker_id)
+            here = session is not None and session.attached
+            wait.reason = admin_service_pb2.WAIT_REASON_IN_FLIGHT if here else admin_service_pb2.WAIT_REASON_WORKER_AWAY
+            where = "runs it" if here else "is away; its grace time runs"
+            wait.message = f"worker {run.worker_id} {where}"
+            wait.age.CopyFrom(duration(max(now - run.first_start, 0.0)))
+            return wait
+    startable = saga.startable(node)
+    if startable is None:
+        return None
+    wait.kind = saga_pb2.InvocationKind.ValueType(startable)
+    wait.reason, wait.message = _startable_reason(dispatcher, live, node, startable, now)
+    return wait
+
+
+def _startable_reason(
+    dispatcher: Dispatcher, live: LiveSaga, node: int, kind: Kind, now: float
+) -> tuple[admin_service_pb2.WaitReason.ValueType, str]:
+    saga = live.state
+    due = saga.run(node, kind).due
+    if gate(saga, node, kind) is Verdict.HOLD:
+        return admin_service_pb2.WAIT_REASON_GATE, "the gate holds it: the saga is paused"
+    if due > now:
+        return admin_service_pb2.WAIT_REASON_BACKOFF, f"the next attempt is due in {due - now:.1f} s"
+    is_served, is_here, message = dispatcher.why(live.action_key(node, kind))
+    if is_here:
+        return admin_service_pb2.WAIT_REASON_ALL_FULL, message
+    if is_served:
+        return admin_service_pb2.WAIT_REASON_WRONG_VERSION, message
+    return admin_service_pb2.WAIT_REASON_NO_WORKER, message
+
+
+def waiting_text(dispatcher: Dispatcher, live: LiveSaga, node: int, kind: Kind) -> str:
+    """Say for people why one side of a node that could start does not."""
+    return dispatcher.why(live.action_key(node, kind))[2]
+
+
+def worker_status(session: Session) -> admin_service_pb2.WorkerStatus:
+    """Return a session as operators see it."""
+    hello = session.hello
+    return admin_service_pb2.WorkerStatus(
+        worker_id=session.worker_id,
+        identity=hello.identity,
+        build_id=hello.build_id,
+        sdk=hello.sdk,
+        actions=hello.actions,
+        in_flight=len(session.in_flight),
+        capacity=session.capacity(),
+        connected=session.attached,
+        draining=session.draining,
+        connect_time=timestamp(session.connect_time),
+    )

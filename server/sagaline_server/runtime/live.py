@@ -1,0 +1,104 @@
+"""A saga that this SEC runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from sagaline.v1 import log_pb2
+from sagaline_server.core.decide import Decision, Input
+from sagaline_server.core.entries import Kind, Stamped
+from sagaline_server.core.state import Saga
+from sagaline_server.dispatch.session import ActionKey
+from sagaline_server.ports.store import Claim
+
+OnDecision = Callable[[Decision | None], None]
+"""Called once: when what was decided is durable, or with None when this SEC runs the saga no longer."""
+Observer = Callable[["LiveSaga", Sequence[Stamped]], None]
+"""Called after entries have become durable; and with none when this SEC runs the saga no longer."""
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A reserved slot for a node that waited for one."""
+
+    node: int
+    kind: Kind
+    worker_id: str
+
+
+class Controlled(msgspec.Struct, frozen=True):
+    """A request that another SEC accepted; consumed with its effect."""
+
+    control_id: str
+    given: Input
+
+
+class Wake(msgspec.Struct, frozen=True):
+    """A time has come for a node."""
+
+    node: int
+
+
+Incoming = Input | Offer | Controlled | Wake
+
+NO_PAIRS: Mapping[str, str] = {}
+
+
+class LiveSaga:
+    """One saga and what has come in for it since its last turn."""
+
+    __slots__ = (
+        "claim",
+        "controls",
+        "inbox",
+        "is_gone",
+        "is_leaving",
+        "is_queued",
+        "is_writing",
+        "labels",
+        "observers",
+        "on_idle",
+        "record",
+        "saga_id",
+        "state",
+        "trace_context",
+    )
+
+    def __init__(self, saga_id: str, record: bytes, state: Saga, claim: Claim | None) -> None:
+        """Make a saga at rest; `claim` is None until its creation is durable."""
+        self.saga_id = saga_id
+        self.record = record
+        self.state = state
+        """As of the last durable entry."""
+        self.claim = claim
+        self.inbox: list[tuple[Incoming, OnDecision | None]] = []
+        self.is_queued = False
+        self.is_writing = False
+        """True while an append is under way: what comes in waits for the turn after it."""
+        self.is_gone = False
+        """True once this SEC runs the saga no longer: it has ended, or was lost."""
+        self.is_leaving = False
+        """True while it is being handed off: it takes no turn."""
+        self.on_idle: Callable[[], None] | None = None
+        """Called once when the append under way has ended."""
+        self.controls: frozenset[str] = frozenset()
+        """Requests of other SECs that are in the inbox or being consumed."""
+        self.observers: list[Observer] = []
+        self.labels = NO_PAIRS
+        self.trace_context = NO_PAIRS
+
+    def action_key(self, node: int, kind: Kind) -> ActionKey:
+        """Return what a worker has to serve to run one side of a node."""
+        action = self.state.topology.nodes[node].action
+        assert action is not None
+        return (action.action, action.version, kind)
+
+    def parsed_record(self) -> log_pb2.SagaRecord:
+        """Return the record."""
+        return log_pb2.SagaRecord.FromString(self.record)
+
+    def notify(self, entries: Sequence[Stamped]) -> None:
+        """Tell the observers of entries that have become durable."""
+        for observer in tuple(self.observers):
+            observer(self, entries)

@@ -1,0 +1,147 @@
+"""Taking over what is stored: folding logs, and setting aside those that break the rules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from sagaline.v1 import log_pb2
+from sagaline_server.core.apply import IllegalEntry, apply
+from sagaline_server.core.decide import NewOwner
+from sagaline_server.core.digest import graph_digest
+from sagaline_server.core.entries import OwnerChange
+from sagaline_server.core.state import Saga
+from sagaline_server.core.topology import Topology, flatten
+from sagaline_server.core.validate import check_graph
+from sagaline_server.ports.store import Claim, OwnedSaga, StoredSaga
+from sagaline_server.runtime.engine import SagaEngine
+from sagaline_server.runtime.live import LiveSaga
+from sagaline_server.wire.entries import UnreadableLog, decode_log
+from sagaline_server.wire.payloads import payload_from
+from sagaline_server.wire.specs import graph_from
+from sagaline_server.wire.times import to_seconds
+
+log = structlog.get_logger("sagaline.recovery")
+
+ADOPT_BATCH = 30
+"""Sagas claimed in one call."""
+READS_AT_ONCE = 16
+TOPOLOGIES_KEPT = 1000
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """A stored saga, folded."""
+
+    record: log_pb2.SagaRecord
+    saga: Saga
+
+
+class Folder:
+    """Folds stored sagas; graphs are parsed once for all sagas of one shape."""
+
+    def __init__(self) -> None:
+        """Make a folder with an empty cache."""
+        self._topologies: dict[bytes, Topology] = {}
+
+    def fold(self, stored: StoredSaga) -> Folded:
+        """Return the state that a stored log leads to.
+
+        Raises:
+            UnreadableLog: The log can't be read, or its record can't be run.
+            IllegalEntry: The log breaks the legal order.
+        """
+        try:
+            record = log_pb2.SagaRecord.FromString(stored.record)
+        except Exception as error:
+            raise UnreadableLog("the record can't be decoded") from error
+        saga = Saga(self._topology(record), payload_from(record.spec.params), record.digest)
+        for stamped in decode_log(stored.batches):
+            apply(saga, stamped)
+        return Folded(record, saga)
+
+    def _topology(self, record: log_pb2.SagaRecord) -> Topology:
+        key = record.spec.graph.SerializeToString(deterministic=True)
+        topology = self._topologies.get(key)
+        if topology is None:
+            graph = graph_from(record.spec.graph)
+            problems = check_graph(graph)
+            if problems:
+                raise UnreadableLog(f"the record's graph can't be run: {problems[0].message}")
+            topology = flatten(graph, graph_digest(graph))
+            if len(self._topologies) >= TOPOLOGIES_KEPT:
+                self._topologies.pop(next(iter(self._topologies)))
+            self._topologies[key] = topology
+        return topology
+
+
+class Recovery:
+    """Adopts sagas whose owner is dead and begins to run them."""
+
+    def __init__(self, engine: SagaEngine, folder: Folder) -> None:
+        """Make the recovery of an engine."""
+        self._engine = engine
+        self._folder = folder
+
+    async def run(self) -> int:
+        """Adopt every saga whose owning incarnation is gone; returns how many run now.
+
+        Raises:
+            StoreError: The store can't be reached. Run it again.
+        """
+        store = self._engine.store
+        alive = {(sec.sec_id, sec.incarnation) for sec in await store.list_secs()}
+        orphans = [owned for owned in await store.list_owned() if (owned.sec_id, owned.incarnation) not in alive]
+        return await self.adopt_paced(orphans)
+
+    async def adopt_paced(self, orphans: Sequence[OwnedSaga]) -> int:
+        """Adopt sagas in batches, each only when the store has taken in most of the one before.
+
+        So a SEC that takes over thousands still serves the sagas it had.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        count = 0
+        for start in range(0, len(orphans), ADOPT_BATCH):
+            await self._engine.commit.until_below(ADOPT_BATCH)
+            count += await self._adopt(orphans[start : start + ADOPT_BATCH])
+        if orphans:
+            log.info("sagas_adopted", adopted=count, orphans=len(orphans))
+        return count
+
+    async def _adopt(self, orphans: Sequence[OwnedSaga]) -> int:
+        claims = await self._engine.store.adopt(orphans)
+        taken = [(old, claim) for old, claim in zip(orphans, claims, strict=True) if claim is not None]
+        gate = asyncio.Semaphore(READS_AT_ONCE)
+
+        async def take(old: OwnedSaga, claim: Claim) -> bool:
+            async with gate:
+                stored = await self._engine.store.read(old.saga_id)
+            live = None if stored is None else self.load(stored, claim)
+            if live is None:
+                return False
+            incarnation = self._engine.store.incarnation
+            self._engine.metrics.adopted()
+            self._engine.post(live, NewOwner(self._engine.sec_id, incarnation, OwnerChange.ADOPTED, old.sec_id))
+            return True
+
+        return sum(await asyncio.gather(*(take(old, claim) for old, claim in taken)))
+
+    def load(self, stored: StoredSaga, claim: Claim) -> LiveSaga | None:
+        """Fold a saga that this SEC owns and begin to run it; None when it had to be set aside."""
+        try:
+            folded = self._folder.fold(stored)
+        except (UnreadableLog, IllegalEntry) as error:
+            self._engine.quarantine(stored.saga_id, str(error))
+            return None
+        spec = folded.record.spec
+        live = LiveSaga(stored.saga_id, stored.record, folded.saga, claim)
+        if spec.labels:
+            live.labels = dict(spec.labels)
+        if spec.trace_context:
+            live.trace_context = dict(spec.trace_context)
+        self._engine.begin(live, to_seconds(spec.deadline) if spec.HasField("deadline") else None)
+        return live

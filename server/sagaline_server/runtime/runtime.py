@@ -1,0 +1,378 @@
+"""What the api sees: sagas to create, read, watch, wait for and give orders to.
+
+Live sagas are answered from memory, as of their last durable entry; all others
+from the store. Nothing here changes anything but through the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+
+from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2, saga_service_pb2
+from sagaline_server.core.apply import IllegalEntry
+from sagaline_server.core.decide import Decision, Resolve, SetPaused, Unwind, decide
+from sagaline_server.core.entries import SagaState, Stamped
+from sagaline_server.ports.store import ListQuery, StoredHead, StoredSaga, StoreError
+from sagaline_server.runtime.creations import Creations, OnCreated
+from sagaline_server.runtime.engine import SagaEngine
+from sagaline_server.runtime.explain import explain, waiting_text, worker_status
+from sagaline_server.runtime.feed import Feed
+from sagaline_server.runtime.live import LiveSaga
+from sagaline_server.runtime.recovery import Folded, Folder
+from sagaline_server.runtime.requests import (
+    CreateFate,
+    Creation,
+    NotServing,
+    RequestRefused,
+    RuntimeRefusal,
+    SagaNotFound,
+)
+from sagaline_server.wire.entries import UnreadableLog, decode_log
+from sagaline_server.wire.payloads import fill_payload
+from sagaline_server.wire.views import Ownership, add_details, summary
+
+Request = Unwind | SetPaused | Resolve
+OnEnd = Callable[[saga_service_pb2.SagaEnd], None]
+
+
+class Runtime:
+    """Sagas as the api needs them."""
+
+    def __init__(self, engine: SagaEngine, folder: Folder) -> None:
+        """Make the face of an engine."""
+        self.engine = engine
+        self.creations = Creations(engine)
+        self._folder = folder
+
+    # ---- creating
+
+    async def create(self, creations: Sequence[Creation]) -> Sequence[CreateFate | RuntimeRefusal]:
+        """Create sagas, each on its own; one fate for each, in order, once all are durable."""
+        return await self.creations.create(creations)
+
+    def create_one(self, creation: Creation, on_created: OnCreated) -> None:
+        """Create a saga without waiting; `on_created` is called once its fate is durable.
+
+        Raises:
+            NotServing: This SEC takes no sagas now.
+            Overloaded: Too many creations are under way.
+        """
+        self.creations.create_one(creation, on_created)
+
+    # ---- reading
+
+    async def get(self, saga_id: str, *, full: bool) -> saga_pb2.Saga:
+        """Return a saga as it stands.
+
+        Raises:
+            SagaNotFound: There is none.
+            NotServing: The store can't be reached.
+        """
+        live = self.engine.sagas.get(saga_id)
+        if live is not None:
+            return self._live_view(live, full=full)
+        stored = await self._read(saga_id)
+        if not full and stored.done is not None:
+            return log_pb2.DoneRecord.FromString(stored.done).saga
+        return self._stored_view(stored, full=full)
+
+    def _live_view(self, live: LiveSaga, *, full: bool) -> saga_pb2.Saga:
+        assert live.claim is not None
+        record = live.parsed_record()
+        view = summary(live.saga_id, record, live.state, Ownership(self.engine.sec_id, live.claim.epoch))
+        if full:
+            add_details(view, record, live.state, partial(waiting_text, self.engine.dispatcher, live))
+        return view
+
+    def _stored_view(self, stored: StoredSaga, *, full: bool) -> saga_pb2.Saga:
+        owner = None if stored.owner is None else Ownership(stored.owner.sec_id, stored.owner.epoch)
+        if stored.done is not None and not stored.batches:
+            view = log_pb2.DoneRecord.FromString(stored.done).saga
+            record = log_pb2.SagaRecord.FromString(stored.record)
+            view.params.CopyFrom(record.spec.params)
+            view.graph.CopyFrom(record.spec.graph)
+            return view
+        try:
+            folded = self._folder.fold(stored)
+        except (UnreadableLog, IllegalEntry):
+            return self._quarantined_view(stored)
+        view = summary(stored.saga_id, folded.record, folded.saga, owner)
+        if full:
+            add_details(view, folded.record, folded.saga)
+        if stored.saga_id in self.engine.quarantined:
+            view.state = saga_pb2.SAGA_STATE_QUARANTINED
+            view.needs_operator = True
+        return view
+
+    def _quarantined_view(self, stored: StoredSaga) -> saga_pb2.Saga:
+        view = saga_pb2.Saga(saga_id=stored.saga_id, state=saga_pb2.SAGA_STATE_QUARANTINED, needs_operator=True)
+        if stored.owner is not None:
+            view.owner, view.epoch = stored.owner.sec_id, stored.owner.epoch
+        view.failure.type = "sagaline.UnreadableLog"
+        view.failure.message = self.engine.quarantined.get(stored.saga_id, "its log can't be run")
+        return view
+
+    async def _read(self, saga_id: str) -> StoredSaga:
+        try:
+            stored = await self.engine.store.read(saga_id)
+        except StoreError as error:
+            raise NotServing("the store can't be reached; try again") from error
+        if stored is None:
+            raise SagaNotFound(f"there is no saga {saga_id!r}")
+        return stored
+
+    async def list_page(self, query: ListQuery, *, full: bool) -> list[saga_pb2.Saga]:
+        """Return the views of the sagas that a query selects, in the order of their ids.
+
+        Raises:
+            NotServing: The store can't be reached.
+        """
+        try:
+            heads = await self.engine.store.list_heads(query)
+        except StoreError as error:
+            raise NotServing("the store can't be reached; try again") from error
+        views = []
+        for head in heads:
+            try:
+                views.append(await self._head_view(head, full=full))
+            except SagaNotFound:
+                continue
+        return views
+
+    async def _head_view(self, head: StoredHead, *, full: bool) -> saga_pb2.Saga:
+        live = self.engine.sagas.get(head.saga_id)
+        if live is not None:
+            return self._live_view(live, full=full)
+        if head.done is not None and not full:
+            return log_pb2.DoneRecord.FromString(head.done).saga
+        return await self.get(head.saga_id, full=full)
+
+    async def read_log(self, saga_id: str, from_seq: int, limit: int) -> tuple[list[Stamped], int]:
+        """Return entries from a number on, and the number to go on with; 0 at the end.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            RequestRefused: Its log has been compacted away, or can't be read.
+            NotServing: The store can't be reached.
+        """
+        stored = await self._read(saga_id)
+        if not stored.batches:
+            raise RequestRefused("LOG_COMPACTED", f"the log of saga {saga_id!r} has been compacted away")
+        try:
+            entries = decode_log(stored.batches)
+        except UnreadableLog as error:
+            raise RequestRefused("LOG_UNREADABLE", str(error)) from error
+        page = entries[from_seq - 1 : from_seq - 1 + limit]
+        following = from_seq + len(page)
+        return page, following if page and following <= len(entries) else 0
+
+    # ---- watching and waiting
+
+    async def watch(self, saga_id: str, from_seq: int) -> AsyncIterator[tuple[list[Stamped], SagaState]]:
+        """Yield entries from a number on, then new ones as they become durable, until the saga has ended.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            RequestRefused: Its log has been compacted away.
+            NotServing: This SEC runs the saga no longer, or the store can't be reached. Watch again.
+        """
+        feed = Feed()
+        live = self.engine.sagas.get(saga_id)
+        if live is not None:
+            live.observers.append(feed)
+        try:
+            following = from_seq
+            async for entries, state in self._past(saga_id, from_seq):
+                following = entries[-1].seq + 1
+                yield entries, state
+                if state.is_final:
+                    return
+            while live is not None:
+                entries = [entry for entry in await feed.take() if entry.seq >= following]
+                if feed.overflowed:
+                    feed.overflowed = False
+                    async for entries, state in self._past(saga_id, following):
+                        following = entries[-1].seq + 1
+                        yield entries, state
+                elif entries:
+                    following = entries[-1].seq + 1
+                    yield entries, live.state.state
+                if live.state.finished is not None and following > live.state.seq:
+                    return
+                if live.is_gone and live.state.finished is None:
+                    raise NotServing("this SEC runs the saga no longer; watch it again")
+        finally:
+            if live is not None and feed in live.observers:
+                live.observers.remove(feed)
+
+    async def _past(self, saga_id: str, from_seq: int) -> AsyncIterator[tuple[list[Stamped], SagaState]]:
+        following = from_seq
+        while following:
+            entries, following = await self.read_log(saga_id, following, 1000)
+            if entries:
+                view = None if following else await self.get(saga_id, full=False)
+                state = SagaState.RUNNING if view is None else SagaState(view.state)
+                if state.is_final and view is not None and view.log_length > entries[-1].seq:
+                    state = SagaState.RUNNING
+                yield entries, state
+
+    async def wait(self, saga_id: str, *, timeout: float, or_needs_operator: bool) -> saga_pb2.Saga:
+        """Wait until a saga has ended, or needs an operator if so wished, or the time is over.
+
+        Args:
+            saga_id: Saga.
+            timeout: Seconds.
+            or_needs_operator: Whether to return for that too.
+
+        Returns:
+            Its BASIC view.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            NotServing: The store can't be reached.
+        """
+        live = self.engine.sagas.get(saga_id)
+        if live is None:
+            return await self.get(saga_id, full=False)
+        reached = asyncio.Event()
+
+        def observe(live: LiveSaga, _: Sequence[Stamped]) -> None:
+            if live.is_gone or live.state.finished or (or_needs_operator and live.state.needs_operator):
+                reached.set()
+
+        observe(live, ())
+        live.observers.append(observe)
+        try:
+            async with asyncio.timeout(timeout):
+                await reached.wait()
+        except TimeoutError:
+            pass
+        finally:
+            if observe in live.observers:
+                live.observers.remove(observe)
+        return (
+            self._live_view(live, full=False)
+            if not live.is_gone or live.state.finished
+            else await self.get(saga_id, full=False)
+        )
+
+    async def follow(self, saga_ids: Sequence[str], on_end: OnEnd) -> Callable[[], None]:
+        """Call `on_end` once for each saga when it has ended; returns a function that stops that."""
+        following: dict[LiveSaga, Callable[[LiveSaga, Sequence[Stamped]], None]] = {}
+        for saga_id in saga_ids:
+            live = self.engine.sagas.get(saga_id)
+            if live is None:
+                on_end(await self._stored_end(saga_id))
+                continue
+            observer = partial(self._observe_end, on_end)
+            live.observers.append(observer)
+            following[live] = observer
+
+        def stop() -> None:
+            for live, observer in following.items():
+                if observer in live.observers:
+                    live.observers.remove(observer)
+
+        return stop
+
+    def follow_live(self, saga_id: str, on_end: OnEnd) -> bool:
+        """Call `on_end` when a saga that this SEC runs has ended; False when it does not run it."""
+        live = self.engine.sagas.get(saga_id)
+        if live is None:
+            return False
+        live.observers.append(partial(self._observe_end, on_end))
+        return True
+
+    def _observe_end(self, on_end: OnEnd, live: LiveSaga, _: Sequence[Stamped]) -> None:
+        saga = live.state
+        if saga.finished is not None and not live.is_gone:
+            end = saga_service_pb2.SagaEnd(saga_id=live.saga_id, state=saga_pb2.SagaState.ValueType(saga.finished))
+            if saga.unwinding:
+                end.failure.CopyFrom(self._live_view(live, full=False).failure)
+            else:
+                fill_payload(end.output, saga.result())
+            on_end(end)
+        elif live.is_gone and saga.finished is None:
+            on_end(_end_error(live.saga_id, NotServing("this SEC runs the saga no longer; follow it again")))
+
+    async def _stored_end(self, saga_id: str) -> saga_service_pb2.SagaEnd:
+        try:
+            view = await self.get(saga_id, full=False)
+        except RuntimeRefusal as refusal:
+            return _end_error(saga_id, refusal)
+        if not SagaState(view.state).is_final:
+            return _end_error(saga_id, NotServing("this SEC does not run the saga; follow it again"))
+        end = saga_service_pb2.SagaEnd(saga_id=saga_id, state=view.state)
+        if view.HasField("output"):
+            end.output.CopyFrom(view.output)
+        if view.HasField("failure"):
+            end.failure.CopyFrom(view.failure)
+        return end
+
+    # ---- orders
+
+    async def request(self, saga_id: str, given: Request) -> saga_pb2.Saga:
+        """Give an order to a saga; returns its BASIC view once the order is durable.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            RequestRefused: The order makes no sense in its state.
+            NotServing: This SEC can't answer now. Safe to repeat.
+        """
+        live = self.engine.sagas.get(saga_id)
+        if live is None:
+            return await self._request_of_stored(saga_id, given)
+        answered: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
+        self.engine.post(live, given, partial(_answer, answered))
+        decision = await answered
+        if decision is None:
+            return await self._request_of_stored(saga_id, given)
+        if decision.refusal is not None:
+            raise RequestRefused(decision.refusal.code, decision.refusal.message)
+        return self._live_view(live, full=False)
+
+    async def _request_of_stored(self, saga_id: str, given: Request) -> saga_pb2.Saga:
+        stored = await self._read(saga_id)
+        if saga_id in self.engine.quarantined:
+            raise RequestRefused("SAGA_QUARANTINED", self.engine.quarantined[saga_id])
+        if stored.done is None:
+            raise NotServing("this SEC does not run the saga now; try again")
+        if not stored.batches:
+            raise RequestRefused("SAGA_FINISHED", "the saga has ended")
+        folded: Folded = self._folder.fold(stored)
+        refusal = decide(folded.saga, given, 0.0, 0.0).refusal
+        if refusal is not None:
+            raise RequestRefused(refusal.code, refusal.message)
+        return log_pb2.DoneRecord.FromString(stored.done).saga
+
+    # ---- for operators
+
+    async def explain(self, saga_id: str) -> list[admin_service_pb2.NodeWait]:
+        """Say why the nodes of a saga wait; nothing for one that has ended.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            NotServing: The store can't be reached.
+        """
+        live = self.engine.sagas.get(saga_id)
+        if live is None:
+            await self._read(saga_id)
+            return []
+        return explain(self.engine.dispatcher, live, self.engine.clock.wall())
+
+    def workers(self) -> list[admin_service_pb2.WorkerStatus]:
+        """Return the worker sessions of this SEC."""
+        return [worker_status(session) for session in self.engine.dispatcher.sessions.values()]
+
+
+def _answer(answered: asyncio.Future[Decision | None], decision: Decision | None) -> None:
+    if not answered.done():
+        answered.set_result(decision)
+
+
+def _end_error(saga_id: str, refusal: RuntimeRefusal) -> saga_service_pb2.SagaEnd:
+    code = 5 if isinstance(refusal, SagaNotFound) else 14
+    error = saga_service_pb2.BatchError(code=code, reason=refusal.code, message=str(refusal))
+    return saga_service_pb2.SagaEnd(saga_id=saga_id, error=error)

@@ -1,0 +1,268 @@
+"""Log entries to and from their messages, and the batches that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from sagaline.v1 import log_pb2
+from sagaline_server.core import entries as core
+from sagaline_server.wire.payloads import failure_from, fill_failure, fill_payload, payload_from
+from sagaline_server.wire.times import duration, timestamp, to_seconds
+
+
+class UnreadableLog(Exception):
+    """Stored bytes that this release can't read as a log: foreign, damaged, or of a newer release.
+
+    Quarantine the saga; the others go on.
+    """
+
+
+def encode_batch(entries: Sequence[core.Stamped], writer_id: bytes) -> bytes:
+    """Return the LogBatch of entries that are gapless and of one epoch and time."""
+    first = entries[0]
+    batch = log_pb2.LogBatch(writer_id=writer_id, epoch=first.epoch, time=timestamp(first.time), first_seq=first.seq)
+    for stamped in entries:
+        _fill(batch.entries.add(), stamped.entry)
+    return batch.SerializeToString()
+
+
+def decode_batch(data: bytes) -> list[core.Stamped]:
+    """Return the entries of a LogBatch.
+
+    Raises:
+        UnreadableLog: It is no LogBatch, or has an entry of an unknown kind.
+    """
+    try:
+        batch = log_pb2.LogBatch.FromString(data)
+    except Exception as error:
+        raise UnreadableLog("a batch can't be decoded") from error
+    time = to_seconds(batch.time)
+    return [
+        core.Stamped(batch.first_seq + i, batch.epoch, time, _entry(entry, batch.first_seq + i))
+        for i, entry in enumerate(batch.entries)
+    ]
+
+
+def decode_log(batches: Iterable[bytes]) -> list[core.Stamped]:
+    """Return all entries of a log.
+
+    Raises:
+        UnreadableLog: As `decode_batch`, or there is a gap between batches.
+    """
+    entries: list[core.Stamped] = []
+    for data in batches:
+        decoded = decode_batch(data)
+        if decoded and decoded[0].seq != len(entries) + 1:
+            raise UnreadableLog(f"entry {len(entries) + 1} is missing; the next one is {decoded[0].seq}")
+        entries += decoded
+    return entries
+
+
+def entry_message(stamped: core.Stamped) -> log_pb2.LogEntry:
+    """Return the message that clients see of an entry."""
+    message = log_pb2.LogEntry(seq=stamped.seq, epoch=stamped.epoch, time=timestamp(stamped.time))
+    _fill(message, stamped.entry)
+    return message
+
+
+def entry_from(message: log_pb2.LogEntry) -> core.Stamped:
+    """Return the entry that a client-side message carries.
+
+    Raises:
+        UnreadableLog: It is of an unknown kind.
+    """
+    return core.Stamped(message.seq, message.epoch, to_seconds(message.time), _entry(message, message.seq))
+
+
+def _fill(message: log_pb2.LogEntry, entry: core.Entry) -> None:
+    _WRITERS[type(entry)](message, entry)
+
+
+def _entry(message: log_pb2.LogEntry, seq: int) -> core.Entry:
+    kind = message.WhichOneof("entry")
+    reader = None if kind is None else _READERS.get(kind)
+    if kind is None or reader is None:
+        raise UnreadableLog(f"entry {seq} is of kind {kind!r}, which this release does not know")
+    try:
+        return reader(getattr(message, kind))
+    except ValueError as error:
+        raise UnreadableLog(f"entry {seq}, {kind}: {error}") from error
+
+
+# ---- writing ---------------------------------------------------------------------
+
+
+def _write_attempt_started(message: log_pb2.LogEntry, entry: core.AttemptStarted) -> None:
+    out = message.attempt_started
+    out.node, out.attempt, out.worker_id = entry.node, entry.attempt, entry.worker_id
+
+
+def _write_undo_started(message: log_pb2.LogEntry, entry: core.UndoAttemptStarted) -> None:
+    out = message.undo_attempt_started
+    out.node, out.attempt, out.worker_id = entry.node, entry.attempt, entry.worker_id
+
+
+def _write_ended(message: log_pb2.LogEntry, entry: core.AttemptEnded) -> None:
+    out = message.attempt_ended
+    out.node, out.attempt = entry.node, entry.attempt
+    out.outcome = log_pb2.AttemptOutcome.ValueType(entry.outcome)
+    out.answered_late, out.held, out.uncounted = entry.answered_late, entry.held, entry.uncounted
+    if entry.failure is not None:
+        fill_failure(out.failure, entry.failure)
+    if entry.retry_delay is not None:
+        out.retry_delay.CopyFrom(duration(entry.retry_delay))
+
+
+def _write_undo_ended(message: log_pb2.LogEntry, entry: core.UndoAttemptEnded) -> None:
+    out = message.undo_attempt_ended
+    out.node, out.attempt, out.uncounted = entry.node, entry.attempt, entry.uncounted
+    out.outcome = log_pb2.AttemptOutcome.ValueType(entry.outcome)
+    if entry.failure is not None:
+        fill_failure(out.failure, entry.failure)
+    if entry.retry_delay is not None:
+        out.retry_delay.CopyFrom(duration(entry.retry_delay))
+
+
+def _write_succeeded(message: log_pb2.LogEntry, entry: core.NodeSucceeded) -> None:
+    out = message.node_succeeded
+    out.node, out.attempt = entry.node, entry.attempt
+    fill_payload(out.output, entry.output)
+
+
+def _write_failed(message: log_pb2.LogEntry, entry: core.NodeFailed) -> None:
+    out = message.node_failed
+    out.node, out.attempt, out.effect_unknown = entry.node, entry.attempt, entry.effect_unknown
+    fill_failure(out.failure, entry.failure)
+
+
+def _write_unwind(message: log_pb2.LogEntry, entry: core.UnwindRequested) -> None:
+    out = message.unwind_requested
+    out.cause = log_pb2.UnwindCause.ValueType(entry.cause)
+    out.actor, out.reason = entry.actor, entry.reason
+
+
+def _write_undone(message: log_pb2.LogEntry, entry: core.NodeUndone) -> None:
+    out = message.node_undone
+    out.node, out.attempt, out.how = entry.node, entry.attempt, log_pb2.UndoneHow.ValueType(entry.how)
+
+
+def _write_undo_failed(message: log_pb2.LogEntry, entry: core.UndoFailed) -> None:
+    out = message.undo_failed
+    out.node, out.attempt = entry.node, entry.attempt
+    fill_failure(out.failure, entry.failure)
+
+
+def _write_created(message: log_pb2.LogEntry, entry: core.SagaCreated) -> None:
+    message.saga_created.digest = entry.digest
+    message.saga_created.paused = entry.paused
+
+
+def _write_gate(message: log_pb2.LogEntry, entry: core.GateChanged) -> None:
+    out = message.gate_changed
+    out.paused, out.actor, out.reason = entry.paused, entry.actor, entry.reason
+    out.SetInParent()
+
+
+def _write_owner(message: log_pb2.LogEntry, entry: core.OwnerChanged) -> None:
+    out = message.owner_changed
+    out.sec_id, out.incarnation, out.from_sec_id = entry.sec_id, entry.incarnation, entry.from_sec_id
+    out.how = log_pb2.OwnerChange.ValueType(entry.how)
+
+
+def _write_resolved(message: log_pb2.LogEntry, entry: core.OperatorResolved) -> None:
+    out = message.operator_resolved
+    out.node, out.actor, out.reason = entry.node, entry.actor, entry.reason
+    out.resolution = log_pb2.Resolution.ValueType(entry.resolution)
+    if entry.output is not None:
+        fill_payload(out.output, entry.output)
+
+
+def _write_finished(message: log_pb2.LogEntry, entry: core.SagaFinished) -> None:
+    message.saga_finished.state = int(entry.state)  # type: ignore[assignment]
+
+
+_WRITERS: dict[type, Callable[[log_pb2.LogEntry, Any], None]] = {
+    core.SagaCreated: _write_created,
+    core.AttemptStarted: _write_attempt_started,
+    core.AttemptEnded: _write_ended,
+    core.NodeSucceeded: _write_succeeded,
+    core.NodeFailed: _write_failed,
+    core.UnwindRequested: _write_unwind,
+    core.UndoAttemptStarted: _write_undo_started,
+    core.UndoAttemptEnded: _write_undo_ended,
+    core.NodeUndone: _write_undone,
+    core.UndoFailed: _write_undo_failed,
+    core.GateChanged: _write_gate,
+    core.OwnerChanged: _write_owner,
+    core.OperatorResolved: _write_resolved,
+    core.SagaFinished: _write_finished,
+}
+
+
+# ---- reading ---------------------------------------------------------------------
+
+
+def _read_ended(m: log_pb2.AttemptEnded) -> core.Entry:
+    return core.AttemptEnded(
+        node=m.node,
+        attempt=m.attempt,
+        outcome=core.Outcome(m.outcome),
+        failure=failure_from(m.failure, trusted=True) if m.HasField("failure") else None,
+        retry_delay=to_seconds(m.retry_delay) if m.HasField("retry_delay") else None,
+        answered_late=m.answered_late,
+        held=m.held,
+        uncounted=m.uncounted,
+    )
+
+
+def _read_undo_ended(m: log_pb2.UndoAttemptEnded) -> core.Entry:
+    return core.UndoAttemptEnded(
+        node=m.node,
+        attempt=m.attempt,
+        outcome=core.Outcome(m.outcome),
+        failure=failure_from(m.failure, trusted=True) if m.HasField("failure") else None,
+        retry_delay=to_seconds(m.retry_delay) if m.HasField("retry_delay") else None,
+        uncounted=m.uncounted,
+    )
+
+
+def _read_failed(m: log_pb2.NodeFailed) -> core.Entry:
+    return core.NodeFailed(m.node, m.attempt, failure_from(m.failure, trusted=True), m.effect_unknown)
+
+
+def _read_undo_failed(m: log_pb2.UndoFailed) -> core.Entry:
+    return core.UndoFailed(m.node, m.attempt, failure_from(m.failure, trusted=True))
+
+
+def _read_gate(m: log_pb2.GateChanged) -> core.Entry:
+    if m.steps or m.breakpoints:
+        raise ValueError("steps and breakpoints are of a newer release")
+    return core.GateChanged(m.paused, m.actor, m.reason)
+
+
+def _read_owner(m: log_pb2.OwnerChanged) -> core.Entry:
+    return core.OwnerChanged(m.sec_id, m.incarnation, core.OwnerChange(m.how), m.from_sec_id)
+
+
+def _read_resolved(m: log_pb2.OperatorResolved) -> core.Entry:
+    output = payload_from(m.output) if m.HasField("output") else None
+    return core.OperatorResolved(m.node, core.Resolution(m.resolution), m.actor, m.reason, output)
+
+
+_READERS: dict[str, Callable[[Any], core.Entry]] = {
+    "saga_created": lambda m: core.SagaCreated(m.digest, m.paused),
+    "attempt_started": lambda m: core.AttemptStarted(m.node, m.attempt, m.worker_id),
+    "attempt_ended": _read_ended,
+    "node_succeeded": lambda m: core.NodeSucceeded(m.node, m.attempt, payload_from(m.output)),
+    "node_failed": _read_failed,
+    "unwind_requested": lambda m: core.UnwindRequested(core.UnwindCause(m.cause), m.actor, m.reason),
+    "undo_attempt_started": lambda m: core.UndoAttemptStarted(m.node, m.attempt, m.worker_id),
+    "undo_attempt_ended": _read_undo_ended,
+    "node_undone": lambda m: core.NodeUndone(m.node, m.attempt, core.UndoneHow(m.how)),
+    "undo_failed": _read_undo_failed,
+    "gate_changed": _read_gate,
+    "owner_changed": _read_owner,
+    "operator_resolved": _read_resolved,
+    "saga_finished": lambda m: core.SagaFinished(core.SagaState(m.state)),
+}

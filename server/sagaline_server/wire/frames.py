@@ -1,0 +1,61 @@
+"""Invocations as workers get them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sagaline.v1 import saga_pb2, worker_service_pb2
+from sagaline_server.core.entries import Kind
+from sagaline_server.core.invocation import Invocation, idempotency_key
+from sagaline_server.wire.payloads import fill_failure, fill_payload
+
+
+def invocation_message(
+    saga_id: str,
+    invocation: Invocation,
+    epoch: int,
+    fencing_token: int,
+    labels: Mapping[str, str],
+    trace_context: Mapping[str, str],
+) -> worker_service_pb2.Invocation:
+    """Return the message of an invocation.
+
+    Args:
+        saga_id: Saga.
+        invocation: What to run.
+        epoch: Of the ownership that sends it.
+        fencing_token: Store revision of the append that logged its start.
+        labels: Of the saga.
+        trace_context: Of the saga.
+    """
+    kind = invocation.kind
+    message = worker_service_pb2.Invocation(
+        action=invocation.action,
+        version=invocation.version,
+        idempotency_key=idempotency_key(saga_id, invocation.node, kind),
+        epoch=epoch,
+        fencing_token=fencing_token,
+    )
+    ref = message.ref
+    ref.saga_id, ref.node, ref.attempt = saga_id, invocation.node, invocation.attempt
+    ref.kind = saga_pb2.InvocationKind.ValueType(kind)
+    for name, payload in invocation.inputs:
+        fill_payload(message.inputs[name], payload)
+    if labels:
+        message.labels.update(labels)
+    if trace_context:
+        message.trace_context.update(trace_context)
+    if kind is Kind.UNDO:
+        _fill_undo(message.undo, saga_id, invocation)
+    return message
+
+
+def _fill_undo(undo: worker_service_pb2.UndoContext, saga_id: str, invocation: Invocation) -> None:
+    undo.action_idempotency_key = idempotency_key(saga_id, invocation.node, Kind.ACTION)
+    if invocation.action_output is None:
+        undo.action_outcome = worker_service_pb2.ACTION_OUTCOME_UNKNOWN
+    else:
+        undo.action_outcome = worker_service_pb2.ACTION_OUTCOME_SUCCEEDED
+        fill_payload(undo.action_output, invocation.action_output)
+    if invocation.saga_failure is not None:
+        fill_failure(undo.saga_failure, invocation.saga_failure)

@@ -1,0 +1,112 @@
+"""Graphs and saga specs from their messages, defaults filled in."""
+
+from __future__ import annotations
+
+from sagaline.v1 import saga_pb2
+from sagaline_server.core.graph import (
+    ACTION_RETRY,
+    UNDO_RETRY,
+    ActionNode,
+    ConstantNode,
+    Graph,
+    InputRef,
+    Node,
+    RetryPolicy,
+    SagaSpec,
+    SubsagaNode,
+    UndoKind,
+    UnservedNode,
+)
+from sagaline_server.core.limits import SUBSAGA_DEPTH
+from sagaline_server.wire.payloads import NULL, payload_from
+from sagaline_server.wire.times import to_seconds
+
+
+def spec_from(message: saga_pb2.SagaSpec, saga_id: str, graph: Graph) -> SagaSpec:
+    """Return a spec; its id and graph are given, because either may come from elsewhere."""
+    return SagaSpec(
+        saga_id=saga_id,
+        graph=graph,
+        params=payload_from(message.params) if message.HasField("params") else NULL,
+        labels=tuple(sorted(message.labels.items())) if message.labels else (),
+        scopes=tuple(message.scopes) if message.scopes else (),
+        deadline=to_seconds(message.deadline) if message.HasField("deadline") else None,
+        start_paused=message.start_paused,
+        trace_context=tuple(sorted(message.trace_context.items())) if message.trace_context else (),
+        unserved=("start_delay",) if message.HasField("start_delay") else (),
+    )
+
+
+def graph_from(message: saga_pb2.Graph, depth: int = 0) -> Graph:
+    """Return a graph. Subsagas deeper than the limit are not followed; validation refuses them."""
+    nodes = tuple(_node(node, depth) for node in message.nodes)
+    return Graph(name=message.name, nodes=nodes, result=message.result)
+
+
+def _node(message: saga_pb2.Node, depth: int) -> Node:
+    kind = message.WhichOneof("kind")
+    body: ActionNode | ConstantNode | SubsagaNode | UnservedNode
+    if kind == "action":
+        body = _action(message.action)
+    elif kind == "constant":
+        body = ConstantNode(payload_from(message.constant.value))
+    elif kind == "subsaga":
+        inner = message.subsaga
+        graph = graph_from(inner.graph, depth + 1) if depth <= SUBSAGA_DEPTH else Graph(inner.graph.name, ())
+        body = SubsagaNode(graph, _input(inner.params) if inner.HasField("params") else None)
+    else:
+        body = UnservedNode(kind or "")
+    return Node(name=message.name, body=body, after=tuple(message.after))
+
+
+def _action(message: saga_pb2.ActionNode) -> ActionNode:
+    undo = message.undo
+    return ActionNode(
+        action=message.action,
+        version=message.version or "1",
+        inputs=tuple((name, _input(message.inputs[name])) for name in sorted(message.inputs)),
+        undo=UndoKind.NOOP if undo.kind == saga_pb2.UNDO_KIND_NOOP else UndoKind.ACTION,
+        retry=_retry(message.retry, ACTION_RETRY) if message.HasField("retry") else ACTION_RETRY,
+        undo_retry=_retry(undo.retry, UNDO_RETRY) if undo.HasField("retry") else UNDO_RETRY,
+        unserved=tuple(_unserved(message)),
+    )
+
+
+def _unserved(message: saga_pb2.ActionNode) -> list[str]:
+    """Name what the client asks for and this release does not do."""
+    undo = message.undo
+    asked = {
+        "pivot": message.pivot,
+        "timeouts": message.HasField("timeouts"),
+        "undo.timeouts": undo.HasField("timeouts"),
+        "undo.kind": undo.kind not in (0, saga_pb2.UNDO_KIND_ACTION, saga_pb2.UNDO_KIND_NOOP),
+        "undo.irreversible": undo.irreversible != 0,
+        "unknown_policy": message.unknown_policy not in (0, saga_pb2.UNKNOWN_POLICY_RETRY_THEN_UNDO),
+        "input_types": bool(message.input_types),
+        "output_type": message.HasField("output_type"),
+    }
+    return [field for field, is_set in asked.items() if is_set]
+
+
+def _retry(message: saga_pb2.RetryPolicy, default: RetryPolicy) -> RetryPolicy:
+    return RetryPolicy(
+        max_attempts=message.max_attempts or default.max_attempts,
+        initial_backoff=to_seconds(message.initial_backoff)
+        if message.HasField("initial_backoff")
+        else default.initial_backoff,
+        max_backoff=to_seconds(message.max_backoff) if message.HasField("max_backoff") else default.max_backoff,
+        multiplier=message.multiplier or default.multiplier,
+        jitter=message.jitter if message.HasField("jitter") else default.jitter,
+        total_timeout=to_seconds(message.total_timeout) if message.HasField("total_timeout") else None,
+        non_retryable=tuple(sorted(message.non_retryable_failure_types)),
+    )
+
+
+def _input(message: saga_pb2.InputSource) -> InputRef:
+    source = message.WhichOneof("source")
+    return InputRef(
+        literal=payload_from(message.literal) if source == "literal" else None,
+        node=message.node if source == "node" else None,
+        params=source == "params",
+        path=tuple(message.path),
+    )

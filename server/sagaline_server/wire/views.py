@@ -1,0 +1,89 @@
+"""Sagas as clients see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from sagaline.v1 import log_pb2, saga_pb2
+from sagaline_server.core.entries import Kind
+from sagaline_server.core.state import NO_RUN, Saga
+from sagaline_server.core.transitions import NodeStatus
+from sagaline_server.wire.payloads import fill_failure, fill_payload
+from sagaline_server.wire.times import timestamp
+
+
+class Ownership(msgspec.Struct, frozen=True):
+    """Who owns a saga, for its view."""
+
+    sec_id: str
+    epoch: int
+
+
+Waiting = Callable[[int, Kind], str]
+"""Say, for people, why one side of a node that could start does not."""
+
+
+def summary(saga_id: str, record: log_pb2.SagaRecord, saga: Saga, owner: Ownership | None) -> saga_pb2.Saga:
+    """Return the BASIC view of a saga."""
+    state = saga.state
+    view = saga_pb2.Saga(
+        saga_id=saga_id,
+        graph_name=saga.topology.graph_name,
+        state=saga_pb2.SagaState.ValueType(state),
+        paused=saga.paused and saga.finished is None,
+        needs_operator=saga.needs_operator,
+        create_time=record.create_time,
+        update_time=timestamp(saga.updated),
+        labels=record.spec.labels,
+        scopes=record.spec.scopes,
+        log_length=saga.seq,
+    )
+    if saga.finished is not None:
+        view.finish_time.CopyFrom(timestamp(saga.updated))
+        if not saga.unwinding:
+            fill_payload(view.output, saga.result())
+    if saga.failure is not None:
+        fill_failure(view.failure, saga.failure)
+    if saga.failed_node is not None:
+        view.failed_node = saga.topology.nodes[saga.failed_node].name
+    if owner is not None and saga.finished is None:
+        view.owner, view.epoch = owner.sec_id, owner.epoch
+    return view
+
+
+def add_details(view: saga_pb2.Saga, record: log_pb2.SagaRecord, saga: Saga, waiting: Waiting | None = None) -> None:
+    """Make a BASIC view FULL."""
+    view.params.CopyFrom(record.spec.params)
+    view.graph.CopyFrom(record.spec.graph)
+    for node in range(len(saga.topology.nodes)):
+        _fill_node(view.nodes.add(), saga, node, waiting)
+
+
+def _fill_node(view: saga_pb2.NodeView, saga: Saga, node: int, waiting: Waiting | None) -> None:
+    flat = saga.topology.nodes[node]
+    status = saga.status(node)
+    run, undo = saga.runs.get(node, NO_RUN), saga.undo_runs.get(node, NO_RUN)
+    view.name = flat.name
+    view.status = saga_pb2.NodeStatus.ValueType(status)
+    view.kind = flat.kind
+    view.parents.extend(saga.topology.nodes[parent].name for parent in flat.parents)
+    view.attempt, view.undo_attempt = run.attempt, undo.attempt
+    if flat.action is not None:
+        view.action = flat.action.action
+    current = undo if undo.attempt else run
+    if current.in_flight:
+        view.worker_id = current.worker_id
+    if node in saga.outputs or (flat.action is None and status in (NodeStatus.SUCCEEDED, NodeStatus.UNDONE)):
+        fill_payload(view.output, saga.output(node))
+    failure = undo.failure or run.failure
+    if failure is not None and status != NodeStatus.SUCCEEDED:
+        fill_failure(view.failure, failure)
+    kind = saga.startable(node)
+    if kind is None:
+        return
+    due = saga.run(node, kind).due
+    if due:
+        view.retry_time.CopyFrom(timestamp(due))
+    view.waiting_for = "the gate: the saga is paused" if saga.paused else waiting(node, kind) if waiting else ""
