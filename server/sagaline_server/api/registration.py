@@ -1,0 +1,62 @@
+"""Puts the services of the api on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from sagaline.v1 import admin_service_pb2_grpc, saga_service_pb2_grpc
+from sagaline_server.api.admin_service import AdminService
+from sagaline_server.api.guards import UNARY_DEADLINE, Guard
+from sagaline_server.api.health import Health
+from sagaline_server.api.ids import RandomBytes
+from sagaline_server.api.metrics import CallMetrics
+from sagaline_server.api.reflection import add_reflection
+from sagaline_server.api.runtime_port import SagaRuntime
+from sagaline_server.api.saga_service import SagaService
+from sagaline_server.ports.clock import Clock
+
+SAGA_SERVICE = "sagaline.v1.SagaService"
+ADMIN_SERVICE = "sagaline.v1.AdminService"
+HEALTH_SERVICE = "grpc.health.v1.Health"
+
+
+def interceptors(
+    registry: CollectorRegistry, clock: Clock, random: RandomBytes, unary_deadline: float = UNARY_DEADLINE
+) -> list[grpc.aio.ServerInterceptor]:
+    """Return the interceptors that a server of these services must have, outermost first."""
+    return [CallMetrics(registry, clock.boottime), Guard(random, unary_deadline)]
+
+
+async def add_services(
+    server: grpc.aio.Server,
+    runtime: SagaRuntime,
+    clock: Clock,
+    random: RandomBytes,
+    others: Sequence[str] = (),
+    *,
+    reflection: bool = True,
+) -> Health:
+    """Serve SagaService, AdminService, health and reflection.
+
+    Args:
+        server: Server that has not started, made with `interceptors`.
+        runtime: Where the sagas are.
+        clock: Time.
+        random: `os.urandom` outside of tests.
+        others: Full names of services that others put on the server, for health and reflection.
+        reflection: Whether clients may ask what is served.
+
+    Returns:
+        The health, not serving yet.
+    """
+    saga_service_pb2_grpc.add_SagaServiceServicer_to_server(SagaService(runtime, clock, random), server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(runtime), server)
+    services = (SAGA_SERVICE, ADMIN_SERVICE, *others)
+    health = Health(services)
+    await health.add_to(server)
+    if reflection:
+        add_reflection(server, (*services, HEALTH_SERVICE))
+    return health

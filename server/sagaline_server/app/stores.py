@@ -1,0 +1,59 @@
+"""The store that the settings ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sagaline_server.app.settings import Settings, SettingsError
+from sagaline_server.ports.clock import Clock
+from sagaline_server.ports.store import SagaStore
+
+# Only the store in use is imported: grpc stubs of etcd cost start-up time that SQLite users need not pay.
+
+
+def make_store(settings: Settings, clock: Clock) -> SagaStore:
+    """Return the store, not yet open.
+
+    Raises:
+        SettingsError: Its settings are wrong.
+    """
+    if settings.store == "sqlite":
+        from sagaline_server.store.sqlite import SqliteStore  # noqa: PLC0415 - see above
+
+        return SqliteStore(Path(settings.data_dir))
+    if settings.store == "memory":
+        from sagaline_server.store.memory import MemoryBackend, MemoryStore  # noqa: PLC0415 - see above
+
+        return MemoryStore(MemoryBackend())
+    return _etcd(settings, clock)
+
+
+def _etcd(settings: Settings, clock: Clock) -> SagaStore:
+    from sagaline_server.store.etcd.channel import EtcdOptions, EtcdTls  # noqa: PLC0415 - see above
+    from sagaline_server.store.etcd.store import EtcdStore  # noqa: PLC0415 - see above
+
+    tls = None
+    if settings.etcd_ca or settings.etcd_cert:
+        tls = EtcdTls(ca=_read(settings.etcd_ca), certificate=_read(settings.etcd_cert), key=_read(settings.etcd_key))
+    try:
+        options = EtcdOptions(
+            endpoints=tuple(part.strip() for part in settings.etcd_endpoints.split(",") if part.strip()),
+            prefix=settings.etcd_prefix,
+            user=settings.etcd_user or None,
+            password=settings.etcd_password or None,
+            tls=tls,
+            lease_seconds=settings.lease_ttl,
+            lease_margin=min(1.0, settings.lease_ttl / 4),
+        )
+    except ValueError as error:
+        raise SettingsError(f"settings: {error}") from error
+    return EtcdStore(options, clock)
+
+
+def _read(path: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SettingsError(f"settings: {path}: {error.strerror}") from error

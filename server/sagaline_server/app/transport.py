@@ -1,0 +1,57 @@
+"""The gRPC server: its options, its credentials and its address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+
+from sagaline_server.app.settings import Settings, SettingsError
+
+MAX_RECEIVE_BYTES = 4 * 1024 * 1024
+MAX_SEND_BYTES = 16 * 1024 * 1024
+
+OPTIONS = (
+    # Two servers on one port would split connections between them without a word.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
+    ("grpc.max_send_message_length", MAX_SEND_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # The default is five minutes, and ends workers' connections as "too many pings".
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.max_metadata_size", 16 * 1024),
+)
+
+
+def make_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
+    """Return a server without services."""
+    return grpc.aio.server(interceptors=list(interceptors), options=OPTIONS)
+
+
+def bind(server: grpc.aio.Server, settings: Settings) -> str:
+    """Bind the server to its address; returns "host:port" with the real port.
+
+    Raises:
+        SettingsError: It can't be bound, or the certificate can't be read.
+    """
+    host = settings.listen.rpartition(":")[0]
+    try:
+        if settings.tls_cert:
+            port = server.add_secure_port(settings.listen, _credentials(settings))
+        else:
+            port = server.add_insecure_port(settings.listen)
+    except RuntimeError as error:
+        raise SettingsError(f"can't serve on {settings.listen}: is another process using it?") from error
+    return f"{host}:{port}"
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials:
+    try:
+        pair = (Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes())
+        ca = Path(settings.tls_client_ca).read_bytes() if settings.tls_client_ca else None
+    except OSError as error:
+        raise SettingsError(f"settings: {error.filename}: {error.strerror}") from error
+    return grpc.ssl_server_credentials([pair], root_certificates=ca, require_client_auth=ca is not None)
