@@ -1,0 +1,397 @@
+"""Graphs, built from typed references so that type checkers refuse a graph whose data does not fit.
+
+```python
+g = GraphBuilder("trip", params=TripRequest)
+pay = g.add("pay", charge, g.params.select(lambda trip: trip.card), 100)
+hotel = g.add("hotel", book_hotel, lambda trip: trip.city, after=[pay])
+trip = g.build(result=hotel)
+```
+
+Inputs are given by position, in the order of the action's parameters (its Context left out). Each is one of
+
+- a `Ref[A]`: the output of another node, the parameters, or a field selected inside either. The node whose output it is
+  becomes a dependency;
+- a value of type A, which becomes part of the graph;
+- a function of the graph's parameters, `lambda trip: trip.city`, short for `g.params.select(...)`.
+
+They are not given by keyword. For that a checker would have to turn each `name: A` of the function's signature into
+`name: Ref[A] | A`, and Python's types have no such operation on a ParamSpec. (References that claim to be values of
+type A would do it, and then `ref + 1` would pass the checker too.) An action of many inputs is better off with one
+dataclass.
+
+Everything the server would refuse of a graph's shape is refused here, with the same reason, where the mistake is made.
+There is no cycle to refuse: a node can only refer to nodes that are there already.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, TypeAlias, TypeVar, Unpack, overload
+
+from sagaline import limits
+from sagaline.actions import Action
+from sagaline.codecs.codec import type_name
+from sagaline.errors import ConversionError, FieldProblem, GraphError
+from sagaline.fitting import fits
+from sagaline.node_options import NodeOptions, missing_undo, set_policies
+from sagaline.policies import UndoKind
+from sagaline.refs import Ref
+from sagaline.v1 import saga_pb2
+from sagaline.values import check_type, encode
+
+P = TypeVar("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+SP = TypeVar("SP")
+T = TypeVar("T")
+A1 = TypeVar("A1")
+A2 = TypeVar("A2")
+A3 = TypeVar("A3")
+A4 = TypeVar("A4")
+A5 = TypeVar("A5")
+A6 = TypeVar("A6")
+A7 = TypeVar("A7")
+A8 = TypeVar("A8")
+
+Input: TypeAlias = Ref[T] | T | Callable[[P], T]
+"""What an input of type T can be given as, in a graph whose parameters are P."""
+
+_GRAPH_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{limits.GRAPH_NAME_CHARS - 1}}}")
+_NODE_NAME: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{limits.NODE_NAME_CHARS - 1}}}")
+
+
+class Graph(Generic[P, R_co]):
+    """A graph that takes parameters of type P and has a result of type R. Immutable. Made by `GraphBuilder.build`.
+
+    Attributes:
+        name: Name of the graph.
+        params_type: P at run time.
+        result_type: R at run time; `Any` where it is not known.
+        nodes: Number of its nodes, those of its subsagas among them.
+        depth: How deep its subsagas nest; 0 without any.
+    """
+
+    __slots__ = ("_encoded", "depth", "name", "nodes", "params_type", "result_type")
+
+    def __init__(self, proto: saga_pb2.Graph, params_type: Any, result_type: Any, *, nodes: int, depth: int) -> None:
+        self._encoded = proto.SerializeToString(deterministic=True)
+        self.name = proto.name
+        self.params_type = params_type
+        self.result_type = result_type
+        self.nodes = nodes
+        self.depth = depth
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name}: {self.nodes} nodes>"
+
+    def to_proto(self) -> saga_pb2.Graph:
+        """Return the graph as the protocol has it: a new message, the caller's own."""
+        return saga_pb2.Graph.FromString(self._encoded)
+
+
+class GraphBuilder(Generic[P]):
+    """Builds a graph, node by node.
+
+    Args:
+        name: Name of the graph: 1 to 128 characters of [A-Za-z0-9._-], starting with a letter or digit.
+        params: Type of the parameters. Left out: there are none.
+
+    Raises:
+        GraphError: The name is not allowed.
+        TypeNotSupported: No payload can carry the parameters.
+    """
+
+    @overload
+    def __init__(self: GraphBuilder[None], name: str) -> None: ...
+    @overload
+    def __init__(self, name: str, *, params: type[P]) -> None: ...
+    def __init__(self, name: str, *, params: Any = None) -> None:
+        self._proto = saga_pb2.Graph(name=name)
+        if not _GRAPH_NAME.fullmatch(name):
+            raise self._refused(
+                "BAD_NAME", "name", f"a graph's name has 1 to {limits.GRAPH_NAME_CHARS} characters of [A-Za-z0-9._-]"
+            )
+        check_type(params)
+        self._params: Ref[P] = Ref(self, None, (), params)
+        self._names: set[str] = set()
+        self._undone_by_action: dict[str, Action[Any, Any]] = {}
+        self._nodes = 0
+        self._depth = 0
+
+    def __repr__(self) -> str:
+        return f"<GraphBuilder {self._proto.name}: {self._nodes} nodes>"
+
+    @property
+    def params(self) -> Ref[P]:
+        """The parameters of the saga, or of the subsaga that this graph becomes."""
+        return self._params
+
+    @overload
+    def add(self, name: str, action: Action[tuple[()], R], /, **options: Unpack[NodeOptions]) -> Ref[R]: ...
+    @overload
+    def add(
+        self, name: str, action: Action[tuple[A1], R], a1: Input[A1, P], /, **options: Unpack[NodeOptions]
+    ) -> Ref[R]: ...
+    @overload
+    def add(
+        self,
+        name: str,
+        action: Action[tuple[A1, A2], R],
+        a1: Input[A1, P],
+        a2: Input[A2, P],
+        /,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[R]: ...
+    @overload
+    def add(
+        self,
+        name: str,
+        action: Action[tuple[A1, A2, A3], R],
+        a1: Input[A1, P],
+        a2: Input[A2, P],
+        a3: Input[A3, P],
+        /,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[R]: ...
+    @overload
+    def add(
+        self,
+        name: str,
+        action: Action[tuple[A1, A2, A3, A4], R],
+        a1: Input[A1, P],
+        a2: Input[A2, P],
+        a3: Input[A3, P],
+        a4: Input[A4, P],
+        /,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[R]: ...
+    @overload
+    def add(
+        self,
+        name: str,
+        action: Action[tuple[A1, A2, A3, A4, A5], R],
+        a1: Input[A1, P],
+        a2: Input[A2, P],
+        a3: Input[A3, P],
+        a4: Input[A4, P],
+        a5: Input[A5, P],
+        /,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[R]: ...
+    @overload
+    def add(
+        self,
+        name: str,
+        action: Action[tuple[A1, A2, A3, A4, A5, A6], R],
+        a1: Input[A1, P],
+        a2: Input[A2, P],
+        a3: Input[A3, P],
+        a4: Input[A4, P],
+        a5: Input[A5, P],
+        a6: Input[A6, P],
+        /,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[R]: ...
+    @overload
+    def add(
+        self,
+        name: str,
+        action: Action[tuple[A1, A2, A3, A4, A5, A6, A7], R],
+        a1: Input[A1, P],
+        a2: Input[A2, P],
+        a3: Input[A3, P],
+        a4: Input[A4, P],
+        a5: Input[A5, P],
+        a6: Input[A6, P],
+        a7: Input[A7, P],
+        /,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[R]: ...
+    @overload
+    def add(
+        self,
+        name: str,
+        action: Action[tuple[A1, A2, A3, A4, A5, A6, A7, A8], R],
+        a1: Input[A1, P],
+        a2: Input[A2, P],
+        a3: Input[A3, P],
+        a4: Input[A4, P],
+        a5: Input[A5, P],
+        a6: Input[A6, P],
+        a7: Input[A7, P],
+        a8: Input[A8, P],
+        /,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[R]: ...
+    def add(self, name: str, action: Action[Any, Any], /, *inputs: Any, **options: Unpack[NodeOptions]) -> Ref[Any]:
+        """Add a node that a worker runs, and return the reference to its output.
+
+        Args:
+            name: Name of the node, unique in the graph: 1 to 64 characters of [A-Za-z0-9_.-], starting with a letter
+                or underscore.
+            action: What it runs.
+            *inputs: One for each of the action's parameters, in their order: a reference, a value, or a function of
+                the graph's parameters.
+            **options: See `NodeOptions`.
+
+        Raises:
+            GraphError: The server would refuse it; `problems` says why.
+            ConversionError: A value is not of the input's type; `path` begins with the input's name.
+        """
+        if not isinstance(action, Action):
+            raise TypeError(f"node {name}: {action!r} is no action; decorate the function with @action")
+        if len(inputs) != len(action.input_types):
+            message = (
+                f"{action.name} takes {len(action.input_types)} inputs ({', '.join(action.input_types) or 'none'}); "
+                f"{len(inputs)} are given"
+            )
+            raise self._refused("WRONG_INPUTS", "inputs", message, name)
+        node = self._node(name, options.get("after", ()))
+        body = node.action
+        body.action = action.name
+        body.version = action.version
+        for (input_name, declared), given in zip(action.input_types.items(), inputs, strict=True):
+            body.inputs[input_name].CopyFrom(self._source(given, declared, name, input_name))
+        set_policies(body, options)
+        undo = options.get("undo")
+        if not action.elsewhere and (undo is None or undo.kind is UndoKind.ACTION) and not options.get("pivot"):
+            self._undone_by_action[name] = action  # its undo action may still come to be defined
+        return self._keep(node, action.output_type)
+
+    def constant(self, name: str, value: T) -> Ref[T]:
+        """Add a node that has its value from the start, and return the reference to it.
+
+        Raises:
+            GraphError: The server would refuse it.
+            ConversionError: The value cannot be a payload.
+        """
+        node = self._node(name, ())
+        node.constant.value.CopyFrom(encode(value))
+        return self._keep(node, type(value))
+
+    @overload
+    def subsaga(self, name: str, graph: Graph[None, R], /, *, after: Sequence[Ref[Any]] = ()) -> Ref[R]: ...
+    @overload
+    def subsaga(
+        self,
+        name: str,
+        graph: Graph[SP, R],
+        params: Input[SP, P],
+        /,
+        *,
+        after: Sequence[Ref[Any]] = (),
+    ) -> Ref[R]: ...
+    def subsaga(
+        self, name: str, graph: Graph[Any, Any], params: Any = None, /, *, after: Sequence[Ref[Any]] = ()
+    ) -> Ref[Any]:
+        """Add a node that is a graph of its own, and return the reference to its result.
+
+        Args:
+            name: Name of the node; the subsaga's own nodes are known as "name/node".
+            graph: The graph. It becomes a part of this one.
+            params: Its parameters: a reference, a value, or a function of this graph's parameters.
+            after: Nodes that must have succeeded before any of the subsaga's starts.
+
+        Raises:
+            GraphError: The server would refuse it.
+            ConversionError: The value is not of the type of the subsaga's parameters.
+        """
+        if graph.depth + 1 > limits.SUBSAGA_DEPTH:
+            message = f"subsagas nest at most {limits.SUBSAGA_DEPTH} deep"
+            raise self._refused("TOO_DEEP", "subsaga.graph", message, name)
+        node = self._node(name, after, size=graph.nodes)
+        node.subsaga.graph.CopyFrom(graph.to_proto())
+        if graph.params_type is not None or params is not None:
+            node.subsaga.params.CopyFrom(self._source(params, graph.params_type, name, "params"))
+        self._depth = max(self._depth, graph.depth + 1)
+        return self._keep(node, graph.result_type, size=graph.nodes)
+
+    @overload
+    def build(self) -> Graph[P, object]: ...
+    @overload
+    def build(self, *, result: Ref[R]) -> Graph[P, R]: ...
+    def build(self, *, result: Ref[Any] | None = None) -> Graph[P, Any]:
+        """Return the graph as it stands. Nodes that are added later are not in it.
+
+        Args:
+            result: The node whose output is the saga's result. Left out: the only node that nothing depends on; where
+                there are several, the result is null.
+
+        Raises:
+            GraphError: There is no node, `result` is not the whole output of one, or an action cannot be undone.
+        """
+        if not self._proto.nodes:
+            raise self._refused("EMPTY_GRAPH", "nodes", "a graph has at least one node")
+        problems = missing_undo(self._undone_by_action)
+        if problems:
+            raise GraphError(f"graph {self._proto.name} cannot be undone", problems)
+        graph = saga_pb2.Graph()
+        graph.CopyFrom(self._proto)
+        if result is not None:
+            graph.result = self._name_of(result, "result", "")
+            if result.path:
+                message = "the result is the whole output of a node; add one whose action returns the field"
+                raise self._refused("NOT_A_NODE", "result", message)
+        result_type = Any if result is None else result.type
+        return Graph(graph, self._params.type, result_type, nodes=self._nodes, depth=self._depth)
+
+    def _node(self, name: str, after: Sequence[Ref[Any]], size: int = 0) -> saga_pb2.Node:
+        """Return a new node, checked and not yet part of the graph."""
+        if not _NODE_NAME.fullmatch(name):
+            message = (
+                f"a node's name has 1 to {limits.NODE_NAME_CHARS} characters of [A-Za-z0-9_.-] "
+                "and starts with a letter or underscore"
+            )
+            raise self._refused("BAD_NAME", "name", message, name[: 2 * limits.NODE_NAME_CHARS])
+        if name in self._names:
+            raise self._refused("DUPLICATE_NODE", "name", f"another node is named {name!r}", name)
+        if self._nodes + max(size, 1) > limits.GRAPH_NODES:
+            message = f"a graph has at most {limits.GRAPH_NODES} nodes, those of its subsagas among them"
+            raise self._refused("TOO_MANY", "nodes", message, name)
+        parents = (self._name_of(ref, f"after[{index}]", name) for index, ref in enumerate(after))
+        return saga_pb2.Node(name=name, after=dict.fromkeys(parents))
+
+    def _keep(self, node: saga_pb2.Node, output: Any, size: int = 1) -> Ref[Any]:
+        self._proto.nodes.append(node)
+        self._names.add(node.name)
+        self._nodes += size
+        return Ref(self, node.name, (), output)
+
+    def _name_of(self, ref: Any, field: str, node: str) -> str:
+        if not isinstance(ref, Ref):
+            raise TypeError(f"{field} takes what `add`, `constant` and `subsaga` return, not {ref!r}")
+        self._check_owner(ref, field, node)
+        if ref.node is None:
+            raise self._refused("NOT_A_NODE", field, "the parameters are no node; nothing has to wait for them", node)
+        return str(ref.node)
+
+    def _check_owner(self, ref: Ref[Any], field: str, node: str) -> None:
+        if not ref.belongs_to(self):
+            message = f"{ref!r} belongs to another graph; a subsaga takes what it needs as its parameters"
+            raise self._refused("UNKNOWN_NODE", field, message, node)
+
+    def _source(self, given: Any, declared: Any, node: str, name: str) -> saga_pb2.InputSource:
+        if isinstance(given, types.FunctionType):
+            given = self._params.select(given)
+        if not isinstance(given, Ref):
+            return _literal(given, declared, name)
+        self._check_owner(given, f"inputs[{name}]", node)
+        if not fits(declared, given.type):
+            message = f"{name} is {type_name(declared)}; {given!r} is {type_name(given.type)}"
+            raise self._refused("TYPE_MISMATCH", f"inputs[{name}]", message, node)
+        return given.source()
+
+    def _refused(self, reason: str, field: str, message: str, node: str = "") -> GraphError:
+        problem = FieldProblem(field=field, reason=reason, message=message, node=node)
+        return GraphError(f"graph {self._proto.name[: limits.GRAPH_NAME_CHARS]!r} is refused", [problem])
+
+
+def _literal(value: Any, declared: Any, name: str) -> saga_pb2.InputSource:
+    try:
+        return saga_pb2.InputSource(literal=encode(value, declared))
+    except ConversionError as error:
+        error.path = name + error.path.removeprefix("$")
+        error.args = (error.message, error.path)
+        raise
