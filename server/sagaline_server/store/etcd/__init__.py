@@ -1,0 +1,1 @@
+"""The store on etcd: a lease that says who lives, and transactions that say who may write."""

@@ -1,0 +1,185 @@
+"""Reading sagas and owners from etcd.
+
+Nothing is decided on what is read here: a read may be stale (a member that was
+paused answers from before), and every write carries its own conditions. A
+transaction never has a range at an explicit revision, on which the members of
+an older etcd can come to differ; what is longer than a page goes on outside of
+it, at the revision of its first page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aetcd import rpc
+from google.protobuf.message import DecodeError
+
+from sagaline.v1 import log_pb2
+from sagaline_server.ports.cluster import StoredControl
+from sagaline_server.ports.store import (
+    ListQuery,
+    OwnedSaga,
+    SecRecord,
+    StoredHead,
+    StoredSaga,
+    StoreError,
+)
+from sagaline_server.store.checks import in_order
+from sagaline_server.store.etcd.channel import EtcdChannel, EtcdError
+from sagaline_server.store.etcd.keys import Keys, after, after_all
+from sagaline_server.store.etcd.transactions import found_keys
+
+BATCHES_PER_PAGE = 256
+"""Batches of one saga read at once. As a rule that is all of them; fewer are tried where they do not fit."""
+HEADS_PER_TRANSACTION = 32
+"""Sagas whose heads are read at once: 32 records of 1 MiB and their summaries fit in one answer."""
+KEYS_PER_PAGE = 1000
+READS_AFTER_COMPACTION = 3
+"""How often a read starts again because the revision it read at was compacted away under it."""
+
+
+class SagaReader:
+    """Everything that the store only reads."""
+
+    def __init__(self, channel: EtcdChannel, keys: Keys) -> None:
+        self._channel = channel
+        self._keys = keys
+
+    async def saga(self, saga_id: str) -> StoredSaga | None:
+        """Read one saga at one instant."""
+        limit, tries = BATCHES_PER_PAGE, READS_AFTER_COMPACTION
+        while True:
+            try:
+                return await self._saga(saga_id, limit)
+            except EtcdError as error:
+                if error.answer_too_large and limit > 1:
+                    limit //= 4
+                elif error.compacted and tries > 0:
+                    tries -= 1
+                else:
+                    raise
+
+    async def _saga(self, saga_id: str, limit: int) -> StoredSaga | None:
+        keys = self._keys
+        start = keys.log(saga_id)
+        end = after_all(start)
+        request = _reads(keys.record(saga_id), keys.owner(saga_id), keys.done(saga_id))
+        request.success.add(request_range=rpc.RangeRequest(key=start, range_end=end, limit=limit))
+        response = await self._channel.read(request)
+        record, owner, done, _ = found_keys(response)
+        if record is None:
+            return None
+        page = response.responses[3].response_range
+        batches = list(page.kvs)
+        while page.more:
+            start = after(batches[-1].key)
+            page = await self._channel.read(
+                rpc.RangeRequest(key=start, range_end=end, limit=limit, revision=response.header.revision)
+            )
+            batches.extend(page.kvs)
+        return StoredSaga(
+            saga_id,
+            record.value,
+            tuple(batch.value for batch in batches),
+            None if owner is None else _owned(saga_id, owner),
+            None if done is None else done.value,
+        )
+
+    async def heads(self, query: ListQuery) -> list[StoredHead]:
+        """Read a page of sagas. Each is read at one instant; the page is not."""
+        start = {None: self._keys.records, True: self._keys.owners, False: self._keys.dones}[query.unfinished]
+        after_id, heads, more = query.after_id, list[StoredHead](), True
+        while more and len(heads) < query.limit:
+            # The ids come from the keys that only such sagas have; their heads may be newer, so they are asked again.
+            limit = min(query.limit - len(heads), HEADS_PER_TRANSACTION)
+            page = await self._channel.read(
+                rpc.RangeRequest(
+                    key=after(start + after_id.encode()), range_end=after_all(start), limit=limit, keys_only=True
+                )
+            )
+            ids = [kv.key[len(start) :].decode() for kv in page.kvs]
+            if ids:
+                found = await self._heads_of(ids)
+                heads.extend(head for head in found if _wanted(head, query))
+                after_id = ids[-1]
+            more = page.more
+        return heads
+
+    async def _heads_of(self, saga_ids: Sequence[str]) -> list[StoredHead]:
+        keys = self._keys
+        three = (keys.record, keys.owner, keys.done)
+        answers = found_keys(await self._channel.read(_reads(*(key(saga) for saga in saga_ids for key in three))))
+        heads = []
+        for saga_id in saga_ids:
+            record, owner, done = next(answers), next(answers), next(answers)
+            if record is not None:  # else it was removed since its id was read
+                owned = None if owner is None else _owned(saga_id, owner)
+                heads.append(StoredHead(saga_id, record.value, None if done is None else done.value, owned))
+        return heads
+
+    async def owned(self) -> list[OwnedSaga]:
+        """Read every unfinished saga with its owner."""
+        start = self._keys.owners
+        return [_owned(kv.key[len(start) :].decode(), kv) for kv in await self._all(start)]
+
+    async def controls(self, saga_id: str | None) -> list[StoredControl]:
+        """Read the requests of one saga, or of all."""
+        start = self._keys.controls if saga_id is None else self._keys.control(saga_id)
+        found = []
+        for kv in await self._all(start):
+            saga, control_id = kv.key[len(self._keys.controls) :].decode().rsplit("/", 1)
+            found.append(StoredControl(saga, control_id, kv.value))
+        return in_order(found)
+
+    async def secs(self) -> list[SecRecord]:
+        """Read the live SECs."""
+        start = self._keys.secs
+        return [_sec(kv.key[len(start) :].decode(), kv) for kv in await self._all(start)]
+
+    async def _all(self, start: bytes) -> list[Any]:
+        found: list[Any] = []
+        key, more = start, True
+        while more:
+            page = await self._channel.read(rpc.RangeRequest(key=key, range_end=after_all(start), limit=KEYS_PER_PAGE))
+            found.extend(page.kvs)
+            more = page.more
+            key = after(found[-1].key) if found else key
+        return found
+
+
+def _reads(*keys: bytes) -> Any:
+    request = rpc.TxnRequest()
+    for key in keys:
+        request.success.add(request_range=rpc.RangeRequest(key=key))
+    return request
+
+
+def _wanted(head: StoredHead, query: ListQuery) -> bool:
+    if query.unfinished is not None and query.unfinished != (head.done is None):
+        return False
+    return query.graph_name is None or query.graph_name == graph_name(head.record)
+
+
+def graph_name(record: bytes) -> str:
+    """Return the name of a saga's graph; empty if the record can't be read."""
+    try:
+        return log_pb2.SagaRecord.FromString(record).spec.graph.name
+    except DecodeError:
+        return ""
+
+
+def _owned(saga_id: str, kv: Any) -> OwnedSaga:
+    try:
+        owner = log_pb2.OwnerRecord.FromString(kv.value)
+    except DecodeError as error:
+        raise StoreError(f"the owner of saga {saga_id!r} can't be read: {error}") from error
+    return OwnedSaga(saga_id, owner.sec_id, owner.incarnation, kv.version, kv.mod_revision)
+
+
+def _sec(sec_id: str, kv: Any) -> SecRecord:
+    try:
+        value = log_pb2.SecRegistration.FromString(kv.value)
+    except DecodeError as error:
+        raise StoreError(f"the key of SEC {sec_id!r} can't be read: {error}") from error
+    return SecRecord(sec_id, kv.create_revision, value.address, value.version)

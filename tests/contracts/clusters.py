@@ -1,0 +1,166 @@
+"""What the contract suite runs on: each store, and how to make it lose things and die.
+
+Nothing of ours is replaced. Memory has a place where faults are decided; SQLite
+gets a connection of the standard library's that fails to commit, or to say so;
+etcd is a real one behind a proxy.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from sagaline_server.ports.cluster import StoredControl
+from sagaline_server.ports.store import SagaStore
+from sagaline_server.store import sqlite as sqlite_store
+from sagaline_server.store.etcd.channel import EtcdOptions
+from sagaline_server.store.etcd.store import EtcdStore
+from sagaline_server.store.memory import Fault, MemoryBackend, MemoryStore
+from sagaline_server.store.sqlite import SqliteStore
+from tests.etcd_server import EtcdServer, independent_client
+from tests.tcp_proxy import Lose, TcpProxy
+
+
+class BootClock:
+    """The machine's clocks."""
+
+    def wall(self) -> float:
+        return time.time()
+
+    def boottime(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class ControlStore(SagaStore, Protocol):
+    """A store that also carries requests for owners."""
+
+    async def put_control(self, saga_id: str, control_id: str, control: bytes) -> bool: ...
+
+    async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]: ...
+
+
+class Cluster(Protocol):
+    """The SECs of one test and the store they share."""
+
+    async def open(self, sec_id: str = "sec-a") -> ControlStore:
+        """Start a SEC."""
+        ...
+
+    async def crash(self, store: SagaStore) -> None:
+        """Let a SEC die without a word."""
+        ...
+
+    def lose(self, store: SagaStore, what: Lose) -> None:
+        """Lose the next request of this SEC, or its answer after it was carried out."""
+        ...
+
+    async def end(self) -> None: ...
+
+
+class MemoryCluster:
+    def __init__(self) -> None:
+        self._next = Fault.NONE
+        self._backend = MemoryBackend(self._fault)
+        self._names: dict[int, str] = {}
+
+    def _fault(self, _method: str) -> Fault:
+        fault, self._next = self._next, Fault.NONE
+        return fault
+
+    async def open(self, sec_id: str = "sec-a") -> ControlStore:
+        store = MemoryStore(self._backend)
+        self._names[await store.open(sec_id=sec_id, address="host:7433", version="1")] = sec_id
+        return store
+
+    async def crash(self, store: SagaStore) -> None:
+        self._backend.expire(self._names[store.incarnation])
+
+    def lose(self, store: SagaStore, what: Lose) -> None:
+        self._next = {Lose.REQUEST: Fault.LOSE_REQUEST, Lose.ANSWER: Fault.LOSE_ANSWER}[what]
+
+    async def end(self) -> None:
+        pass
+
+
+class FailingConnection(sqlite3.Connection):
+    """SQLite on a disk that fails once, before or after it has what was written."""
+
+    next_fault: ClassVar[Lose] = Lose.NOTHING
+
+    def commit(self) -> None:
+        fault, FailingConnection.next_fault = FailingConnection.next_fault, Lose.NOTHING
+        if fault is not Lose.REQUEST:
+            super().commit()
+        if fault is not Lose.NOTHING:
+            raise sqlite3.OperationalError("disk I/O error")
+
+
+class SqliteCluster:
+    def __init__(self, directory: Path) -> None:
+        self._root = directory
+        self._disks = 1
+        self._stores: list[SqliteStore] = []
+
+    @property
+    def directory(self) -> Path:
+        return self._root / f"disk-{self._disks}"
+
+    async def open(self, sec_id: str = "sec-a") -> ControlStore:
+        connect = partial(sqlite_store.connect, factory=FailingConnection)
+        store = SqliteStore(self.directory, connect=connect)
+        await store.open(sec_id=sec_id, address="host:7433", version="1")
+        self._stores.append(store)
+        return store
+
+    async def crash(self, store: SagaStore) -> None:
+        """What a dead process leaves is what is on its disk: go on with a copy of that."""
+        before = self.directory
+        self._disks += 1
+        shutil.copytree(before, self.directory, ignore=shutil.ignore_patterns("*-shm"))
+
+    def lose(self, store: SagaStore, what: Lose) -> None:
+        FailingConnection.next_fault = what
+
+    async def end(self) -> None:
+        FailingConnection.next_fault = Lose.NOTHING
+        for store in self._stores:
+            await store.close()
+
+
+class EtcdCluster:
+    def __init__(self, server: EtcdServer) -> None:
+        self._server = server
+        self._stack = AsyncExitStack()
+        self._proxies: dict[int, TcpProxy] = {}
+        self.prefix = f"test-{uuid.uuid4().hex}"
+
+    async def open(self, sec_id: str = "sec-a") -> ControlStore:
+        proxy = await self._stack.enter_async_context(TcpProxy(self._server.endpoint))
+        # A lease so long that no renewal comes in between and is lost in a request's place.
+        options = EtcdOptions((proxy.endpoint,), prefix=self.prefix, lease_seconds=120, call_seconds=10.0)
+        store = EtcdStore(options, BootClock())
+        incarnation = await store.open(sec_id=sec_id, address="host:7433", version="1")
+        self._stack.push_async_callback(store.close)
+        self._proxies[incarnation] = proxy
+        return store
+
+    async def crash(self, store: SagaStore) -> None:
+        """Let its lease end, as it would some time after its death."""
+        client = independent_client(self._server.endpoint)
+        for _, metadata in client.get_prefix(f"{self.prefix}/sec/"):
+            if metadata.create_revision == store.incarnation:
+                client.revoke_lease(metadata.lease_id)
+        client.close()
+
+    def lose(self, store: SagaStore, what: Lose) -> None:
+        self._proxies[store.incarnation].lose(what)
+
+    async def end(self) -> None:
+        await self._stack.aclose()
