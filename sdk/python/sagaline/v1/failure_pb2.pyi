@@ -145,7 +145,7 @@ class Failure(_message.Message):
 
     @_builtins.property
     def details(self) -> _containers.RepeatedCompositeFieldContainer[_payload_pb2.Payload]:
-        """Details for code. At most 4."""
+        """Details for code. At most 4, of 16 KiB together; more are dropped."""
 
     @_builtins.property
     def cause(self) -> Global___Failure:

@@ -25,9 +25,9 @@ class Payload(_message.Message):
     it and never needs to read it, except to select a field of a JSON payload
     for an input with a path, and to expand a map node.
 
-    A payload with no value set is the JSON null. The whole message, encoded,
-    may hold 256 KiB at most (limit `payload_bytes`); more is refused with
-    `PAYLOAD_TOO_LARGE` and nothing is written.
+    A payload with no value set is the JSON null. Value and metadata together
+    hold 256 KiB at most; more is refused with `PAYLOAD_TOO_LARGE` and nothing
+    is written.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

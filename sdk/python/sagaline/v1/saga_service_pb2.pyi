@@ -389,7 +389,9 @@ class RunSagasResponse(_message.Message):
 
     @_builtins.property
     def ends(self) -> _containers.RepeatedCompositeFieldContainer[Global___SagaEnd]:
-        """Sagas that ended, in any order."""
+        """Sagas that ended, in any order; one that was sent or followed twice ends
+        once.
+        """
 
     def __init__(
         self,
@@ -684,7 +686,9 @@ class WatchSagaResponse(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     state: _saga_pb2.SagaState.ValueType
-    """State after these entries."""
+    """State after these entries. A batch cut over several frames has the state
+    as it stands in each; never a final one before the last entry.
+    """
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.LogEntry]:
         """Entries, in order, with no gap and no repetition over the whole stream."""
@@ -799,21 +803,29 @@ class GetSagaLogResponse(_message.Message):
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     NEXT_SEQ_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
     next_seq: _builtins.int
     """`from_seq` of the next page; 0 at the end of the log as it stands."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.LogEntry]:
         """Entries in order."""
 
+    @_builtins.property
+    def record(self) -> _log_pb2.SagaRecord:
+        """What the saga is: with the log, all there is of it. Only on the page that
+        begins with entry 1.
+        """
+
     def __init__(
         self,
         *,
         entries: _abc.Iterable[_log_pb2.LogEntry] | None = ...,
         next_seq: _builtins.int = ...,
+        record: _log_pb2.SagaRecord | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_seq", b"next_seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "next_seq", b"next_seq", "record", b"record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

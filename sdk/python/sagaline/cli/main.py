@@ -1,0 +1,93 @@
+"""The command group: which commands there are, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from sagaline.cli.interrupts import INTERRUPTED
+from sagaline.cli.settings import common_options
+
+_SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Run": {
+        "dev": ("servers", "Run a SEC for development: one process, nothing to set up."),
+        "server": ("servers", "Run a SEC."),
+        "worker": ("worker", "Run a worker that serves the actions of a Python module."),
+    },
+    "Sagas": {
+        "create": ("create", "Create a saga and start it."),
+        "get": ("sagas", "Show a saga as it stands."),
+        "list": ("sagas", "List sagas."),
+        "watch": ("watch", "Follow a saga until it ends."),
+        "wait": ("sagas", "Wait until a saga has ended or needs an operator."),
+        "log": ("watch", "Print a saga's log."),
+        "graph": ("graph", "Draw the graph of a saga, a file or a module."),
+    },
+    "Steer": {
+        "pause": ("steer", "Hold every start of an action or undo action of a saga."),
+        "resume": ("steer", "End a pause."),
+        "unwind": ("steer", "Ask a saga to undo what it has done."),
+        "resolve": ("steer", "Decide about a node that needs an operator."),
+    },
+    "Look inside": {
+        "workers": ("admin", "List the workers that have a session with a SEC."),
+        "why": ("admin", "Say why the nodes of a saga wait."),
+        "dump": ("dump", "Write a saga's record and log to a file."),
+        "replay": ("dump", "Show, offline, the state that a dumped saga had at any entry."),
+    },
+}
+
+COMMANDS = {name: command for section in _SECTIONS.values() for name, command in section.items()}
+
+
+class CommandGroup(click.Group):
+    """Imports the module of a command when that command is called for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, its module imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"sagaline.cli.{COMMANDS[cmd_name][0]}")
+        command = getattr(module, f"{cmd_name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands section by section, importing none of them."""
+        for section, commands in _SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, text) for name, (_module, text) in commands.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what went wrong is told on standard error and by the exit code."""
+        from sagaline.errors import SagalineError
+
+        try:
+            return super().invoke(ctx)
+        except SagalineError as error:
+            from sagaline.cli.exits import report
+
+            ctx.exit(report(error))
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done; 1 the saga waited for is unwound or stuck; 2 usage; 3 not found; 4 refused; "
+    "5 unavailable, or not in time.",
+)
+@common_options
+@click.version_option(package_name="sagaline", prog_name="sagaline")
+def main() -> None:
+    """Run sagas: graphs of actions of which each can be undone.
+
+    Every command that asks a SEC takes --address, --timeout and -o, after its name or before it.
+    """

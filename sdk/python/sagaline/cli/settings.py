@@ -1,0 +1,106 @@
+"""What holds for every command: which SEC to ask, how long to wait for it, and how to print.
+
+The options may stand before the command or after it; after it wins.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sagaline.cli.durations import seconds
+from sagaline.cli.interrupts import leaving_at_once
+
+if TYPE_CHECKING:
+    from sagaline.sync import Client
+
+ADDRESS_DEFAULT = "localhost:7070"
+TIMEOUT_DEFAULT_S = 10.0
+PATIENCE_S = 3.0
+"""How long a command goes on trying to reach a SEC before it gives up."""
+
+PATIENCE_WAITING_S = 60.0
+"""The same for commands that wait anyway: they are to outlive the restart of a SEC."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Settings:
+    """The options that every command has; None where the user gave none."""
+
+    given_address: str | None = None
+    given_timeout_s: float | None = None
+    given_output: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The SEC to ask: the option, else the environment, else this machine."""
+        return self.given_address or os.environ.get("SAGALINE_ADDRESS") or ADDRESS_DEFAULT
+
+    @property
+    def json(self) -> bool:
+        """Whether to print for programs."""
+        return self.given_output == "json"
+
+    @contextmanager
+    def client(self, *, waits: bool = False) -> Iterator[Client]:
+        """Open a client of the SEC, for as long as the context lasts. `waits`: for a command that waits anyway."""
+        from sagaline.sync import Client
+
+        timeout_s = self.given_timeout_s or TIMEOUT_DEFAULT_S
+        patience_s = PATIENCE_WAITING_S if waits else PATIENCE_S
+        with leaving_at_once(), Client(self.address, timeout_s=timeout_s, patience_s=patience_s) as client:
+            yield client
+
+
+def _stores(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def store(context: click.Context, _parameter: click.Parameter, value: Any) -> None:
+        settings = context.find_root().ensure_object(Settings)
+        if value is not None:
+            setattr(settings, attribute, value)
+
+    return store
+
+
+_ADDRESS = click.option(
+    "--address",
+    metavar="HOST:PORT",
+    expose_value=False,
+    callback=_stores("given_address"),
+    help=f"The SEC to ask.  [env: SAGALINE_ADDRESS; default: {ADDRESS_DEFAULT}]",
+)
+_TIMEOUT = click.option(
+    "--timeout",
+    type=seconds,
+    metavar="DURATION",
+    expose_value=False,
+    callback=_stores("given_timeout_s"),
+    help=f'How long a call may take, such as "500ms" or "30s".  [default: {TIMEOUT_DEFAULT_S:.0f}s]',
+)
+_OUTPUT = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    expose_value=False,
+    callback=_stores("given_output"),
+    help="For people, or the protobuf JSON mapping for programs.  [default: table]",
+)
+
+
+def common_options(command: F) -> F:
+    """Give a command the options that every command has."""
+    return _ADDRESS(_TIMEOUT(_OUTPUT(command)))
+
+
+def output_option(command: F) -> F:
+    """Give a command that asks no SEC the choice of output alone."""
+    return _OUTPUT(command)
+
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)

@@ -1,0 +1,13 @@
+"""The client: creates sagas, follows them, steers them.
+
+`Client` is for asyncio, `sagaline.sync.Client` the same for everybody else. What they send, what they make of answers,
+and when they repeat a call is decided without I/O and shared by both: `calls`, `status`, `repeating`, `watching`,
+`running`, `waiting`. `aio_link` and `sync_link` do the rest.
+"""
+
+from sagaline.client.calls import SagaFilterOptions
+from sagaline.client.client import Client
+from sagaline.client.ends import Created, Ended
+from sagaline.client.sagas import NewSaga, SagaOptions
+
+__all__ = ["Client", "Created", "Ended", "NewSaga", "SagaFilterOptions", "SagaOptions"]

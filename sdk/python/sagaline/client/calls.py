@@ -1,0 +1,221 @@
+"""Every unary call of the client: what is sent, and what is made of the answer. No I/O; both faces share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypedDict, TypeVar
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sagaline.client import methods
+from sagaline.client.ends import Created
+from sagaline.client.methods import Method
+from sagaline.client.sagas import Batch, NewSaga, duration
+from sagaline.client.status import from_batch_error
+from sagaline.errors import UnexpectedAnswer
+from sagaline.v1 import admin_service_pb2, log_pb2, payload_pb2, saga_pb2, saga_service_pb2
+
+R = TypeVar("R")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+PAGE_SAGAS = 100
+PAGE_ENTRIES = 1_000
+
+WAIT_SLICE_S = 60.0
+"""A long wait is made of calls of this length, so that a connection that died in silence is found out."""
+
+WAIT_MARGIN_S = 10.0
+"""How much longer than its wait a WaitSaga may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T_co]):
+    """One call.
+
+    The types of request and response are the method's; `parse` gives the whole its result type.
+    """
+
+    method: Method[Any, Any]
+    request: Message
+    parse: Callable[[Any], T_co]
+    timeout_s: float | None = None
+    """How long it may take. None: as long as the client's calls do."""
+
+
+class SagaFilterOptions(TypedDict, total=False):
+    """Which sagas to list: all that is given must hold."""
+
+    states: Sequence[saga_pb2.SagaState.ValueType]
+    """Any of these states."""
+    graph_name: str
+    """Name of the graph."""
+    labels: Mapping[str, str]
+    """Labels it must have, with these values."""
+    created_from: datetime
+    """Created at or after this time; must know its time zone."""
+    created_before: datetime
+    """Created before this time; must know its time zone."""
+    needs_operator: bool
+    """True: only those that need an operator."""
+    scope: str
+    """A scope it must have."""
+    failed_node: str
+    """A node that failed first."""
+    idle_for: timedelta
+    """Unfinished, and without a log entry for at least this long."""
+
+
+def saga_filter(options: SagaFilterOptions) -> saga_service_pb2.SagaFilter:
+    """Return the filter as the protocol has it."""
+    selected = saga_service_pb2.SagaFilter(
+        states=options.get("states"),
+        graph_name=options.get("graph_name", ""),
+        labels=options.get("labels"),
+        needs_operator=options.get("needs_operator", False),
+        scope=options.get("scope", ""),
+        failed_node=options.get("failed_node", ""),
+    )
+    if "created_from" in options:
+        selected.create_time_from.CopyFrom(_timestamp(options["created_from"]))
+    if "created_before" in options:
+        selected.create_time_before.CopyFrom(_timestamp(options["created_before"]))
+    if "idle_for" in options:
+        selected.idle_for.CopyFrom(duration(options["idle_for"]))
+    return selected
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} does not say its time zone")
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
+def _attribution(actor: str, reason: str) -> saga_service_pb2.Attribution:
+    return saga_service_pb2.Attribution(actor=actor, reason=reason)
+
+
+def _saga(response: Any) -> saga_pb2.Saga:
+    saga: saga_pb2.Saga = response.saga
+    return saga
+
+
+# ---- creating --------------------------------------------------------------------------------------------
+
+
+def create(new: NewSaga[R]) -> Call[Created[R]]:
+    """Create one saga."""
+
+    def parse(response: saga_service_pb2.CreateSagaResponse) -> Created[R]:
+        return Created(new, response.existed, response.saga)
+
+    request = saga_service_pb2.CreateSagaRequest(saga=new.full_spec())
+    return Call(methods.CREATE_SAGA, request, parse)
+
+
+def create_batch(batch: Batch, news: Sequence[NewSaga[R]]) -> Call[Sequence[Created[R]]]:
+    """Create the sagas of one batch; `news` are those that its specs were made from, in order."""
+
+    def parse(response: saga_service_pb2.CreateSagasResponse) -> Sequence[Created[R]]:
+        if len(response.results) != len(news):
+            raise UnexpectedAnswer(f"{len(news)} sagas were sent, and {len(response.results)} results came")
+        return [_created(new, result) for new, result in zip(news, response.results, strict=True)]
+
+    request = saga_service_pb2.CreateSagasRequest(sagas=batch.specs, graphs=batch.graphs)
+    return Call(methods.CREATE_SAGAS, request, parse)
+
+
+def _created(new: NewSaga[R], result: saga_service_pb2.CreateResult) -> Created[R]:
+    if result.HasField("error"):
+        return Created(new, error=from_batch_error(result.error))
+    return Created(new, result.existed)
+
+
+# ---- reading ---------------------------------------------------------------------------------------------
+
+
+def get(saga_id: str, view: saga_pb2.SagaView.ValueType) -> Call[saga_pb2.Saga]:
+    """Read one saga."""
+    request = saga_service_pb2.GetSagaRequest(saga_id=saga_id, view=view)
+    return Call(methods.GET_SAGA, request, _saga)
+
+
+def list_page(
+    selected: saga_service_pb2.SagaFilter, view: saga_pb2.SagaView.ValueType, page_token: str
+) -> Call[saga_service_pb2.ListSagasResponse]:
+    """Read one page of a list; the response has the token of the next."""
+    request = saga_service_pb2.ListSagasRequest(page_size=PAGE_SAGAS, page_token=page_token, filter=selected, view=view)
+    return Call(methods.LIST_SAGAS, request, _itself)
+
+
+def log_page(saga_id: str, from_seq: int) -> Call[saga_service_pb2.GetSagaLogResponse]:
+    """Read one page of a log; the response has the number of the next entry."""
+    request = saga_service_pb2.GetSagaLogRequest(saga_id=saga_id, from_seq=from_seq, page_size=PAGE_ENTRIES)
+    return Call(methods.GET_SAGA_LOG, request, _itself)
+
+
+def wait(saga_id: str, remaining_s: float | None, *, or_needs_operator: bool) -> Call[saga_pb2.Saga]:
+    """Wait for one slice of the time that remains; None is without bound."""
+    slice_s = WAIT_SLICE_S if remaining_s is None else max(0.0, min(WAIT_SLICE_S, remaining_s))
+    request = saga_service_pb2.WaitSagaRequest(
+        saga_id=saga_id,
+        timeout=duration(timedelta(seconds=slice_s)),
+        or_needs_operator=or_needs_operator,
+    )
+    return Call(methods.WAIT_SAGA, request, _saga, timeout_s=slice_s + WAIT_MARGIN_S)
+
+
+def list_workers() -> Call[Sequence[admin_service_pb2.WorkerStatus]]:
+    """List the workers of the SEC that answers."""
+    return Call(methods.LIST_WORKERS, admin_service_pb2.ListWorkersRequest(), lambda response: response.workers)
+
+
+def explain(saga_id: str) -> Call[Sequence[admin_service_pb2.NodeWait]]:
+    """Ask why the nodes of a saga wait."""
+    request = admin_service_pb2.ExplainSagaRequest(saga_id=saga_id)
+    return Call(methods.EXPLAIN_SAGA, request, lambda response: response.waits)
+
+
+def _itself(response: T) -> T:
+    return response
+
+
+# ---- steering --------------------------------------------------------------------------------------------
+
+
+def pause(saga_id: str, actor: str, reason: str) -> Call[saga_pb2.Saga]:
+    """Pause a saga."""
+    request = saga_service_pb2.PauseSagaRequest(saga_id=saga_id, by=_attribution(actor, reason))
+    return Call(methods.PAUSE_SAGA, request, _saga)
+
+
+def resume(saga_id: str, actor: str, reason: str) -> Call[saga_pb2.Saga]:
+    """End a saga's pause."""
+    request = saga_service_pb2.ResumeSagaRequest(saga_id=saga_id, by=_attribution(actor, reason))
+    return Call(methods.RESUME_SAGA, request, _saga)
+
+
+def unwind(saga_id: str, actor: str, reason: str) -> Call[saga_pb2.Saga]:
+    """Ask a saga to unwind."""
+    request = saga_service_pb2.UnwindSagaRequest(saga_id=saga_id, by=_attribution(actor, reason))
+    return Call(methods.UNWIND_SAGA, request, _saga)
+
+
+def resolve(
+    saga_id: str,
+    node: str,
+    resolution: log_pb2.Resolution.ValueType,
+    output: payload_pb2.Payload | None,
+    actor: str,
+    reason: str,
+) -> Call[saga_pb2.Saga]:
+    """Decide about a node."""
+    request = saga_service_pb2.ResolveNodeRequest(
+        saga_id=saga_id, node=node, resolution=resolution, by=_attribution(actor, reason), output=output
+    )
+    return Call(methods.RESOLVE_NODE, request, _saga)

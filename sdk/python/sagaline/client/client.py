@@ -1,0 +1,337 @@
+"""The asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Self, TypeVar, Unpack
+
+import grpc
+import grpc.aio
+
+from sagaline.client import calls, methods
+from sagaline.client.aio_link import AioFrames, AioLink
+from sagaline.client.calls import SagaFilterOptions, saga_filter
+from sagaline.client.channels import (
+    PATIENCE_DEFAULT_S,
+    TARGET_DEFAULT,
+    TIMEOUT_DEFAULT_S,
+    WINDOW_DEFAULT,
+)
+from sagaline.client.ends import Created, Ended, result_of
+from sagaline.client.running import RunBook
+from sagaline.client.sagas import Batcher, NewSaga, SagaOptions
+from sagaline.client.status import from_call
+from sagaline.client.waiting import Waiting
+from sagaline.client.watching import WatchCursor
+from sagaline.errors import RpcError, Unavailable
+from sagaline.graph import Graph
+from sagaline.v1 import admin_service_pb2, log_pb2, payload_pb2, saga_pb2
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+class Client:
+    """Creates, watches and steers sagas.
+
+    Every call has a deadline. A call that is safe to repeat is repeated while no SEC can be reached; creating a
+    saga is, because the client gives it an id where you do not. Sagas and log entries come as the messages of
+    `sagaline.v1`, whose fields the protos document.
+
+    Every method that makes a call raises `sagaline.errors.RpcError`: the class says what to conclude.
+
+    Args:
+        target: Address of a SEC, "host:port", or any gRPC target.
+        credentials: TLS credentials of the channel. None: no TLS.
+        timeout_s: How long a call may take, its repetitions included, in seconds.
+        patience_s: How long to go on trying while no SEC can be reached; also of watches, runs and waits, which
+            otherwise take as long as they take.
+    """
+
+    def __init__(
+        self,
+        target: str = TARGET_DEFAULT,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout_s: float = TIMEOUT_DEFAULT_S,
+        patience_s: float = PATIENCE_DEFAULT_S,
+    ) -> None:
+        self._link = AioLink(target, credentials, timeout_s, patience_s)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls under way are cancelled. The next call opens a new one."""
+        await self._link.close()
+
+    # ---- creating ----------------------------------------------------------------------------------------
+
+    async def create(self, graph: Graph[P, R], params: P, **options: Unpack[SagaOptions]) -> Created[R]:
+        """Create a saga and start it. When this returns it is durable.
+
+        Args:
+            graph: What to run.
+            params: Its parameters.
+            options: See `SagaOptions`.
+
+        Raises:
+            SagaAlreadyExists: The id given belongs to a saga of other content.
+            InvalidRequest: The server refuses the graph, the parameters or an option; `problems` has all of them.
+            ConversionError: `params` is no payload.
+        """
+        return await self.create_new(NewSaga(graph, params, **options))
+
+    async def create_new(self, new: NewSaga[R]) -> Created[R]:
+        """Create a saga that was prepared before; otherwise as `create`."""
+        return await self._link.unary(calls.create(new))
+
+    async def create_many(self, news: Iterable[NewSaga[R]]) -> Sequence[Created[R]]:
+        """Create many sagas with few calls, each on its own: one that is refused does not hinder the others.
+
+        Args:
+            news: The sagas. Those that share a `Graph` object send it once a call.
+
+        Returns:
+            What became of each, in order; look at `error`.
+
+        Raises:
+            RpcError: A call failed for good. Sagas of earlier calls exist; with the same `NewSaga` objects this
+                can be repeated.
+        """
+        batcher = Batcher(stream=False)
+        remaining = list(news)
+        for new in remaining:
+            batcher.add(new)
+        created: list[Created[R]] = []
+        while (batch := batcher.next_batch()) is not None:
+            sent = remaining[len(created) : len(created) + len(batch.specs)]
+            created += await self._link.unary(calls.create_batch(batch, sent))
+        return created
+
+    # ---- running -----------------------------------------------------------------------------------------
+
+    async def run(
+        self, graph: Graph[P, R], params: P, *, wait_s: float | None = None, **options: Unpack[SagaOptions]
+    ) -> R:
+        """Create a saga, wait for its end, and return its decoded result.
+
+        Args:
+            graph: What to run.
+            params: Its parameters.
+            wait_s: How long to wait for its end, in seconds. None: as long as it takes.
+            options: See `SagaOptions`.
+
+        Raises:
+            SagaUnwound: It ended, and nothing of it remains.
+            SagaNeedsOperator: It is stuck, held or quarantined. `result` can wait for it again.
+            SagaUnfinished: The time to wait is over; the saga goes on.
+        """
+        return await self.result((await self.create(graph, params, **options)).new, wait_s=wait_s)
+
+    async def result(self, created: Created[R] | NewSaga[R], *, wait_s: float | None = None) -> R:
+        """Wait for the end of a saga that was created, and return its decoded result; raises as `run`."""
+        new = created.new if isinstance(created, Created) else created
+        return result_of(new, await self.wait(new.saga_id, wait_s=wait_s, or_needs_operator=True))
+
+    async def run_many(
+        self, news: Iterable[NewSaga[R]], *, window: int = WINDOW_DEFAULT
+    ) -> AsyncGenerator[Ended[R], None]:
+        """Create many sagas over one stream and yield each as it ends, in any order.
+
+        A broken stream is opened again, and goes on where it broke: every saga is yielded exactly once. A saga that
+        is stuck has not ended; it takes its place in the window until an operator has decided.
+
+        Args:
+            news: The sagas; one is taken from it whenever there is room in the window.
+            window: Most sagas that run at once.
+        """
+        book: RunBook[R] = RunBook(window)
+        source = iter(news)
+        attempts = self._link.stream_attempts()
+        book.fill(source)
+        while not book.is_idle():
+            frames = AioFrames(book)
+            call = self._link.converse(methods.RUN_SAGAS, frames.stream(), attempts)
+            error: RpcError = Unavailable("the stream ended before the sagas did")
+            try:
+                async for frame in call:
+                    progress = book.progress
+                    ended = book.receive(frame)
+                    if book.progress > progress:
+                        attempts.progressed()
+                    book.fill(source)
+                    frames.wake()
+                    for end in ended:
+                        yield end
+                    if book.is_idle():
+                        return
+                    if book.trouble is not None:
+                        error = book.trouble
+                        break
+            except grpc.aio.AioRpcError as failed:
+                error = from_call(failed)
+            finally:
+                frames.close()
+                call.cancel()
+            await self._link.pause(attempts, error)
+            book.restart()
+
+    # ---- reading -----------------------------------------------------------------------------------------
+
+    async def get(self, saga_id: str, *, view: saga_pb2.SagaView.ValueType = saga_pb2.SAGA_VIEW_FULL) -> saga_pb2.Saga:
+        """Return a saga as it stands.
+
+        Raises:
+            SagaNotFound: There is none of that id.
+        """
+        return await self._link.unary(calls.get(saga_id, view))
+
+    async def list(
+        self,
+        *,
+        view: saga_pb2.SagaView.ValueType = saga_pb2.SAGA_VIEW_BASIC,
+        **which: Unpack[SagaFilterOptions],
+    ) -> AsyncGenerator[saga_pb2.Saga, None]:
+        """Yield sagas in the order of their ids, page by page.
+
+        Args:
+            view: How much of each.
+            which: See `SagaFilterOptions`. Nothing: all of them.
+        """
+        selected = saga_filter(which)
+        token = ""
+        while True:
+            page = await self._link.unary(calls.list_page(selected, view, token))
+            for saga in page.sagas:
+                yield saga
+            token = page.next_page_token
+            if not token:
+                return
+
+    async def log(self, saga_id: str, *, from_seq: int = 1) -> AsyncGenerator[log_pb2.LogEntry, None]:
+        """Yield a saga's log as it stands, from an entry on.
+
+        Raises:
+            SagaNotFound: There is none of that id.
+        """
+        while from_seq:
+            page = await self._link.unary(calls.log_page(saga_id, from_seq))
+            for entry in page.entries:
+                yield entry
+            from_seq = page.next_seq
+
+    async def watch(self, saga_id: str, *, from_seq: int = 1) -> AsyncGenerator[log_pb2.LogEntry, None]:
+        """Yield a saga's log from an entry on, then every new entry as it becomes durable, until the saga ends.
+
+        A broken stream is opened again where it broke: no entry is missing and none comes twice.
+
+        Raises:
+            SagaNotFound: There is none of that id.
+        """
+        cursor = WatchCursor(saga_id, from_seq)
+        attempts = self._link.stream_attempts()
+        while True:
+            call = self._link.read(methods.WATCH_SAGA, cursor.open(), attempts)
+            error: RpcError = Unavailable("the stream ended before the saga did")
+            try:
+                async for frame in call:
+                    entries = cursor.receive(frame)
+                    if entries:
+                        attempts.progressed()
+                    for entry in entries:
+                        yield entry
+                if cursor.is_over():
+                    return
+            except grpc.aio.AioRpcError as failed:
+                error = from_call(failed)
+            except RpcError as unexpected:
+                error = unexpected
+            finally:
+                call.cancel()
+            await self._link.pause(attempts, error)
+
+    async def wait(
+        self, saga_id: str, *, wait_s: float | None = None, or_needs_operator: bool = False
+    ) -> saga_pb2.Saga:
+        """Wait until a saga has ended and return it, in the BASIC view.
+
+        Args:
+            saga_id: Which.
+            wait_s: How long to wait, in seconds. None: as long as it takes.
+            or_needs_operator: True: also return when only an operator can bring it further.
+
+        Raises:
+            SagaNotSucceeded: The time is over; the class says how the saga stands, mostly `SagaUnfinished`.
+            SagaNotFound: There is none of that id.
+        """
+        waiting = Waiting(saga_id, time.monotonic(), wait_s, or_needs_operator)
+        while True:
+            asked_s = time.monotonic()
+            saga = await self._link.unary(waiting.next_call(asked_s))
+            if waiting.is_over(saga, time.monotonic()):
+                return saga
+            await asyncio.sleep(waiting.pause_s(asked_s, time.monotonic(), random.random()))
+
+    async def workers(self) -> Sequence[admin_service_pb2.WorkerStatus]:
+        """Return the workers that have a session with the SEC that answers."""
+        return await self._link.unary(calls.list_workers())
+
+    async def explain(self, saga_id: str) -> Sequence[admin_service_pb2.NodeWait]:
+        """Return why the nodes of a saga wait.
+
+        Raises:
+            SagaNotFound: There is none of that id.
+        """
+        return await self._link.unary(calls.explain(saga_id))
+
+    # ---- steering ----------------------------------------------------------------------------------------
+
+    async def pause(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
+        """Hold every start of an action or undo action of a saga; what is in flight goes on.
+
+        Args:
+            saga_id: Which.
+            actor: Who asks, for the log; at most 256 bytes.
+            reason: Why, for the log; at most 1,024 bytes.
+        """
+        return await self._link.unary(calls.pause(saga_id, actor, reason))
+
+    async def resume(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
+        """End a pause; arguments as of `pause`."""
+        return await self._link.unary(calls.resume(saga_id, actor, reason))
+
+    async def unwind(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
+        """Ask a saga to undo what it has done; nodes in flight are waited for. Arguments as of `pause`."""
+        return await self._link.unary(calls.unwind(saga_id, actor, reason))
+
+    async def resolve(
+        self,
+        saga_id: str,
+        node: str,
+        resolution: log_pb2.Resolution.ValueType,
+        *,
+        actor: str,
+        reason: str,
+        output: payload_pb2.Payload | None = None,
+    ) -> saga_pb2.Saga:
+        """Decide about a node that is held, in doubt, or whose undo failed. Never repeated by itself.
+
+        Args:
+            saga_id: Which saga.
+            node: Which node, with the subsagas it is in: "server/pick".
+            resolution: The decision: `log_pb2.RESOLUTION_RETRY`, `RESOLUTION_MARK_UNDONE`, ….
+            actor: Who decides, for the log.
+            reason: Why, for the log.
+            output: The node's output, for `RESOLUTION_SUPPLY_OUTPUT` alone.
+
+        Raises:
+            NotAllowedNow: The node's status does not allow that decision.
+        """
+        return await self._link.unary(calls.resolve(saga_id, node, resolution, output, actor, reason))

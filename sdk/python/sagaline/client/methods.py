@@ -1,0 +1,102 @@
+"""The RPCs that the client uses: their paths, their message types, and whether repeating them is safe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from sagaline.v1 import admin_service_pb2, saga_service_pb2
+
+Req = TypeVar("Req", bound=Message)
+Res = TypeVar("Res", bound=Message)
+
+_SAGAS = "/sagaline.v1.SagaService"
+_ADMIN = "/sagaline.v1.AdminService"
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[Req, Res]):
+    """One RPC."""
+
+    path: str
+    request: type[Req]
+    response: type[Res]
+    repeatable: bool = True
+    """Whether a call whose fate is not known may be sent again. The protos say which are."""
+
+
+CREATE_SAGA = Method(
+    # Safe to repeat because the client always gives an id.
+    f"{_SAGAS}/CreateSaga",
+    saga_service_pb2.CreateSagaRequest,
+    saga_service_pb2.CreateSagaResponse,
+)
+CREATE_SAGAS = Method(
+    f"{_SAGAS}/CreateSagas",
+    saga_service_pb2.CreateSagasRequest,
+    saga_service_pb2.CreateSagasResponse,
+)
+RUN_SAGAS = Method(
+    f"{_SAGAS}/RunSagas",
+    saga_service_pb2.RunSagasRequest,
+    saga_service_pb2.RunSagasResponse,
+)
+GET_SAGA = Method(
+    f"{_SAGAS}/GetSaga",
+    saga_service_pb2.GetSagaRequest,
+    saga_service_pb2.GetSagaResponse,
+)
+LIST_SAGAS = Method(
+    f"{_SAGAS}/ListSagas",
+    saga_service_pb2.ListSagasRequest,
+    saga_service_pb2.ListSagasResponse,
+)
+WATCH_SAGA = Method(
+    f"{_SAGAS}/WatchSaga",
+    saga_service_pb2.WatchSagaRequest,
+    saga_service_pb2.WatchSagaResponse,
+)
+WAIT_SAGA = Method(
+    f"{_SAGAS}/WaitSaga",
+    saga_service_pb2.WaitSagaRequest,
+    saga_service_pb2.WaitSagaResponse,
+)
+GET_SAGA_LOG = Method(
+    f"{_SAGAS}/GetSagaLog",
+    saga_service_pb2.GetSagaLogRequest,
+    saga_service_pb2.GetSagaLogResponse,
+)
+PAUSE_SAGA = Method(
+    f"{_SAGAS}/PauseSaga",
+    saga_service_pb2.PauseSagaRequest,
+    saga_service_pb2.PauseSagaResponse,
+)
+RESUME_SAGA = Method(
+    f"{_SAGAS}/ResumeSaga",
+    saga_service_pb2.ResumeSagaRequest,
+    saga_service_pb2.ResumeSagaResponse,
+)
+UNWIND_SAGA = Method(
+    f"{_SAGAS}/UnwindSaga",
+    saga_service_pb2.UnwindSagaRequest,
+    saga_service_pb2.UnwindSagaResponse,
+)
+RESOLVE_NODE = Method(
+    f"{_SAGAS}/ResolveNode",
+    saga_service_pb2.ResolveNodeRequest,
+    saga_service_pb2.ResolveNodeResponse,
+    # A decision that arrives twice would be taken twice: it may meet the node after its next failure.
+    repeatable=False,
+)
+LIST_WORKERS = Method(
+    f"{_ADMIN}/ListWorkers",
+    admin_service_pb2.ListWorkersRequest,
+    admin_service_pb2.ListWorkersResponse,
+)
+EXPLAIN_SAGA = Method(
+    f"{_ADMIN}/ExplainSaga",
+    admin_service_pb2.ExplainSagaRequest,
+    admin_service_pb2.ExplainSagaResponse,
+)

@@ -1,0 +1,226 @@
+"""The client for programs that do not use asyncio. `Client` is `sagaline.client.Client` without the awaits."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator, Iterable, Sequence
+from typing import Self, TypeVar, Unpack
+
+import grpc
+
+from sagaline.client import calls, methods
+from sagaline.client.calls import SagaFilterOptions, saga_filter
+from sagaline.client.channels import PATIENCE_DEFAULT_S, TARGET_DEFAULT, TIMEOUT_DEFAULT_S, WINDOW_DEFAULT
+from sagaline.client.ends import Created, Ended, result_of
+from sagaline.client.running import RunBook
+from sagaline.client.sagas import Batcher, NewSaga, SagaOptions
+from sagaline.client.sync_link import SyncFrames, SyncLink, error_of, open_channel
+from sagaline.client.waiting import Waiting
+from sagaline.client.watching import WatchCursor
+from sagaline.errors import RpcError, Unavailable
+from sagaline.graph import Graph
+from sagaline.v1 import admin_service_pb2, log_pb2, payload_pb2, saga_pb2
+
+__all__ = ["Client", "Created", "Ended", "NewSaga", "SagaFilterOptions", "SagaOptions"]
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+class Client:
+    """Creates, watches and steers sagas. Methods, arguments and errors are those of `sagaline.client.Client`.
+
+    It may be used from several threads. Its generators cancel their stream when they are closed or dropped.
+
+    Args:
+        target: Address of a SEC, "host:port", or any gRPC target.
+        credentials: TLS credentials of the channel. None: no TLS.
+        timeout_s: How long a call may take, its repetitions included, in seconds.
+        patience_s: How long to go on trying while no SEC can be reached.
+        channel: A channel to use instead of a new one; `close` closes it.
+    """
+
+    def __init__(
+        self,
+        target: str = TARGET_DEFAULT,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout_s: float = TIMEOUT_DEFAULT_S,
+        patience_s: float = PATIENCE_DEFAULT_S,
+        channel: grpc.Channel | None = None,
+    ) -> None:
+        self._link = SyncLink(channel or open_channel(target, credentials), timeout_s, patience_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection for good; calls under way in other threads are cancelled."""
+        self._link.close()
+
+    # ---- creating ----------------------------------------------------------------------------------------
+
+    def create(self, graph: Graph[P, R], params: P, **options: Unpack[SagaOptions]) -> Created[R]:
+        """Create a saga and start it. When this returns it is durable."""
+        return self.create_new(NewSaga(graph, params, **options))
+
+    def create_new(self, new: NewSaga[R]) -> Created[R]:
+        """Create a saga that was prepared before."""
+        return self._link.unary(calls.create(new))
+
+    def create_many(self, news: Iterable[NewSaga[R]]) -> Sequence[Created[R]]:
+        """Create many sagas with few calls, each on its own; look at the `error` of each."""
+        batcher = Batcher(stream=False)
+        remaining = list(news)
+        for new in remaining:
+            batcher.add(new)
+        created: list[Created[R]] = []
+        while (batch := batcher.next_batch()) is not None:
+            sent = remaining[len(created) : len(created) + len(batch.specs)]
+            created += self._link.unary(calls.create_batch(batch, sent))
+        return created
+
+    # ---- running -----------------------------------------------------------------------------------------
+
+    def run(self, graph: Graph[P, R], params: P, *, wait_s: float | None = None, **options: Unpack[SagaOptions]) -> R:
+        """Create a saga, wait for its end, and return its decoded result."""
+        return self.result(self.create(graph, params, **options), wait_s=wait_s)
+
+    def result(self, created: Created[R] | NewSaga[R], *, wait_s: float | None = None) -> R:
+        """Wait for the end of a saga that was created, and return its decoded result."""
+        new = created.new if isinstance(created, Created) else created
+        return result_of(new, self.wait(new.saga_id, wait_s=wait_s, or_needs_operator=True))
+
+    def run_many(self, news: Iterable[NewSaga[R]], *, window: int = WINDOW_DEFAULT) -> Generator[Ended[R], None, None]:
+        """Create many sagas over one stream and yield each as it ends, in any order, exactly once."""
+        book: RunBook[R] = RunBook(window)
+        source = iter(news)
+        attempts = self._link.stream_attempts()
+        book.fill(source)
+        while not book.is_idle():
+            frames = SyncFrames(book)
+            call = self._link.converse(methods.RUN_SAGAS, frames.stream(), attempts)
+            error: RpcError = Unavailable("the stream ended before the sagas did")
+            try:
+                for frame in call:
+                    with frames.lock:
+                        progress = book.progress
+                        ended = book.receive(frame)
+                        book.fill(source)
+                        frames.wake()
+                    if book.progress > progress:
+                        attempts.progressed()
+                    yield from ended
+                    if book.is_idle():
+                        return
+                    if book.trouble is not None:
+                        error = book.trouble
+                        break
+            except grpc.RpcError as failed:
+                error = error_of(failed)
+            finally:
+                frames.close()
+                call.cancel()
+            self._link.pause(attempts, error)
+            book.restart()
+
+    # ---- reading -----------------------------------------------------------------------------------------
+
+    def get(self, saga_id: str, *, view: saga_pb2.SagaView.ValueType = saga_pb2.SAGA_VIEW_FULL) -> saga_pb2.Saga:
+        """Return a saga as it stands."""
+        return self._link.unary(calls.get(saga_id, view))
+
+    def list(
+        self,
+        *,
+        view: saga_pb2.SagaView.ValueType = saga_pb2.SAGA_VIEW_BASIC,
+        **which: Unpack[SagaFilterOptions],
+    ) -> Generator[saga_pb2.Saga, None, None]:
+        """Yield sagas in the order of their ids, page by page."""
+        selected = saga_filter(which)
+        token = ""
+        while True:
+            page = self._link.unary(calls.list_page(selected, view, token))
+            yield from page.sagas
+            token = page.next_page_token
+            if not token:
+                return
+
+    def log(self, saga_id: str, *, from_seq: int = 1) -> Generator[log_pb2.LogEntry, None, None]:
+        """Yield a saga's log as it stands, from an entry on."""
+        while from_seq:
+            page = self._link.unary(calls.log_page(saga_id, from_seq))
+            yield from page.entries
+            from_seq = page.next_seq
+
+    def watch(self, saga_id: str, *, from_seq: int = 1) -> Generator[log_pb2.LogEntry, None, None]:
+        """Yield a saga's log from an entry on, then every new entry, until the saga ends; each exactly once."""
+        cursor = WatchCursor(saga_id, from_seq)
+        attempts = self._link.stream_attempts()
+        while True:
+            call = self._link.read(methods.WATCH_SAGA, cursor.open(), attempts)
+            error: RpcError = Unavailable("the stream ended before the saga did")
+            try:
+                for frame in call:
+                    entries = cursor.receive(frame)
+                    if entries:
+                        attempts.progressed()
+                    yield from entries
+                if cursor.is_over():
+                    return
+            except grpc.RpcError as failed:
+                error = error_of(failed)
+            except RpcError as unexpected:
+                error = unexpected
+            finally:
+                call.cancel()
+            self._link.pause(attempts, error)
+
+    def wait(self, saga_id: str, *, wait_s: float | None = None, or_needs_operator: bool = False) -> saga_pb2.Saga:
+        """Wait until a saga has ended and return it, in the BASIC view."""
+        waiting = Waiting(saga_id, time.monotonic(), wait_s, or_needs_operator)
+        while True:
+            asked_s = time.monotonic()
+            saga = self._link.unary(waiting.next_call(asked_s))
+            if waiting.is_over(saga, time.monotonic()):
+                return saga
+            self._link.sleep(waiting.pause_s(asked_s, time.monotonic(), random.random()))
+
+    def workers(self) -> Sequence[admin_service_pb2.WorkerStatus]:
+        """Return the workers that have a session with the SEC that answers."""
+        return self._link.unary(calls.list_workers())
+
+    def explain(self, saga_id: str) -> Sequence[admin_service_pb2.NodeWait]:
+        """Return why the nodes of a saga wait."""
+        return self._link.unary(calls.explain(saga_id))
+
+    # ---- steering ----------------------------------------------------------------------------------------
+
+    def pause(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
+        """Hold every start of an action or undo action of a saga; what is in flight goes on."""
+        return self._link.unary(calls.pause(saga_id, actor, reason))
+
+    def resume(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
+        """End a pause."""
+        return self._link.unary(calls.resume(saga_id, actor, reason))
+
+    def unwind(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
+        """Ask a saga to undo what it has done; nodes in flight are waited for."""
+        return self._link.unary(calls.unwind(saga_id, actor, reason))
+
+    def resolve(
+        self,
+        saga_id: str,
+        node: str,
+        resolution: log_pb2.Resolution.ValueType,
+        *,
+        actor: str,
+        reason: str,
+        output: payload_pb2.Payload | None = None,
+    ) -> saga_pb2.Saga:
+        """Decide about a node that is held, in doubt, or whose undo failed. Never repeated by itself."""
+        return self._link.unary(calls.resolve(saga_id, node, resolution, output, actor, reason))
