@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import grpc
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, start_http_server
 
 from sagaline.v1 import worker_service_pb2, worker_service_pb2_grpc
 from sagaline_server import __version__
@@ -100,6 +101,7 @@ class Sec:
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(self._workers, server)
         served_on = bind(server, self.settings)
         self.address = self.settings.advertise or served_on
+        metrics = self._serve_metrics()
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(self._engine.commit.run(), name="commit"),
             asyncio.create_task(self._workers.watch(), name="worker watch"),
@@ -121,6 +123,7 @@ class Sec:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._store.close()
+            metrics()
             log.info("server_stopped")
 
     async def _wait_for_stop(self) -> None:
@@ -164,10 +167,31 @@ class Sec:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._engine.send_held()
-            sagas = self._engine.sagas
-            self._metrics.live.set(len(sagas))
-            self._metrics.waiting.set(self._dispatcher.waiting_count())
-            self._metrics.workers.set(sum(1 for _ in self._dispatcher.attached_sessions()))
+            self._measure()
+
+    def _serve_metrics(self) -> Callable[[], None]:
+        """Serve the metrics if asked to; returns what ends that."""
+        if not self.settings.metrics_listen:
+            return lambda: None
+        host, _, port = self.settings.metrics_listen.rpartition(":")
+        server, thread = start_http_server(int(port), host, self.registry)
+
+        def end() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return end
+
+    def _measure(self) -> None:
+        metrics = self._metrics
+        sagas = self._engine.sagas
+        metrics.live = len(sagas)
+        metrics.waiting = self._dispatcher.waiting_count()
+        metrics.workers = sum(1 for _ in self._dispatcher.attached_sessions())
+        metrics.need_operator = len(self._engine.need_operator) + len(self._engine.quarantined)
+        until = self._store.serving_until
+        metrics.lease_margin = 0.0 if until is None else until - self._clock.boottime()
 
     async def _shut_down(self, server: grpc.aio.Server) -> None:
         was_serving = self._engine.is_serving

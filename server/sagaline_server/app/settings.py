@@ -103,6 +103,9 @@ def _checked(settings: Settings) -> Settings:
     host, _, port = settings.listen.rpartition(":")
     if not host or not port.isdecimal():
         raise SettingsError(f"settings: listen is HOST:PORT, not {settings.listen!r}")
+    metrics_port = settings.metrics_listen.rpartition(":")[2]
+    if settings.metrics_listen and not metrics_port.isdecimal():
+        raise SettingsError(f"settings: metrics_listen is HOST:PORT, not {settings.metrics_listen!r}")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingsError("settings: tls_cert and tls_key go together")
     is_local = host in ("127.0.0.1", "localhost", "[::1]") or host.startswith("127.")

@@ -41,7 +41,7 @@ from sagaline_server.core.entries import (
 from sagaline_server.core.graph import UndoKind
 from sagaline_server.core.state import NO_RUN, Run, Saga
 from sagaline_server.core.transitions import SETTLED, Event, NodeStatus, next_status
-from sagaline_server.core.values import Failure, FailureSource
+from sagaline_server.core.values import Failure, FailureSource, Payload
 
 
 class IllegalEntry(Exception):
@@ -202,12 +202,14 @@ class _Step:
         decides = current and self.saga.statuses[node] == NodeStatus.RUNNING
         if decides is entry.answered_late:
             raise self._illegal("late are the answers that decide nothing, and no others")
-        if not decides:
-            if entry.held or (entry.outcome is Outcome.REJECTED and not current):
-                raise self._illegal("an attempt given up before is neither held nor rejected")
-            return Event.ANSWER_LATE
+        if entry.held and (not decides or entry.outcome is not Outcome.UNKNOWN):
+            raise self._illegal("only an attempt of unknown outcome, in time, holds its node")
         if entry.outcome is Outcome.REJECTED:
-            return Event.REJECT if run.sent == 1 else Event.RETRY
+            if not current:
+                raise self._illegal("an attempt given up before can't be rejected any more")
+            return Event.ANSWER_LATE if not decides else Event.REJECT if run.sent == 1 else Event.RETRY
+        if not decides:
+            return Event.ANSWER_LATE
         if entry.outcome is not Outcome.UNKNOWN:
             raise self._illegal("a definite outcome decides the node")
         return Event.HOLD if entry.held else Event.RETRY
@@ -219,10 +221,10 @@ class _Step:
         self.saga.runs[node] = _answered(run, entry.attempt)
         self._succeed(node, new, entry.output)
 
-    def _succeed(self, node: int, new: NodeStatus, output: object) -> None:
+    def _succeed(self, node: int, new: NodeStatus, output: Payload) -> None:
         saga = self.saga
         saga.statuses[node] = new
-        saga.outputs[node] = output  # type: ignore[assignment]
+        saga.outputs[node] = output
         if saga.unwinding:
             saga.woken.append(node)
         else:

@@ -26,14 +26,14 @@ class Invocation(msgspec.Struct, frozen=True):
 
 
 def invocation(saga: Saga, node: int, kind: Kind) -> Invocation:
-    """Return the invocation of the attempt in flight of one side of a node."""
+    """Return the invocation of the last attempt of one side of a node: the one in flight, or just superseded."""
     flat = saga.topology.nodes[node]
     assert flat.action is not None
     run = saga.run(node, kind)
     return Invocation(
         node=flat.name,
         kind=kind,
-        attempt=run.in_flight,
+        attempt=run.attempt,
         worker_id=run.worker_id,
         action=flat.action.action,
         version=flat.action.version,

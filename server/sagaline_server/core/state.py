@@ -13,7 +13,7 @@ import msgspec
 
 from sagaline_server.core.entries import Kind, SagaState
 from sagaline_server.core.topology import Source, Topology
-from sagaline_server.core.transitions import SETTLED, NodeStatus
+from sagaline_server.core.transitions import SETTLED, STATUSES, NodeStatus
 from sagaline_server.core.values import NULL, Failure, Payload, select
 
 
@@ -141,7 +141,7 @@ class Saga:
 
     def status(self, node: int) -> NodeStatus:
         """Return the status of a node."""
-        return NodeStatus(self.statuses[node])
+        return STATUSES[self.statuses[node]]
 
     def run(self, node: int, kind: Kind) -> Run:
         """Return the attempts of one side of a node."""
@@ -195,4 +195,4 @@ class Saga:
 
     def is_settled(self, node: int) -> bool:
         """True when unwinding asks nothing more of the node."""
-        return NodeStatus(self.statuses[node]) in SETTLED
+        return self.statuses[node] in SETTLED

@@ -29,6 +29,10 @@ class NodeStatus(enum.IntEnum):
     ABANDONED = 12
 
 
+STATUSES = {int(status): status for status in NodeStatus}
+"""By number, as a state stores them."""
+
+
 class Event(enum.Enum):
     """What can happen to a node's status."""
 
@@ -50,6 +54,9 @@ class Event(enum.Enum):
     ORDER_UNDONE = "an operator says it is undone"
     ORDER_FAILED = "an operator says it had no effect"
     ORDER_OUTPUT = "an operator supplies the output"
+
+    # Members are singletons, and Enum's own hash is a slow function of their names.
+    __hash__ = object.__hash__
 
 
 _S = NodeStatus

@@ -91,6 +91,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self._streams.add(stream)
         log.info("worker_connected", worker_id=session.worker_id, actions=len(hello.actions), refused=len(refused))
         session.say(worker_service_pb2.ConnectResponse(welcome=self._welcome(hello, refused)))
+        self._dispatcher.pump(session)
         try:
             async for frame in stream.frames():
                 yield frame

@@ -77,6 +77,9 @@ class Status(enum.Enum):
     """Not written, and it never will be: this incarnation is dead or no longer owns the saga."""
     EXISTS = "exists"
     """Of a NewSaga: not written, because a saga has this id. `WriteResult.record` is its record."""
+    REFUSED = "refused"
+    """Not written, and it never can be: it breaks the store's limits. Never a store's answer: `commit` raises, and
+    whoever gathers writes finds out which one it was."""
     UNKNOWN = "unknown"
     """May or may not be durable, or become so. Send the same write again, unchanged, until it is known."""
 

@@ -79,7 +79,7 @@ class GroupCommit:
         while True:
             await self._something.wait()
             batch = self._take()
-            results = await self._store.commit([write for write, _ in batch])
+            results = await self._commit([write for write, _ in batch])
             self._deliver(batch, results)
             self._delivered.set()
             if self._unknown:
@@ -90,6 +90,16 @@ class GroupCommit:
             if not self._waiting and not self._unknown:
                 self._something.clear()
                 self._idle.set()
+
+    async def _commit(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        """Commit writes; one that the store can't take must not hold up the others."""
+        try:
+            return await self._store.commit(writes)
+        except ValueError as error:
+            log.exception("write_refused", writes=len(writes))
+            if len(writes) == 1:
+                return [WriteResult(Status.REFUSED, error=str(error))]
+        return [(await self._commit([write]))[0] for write in writes]
 
     def _take(self) -> list[tuple[Write, OnWritten]]:
         batch, self._unknown = self._unknown, []

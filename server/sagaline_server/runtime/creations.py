@@ -13,7 +13,14 @@ from sagaline_server.core.turn import Turn
 from sagaline_server.ports.store import ListedSaga, NewSaga, Status, WriteResult
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.live import LiveSaga
-from sagaline_server.runtime.requests import CreateFate, Creation, NotServing, Overloaded, RuntimeRefusal
+from sagaline_server.runtime.requests import (
+    CreateFate,
+    Creation,
+    NotServing,
+    Overloaded,
+    RequestRefused,
+    RuntimeRefusal,
+)
 from sagaline_server.runtime.timers import DEADLINE
 from sagaline_server.wire.entries import encode_batch
 
@@ -96,6 +103,10 @@ class Creations:
             digest = creation.digest
         else:
             self._engine.release(live, turn)
+            if result.status is Status.REFUSED:
+                for _, on_created in waiting:
+                    on_created(RequestRefused("TOO_LARGE", "the store can't take a saga of this size"))
+                return
             if result.status is not Status.EXISTS or result.record is None:
                 self._give_up(waiting)
                 self._engine.incarnation_lost.set()
@@ -112,7 +123,7 @@ class Creations:
             self._engine.timers.add(live.saga_id, DEADLINE, creation.create_time + creation.spec.deadline)
         self._engine.note_waits(live, turn)
         self._engine.written(live, turn, (), result)
-        self._engine.metrics.created()
+        self._engine.metrics.created += 1
 
     async def create(self, creations: Sequence[Creation]) -> Sequence[CreateFate | RuntimeRefusal]:
         """Create sagas, each on its own; one fate for each, in order, once all are durable."""

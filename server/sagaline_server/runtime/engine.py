@@ -18,11 +18,12 @@ import structlog
 
 from sagaline.v1 import log_pb2
 from sagaline_server.core.apply import IllegalEntry
-from sagaline_server.core.decide import NOTHING, Decision, Input, Lost, Rejected, Result, Unwind
+from sagaline_server.core.decide import NOTHING, Decision, Input, Lost, Rejected, Resolve, Result, Unwind
 from sagaline_server.core.entries import Kind, UnwindCause
 from sagaline_server.core.invocation import invocation
 from sagaline_server.core.state import Saga
 from sagaline_server.core.turn import Turn
+from sagaline_server.core.validate import payload_bytes
 from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.sagas import NotTaken, OnFate
@@ -40,6 +41,8 @@ log = structlog.get_logger("sagaline.runtime")
 TURNS_A_ROUND = 256
 """Turns before the loop gets to do other things."""
 
+TURN_BYTES = 512 * 1024
+"""Payload bytes after which a turn takes nothing more: with one more payload they still fit into one append."""
 MOVED_KEPT = 10_000
 """Sagas whose new owner is remembered."""
 
@@ -80,6 +83,8 @@ class SagaEngine:
         """Sagas that are being created."""
         self.quarantined: dict[str, str] = {}
         """Sagas set aside because their logs can't be run, with the reason."""
+        self.need_operator: set[str] = set()
+        """Live sagas that need an operator."""
         self.is_serving = False
         self.incarnation_lost = asyncio.Event()
         """Set when the store says that this incarnation owns nothing any more."""
@@ -197,7 +202,11 @@ class SagaEngine:
         inbox, live.inbox = live.inbox, []
         answers: list[Answer] = []
         consumed: list[str] = []
-        for given, on_decision in inbox:
+        taken = 0
+        for i, (given, on_decision) in enumerate(inbox):
+            if taken > TURN_BYTES:
+                live.inbox = inbox[i:]
+                break
             if isinstance(given, Offer):
                 if not turn.place(given.node, given.kind, given.worker_id):
                     self.dispatcher.release(given.worker_id, live.action_key(given.node, given.kind))
@@ -208,6 +217,7 @@ class SagaEngine:
                 consumed.append(given.control_id)
             else:
                 decision = turn.take(given)
+                taken += _size(given)
                 if on_decision is not None:
                     answers.append((on_decision, decision))
         turn.go_on(partial(self.place, live))
@@ -218,6 +228,8 @@ class SagaEngine:
             live.state = turn.saga
             for on_decision, decision in answers:
                 on_decision(decision)
+            if live.inbox:
+                self._enqueue(live)
 
     def place(self, live: LiveSaga, node: int, kind: Kind) -> str | None:
         return self.dispatcher.reserve(live.action_key(node, kind)) if self.is_serving else None
@@ -253,10 +265,18 @@ class SagaEngine:
         if live.is_gone or result.status is not Status.DONE:
             for on_decision, _ in answers:
                 on_decision(None)
-            if not live.is_gone:
+            if result.status is Status.REFUSED:
+                self.quarantine(live.saga_id, f"the store refuses its append: {result.error}")
+                self.release(live, turn)
+                self._drop(live)
+            elif not live.is_gone:
                 self._fenced(live, turn)
             return
         live.state = turn.saga
+        if live.state.needs_operator:
+            self.need_operator.add(live.saga_id)
+        elif self.need_operator:
+            self.need_operator.discard(live.saga_id)
         self._send(live, turn, result.revision)
         for on_decision, decision in answers:
             on_decision(decision)
@@ -309,7 +329,7 @@ class SagaEngine:
 
     def _fenced(self, live: LiveSaga, turn: Turn) -> None:
         log.warning("fenced", saga_id=live.saga_id, epoch=live.claim.epoch if live.claim else 0)
-        self.metrics.fenced()
+        self.metrics.fenced += 1
         self.release(live, turn)
         self._drop(live)
         self.incarnation_lost.set()
@@ -318,6 +338,7 @@ class SagaEngine:
         """Run a saga no longer, and tell everybody who waits for something of it."""
         live.is_gone = True
         self.sagas.pop(live.saga_id, None)
+        self.need_operator.discard(live.saga_id)
         inbox, live.inbox = live.inbox, []
         for given, on_decision in inbox:
             if isinstance(given, Offer):
@@ -350,7 +371,7 @@ class SagaEngine:
 
     def lose(self, live: LiveSaga) -> None:
         """Stop running a saga that this SEC may not own any more; the sweep looks at it again."""
-        self.metrics.fenced()
+        self.metrics.fenced += 1
         self._drop(live)
 
     def leave(self, live: LiveSaga, owner: tuple[str, str]) -> None:
@@ -358,14 +379,14 @@ class SagaEngine:
         assert live.claim is not None
         self.note_owner(live.saga_id, owner)
         self.dispatcher.move(live.saga_id, owner, live.claim.epoch + 1)
-        self.metrics.handed_off()
+        self.metrics.handed_off += 1
         self._drop(live)
 
     def quarantine(self, saga_id: str, reason: str) -> None:
         """Set a saga aside; it stays owned, and nothing of it runs."""
         log.error("saga_quarantined", saga_id=saga_id, reason=reason)
         self.quarantined[saga_id] = reason
-        self.metrics.quarantined()
+        self.metrics.quarantined += 1
 
     def forget_all(self) -> None:
         """Drop every saga: this incarnation is dead. What is durable stays, and will be adopted."""
@@ -382,6 +403,8 @@ class SagaEngine:
         """Begin to run a saga that was folded from its log."""
         assert live.claim is not None
         self.sagas[live.saga_id] = live
+        if live.state.needs_operator:
+            self.need_operator.add(live.saga_id)
         for node, kind, run in live.state.in_flight():
             key = (live.saga_id, live.state.topology.nodes[node].name, kind, run.in_flight)
             self.dispatcher.expect(run.worker_id, key, live.action_key(node, kind), live.claim.epoch)
@@ -400,3 +423,8 @@ def _retry_later(saga_id: str, on_fate: OnFate) -> None:  # noqa: ARG001 - the s
 def _consumed(live: LiveSaga, control_ids: tuple[str, ...], decision: Decision | None) -> None:
     if decision is not None:
         live.controls -= frozenset(control_ids)
+
+
+def _size(given: Input) -> int:
+    output = given.output if isinstance(given, Result | Resolve) else None
+    return 0 if output is None else payload_bytes(output)

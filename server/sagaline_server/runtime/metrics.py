@@ -1,61 +1,78 @@
-"""What an operator counts: sagas, entries, and what went wrong with ownership."""
+"""What an operator counts: sagas, entries, and what went wrong with ownership.
+
+Plain numbers that a collector reads when it is asked: the hot path adds to an
+integer and takes no lock. Never labelled by saga: there would be as many
+series as sagas.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from sagaline_server.core.entries import NodeFailed, SagaFinished, Stamped, UndoFailed
+from sagaline_server.core.entries import NodeFailed, SagaFinished, SagaState, Stamped, UndoFailed
 
 
-class RuntimeMetrics:
-    """Counters of one SEC. Never labelled by saga: there would be as many series as sagas."""
+class RuntimeMetrics(Collector):
+    """Counters of one SEC."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register the counters."""
-        self._created = Counter("sagaline_sagas_created", "Sagas created", registry=registry)
-        self._finished = Counter("sagaline_sagas_finished", "Sagas ended, by state", ["state"], registry=registry)
-        self._entries = Counter("sagaline_log_entries", "Log entries made durable", registry=registry)
-        self._node_failures = Counter("sagaline_node_failures", "Nodes that failed", registry=registry)
-        self._undo_failures = Counter("sagaline_undo_failures", "Undos that failed for good", registry=registry)
-        self._fenced = Counter("sagaline_appends_fenced", "Appends refused by the fence", registry=registry)
-        self._handed_off = Counter("sagaline_sagas_handed_off", "Sagas given to another SEC", registry=registry)
-        self._adopted = Counter("sagaline_sagas_adopted", "Sagas taken from a dead SEC", registry=registry)
-        self._quarantined = Counter("sagaline_sagas_quarantined", "Sagas set aside", registry=registry)
-        self.live = Gauge("sagaline_sagas_live", "Sagas owned and unfinished", registry=registry)
-        self.waiting = Gauge("sagaline_nodes_waiting", "Nodes that wait for a worker", registry=registry)
-        self.workers = Gauge("sagaline_workers", "Workers with a stream", registry=registry)
-        self.stuck = Gauge("sagaline_sagas_need_operator", "Sagas that need an operator", registry=registry)
-
-    def created(self) -> None:
-        """Count a creation."""
-        self._created.inc()
+        """Begin at zero, and register."""
+        self.created = 0
+        self.entries = 0
+        self.node_failures = 0
+        self.undo_failures = 0
+        self.fenced = 0
+        self.quarantined = 0
+        self.handed_off = 0
+        self.adopted = 0
+        self.finished = {SagaState.SUCCEEDED: 0, SagaState.UNWOUND: 0}
+        self.live = 0
+        self.waiting = 0
+        self.workers = 0
+        self.need_operator = 0
+        self.lease_margin = 0.0
+        registry.register(self)
 
     def appended(self, entries: Sequence[Stamped]) -> None:
         """Count entries that have become durable."""
-        self._entries.inc(len(entries))
+        self.entries += len(entries)
         for stamped in entries:
-            entry = stamped.entry
-            if isinstance(entry, SagaFinished):
-                self._finished.labels(entry.state.name).inc()
-            elif isinstance(entry, NodeFailed):
-                self._node_failures.inc()
-            elif isinstance(entry, UndoFailed):
-                self._undo_failures.inc()
+            kind = type(stamped.entry)
+            if kind is SagaFinished:
+                self.finished[stamped.entry.state] += 1  # type: ignore[union-attr]
+            elif kind is NodeFailed:
+                self.node_failures += 1
+            elif kind is UndoFailed:
+                self.undo_failures += 1
 
-    def fenced(self) -> None:
-        """Count an append that the fence refused."""
-        self._fenced.inc()
-
-    def handed_off(self) -> None:
-        """Count a saga given away."""
-        self._handed_off.inc()
-
-    def adopted(self) -> None:
-        """Count a saga taken from a dead SEC."""
-        self._adopted.inc()
-
-    def quarantined(self) -> None:
-        """Count a saga set aside."""
-        self._quarantined.inc()
+    def collect(self) -> Iterator[Metric]:
+        """Yield what Prometheus reads."""
+        counters = {
+            "sagas_created": ("Sagas created", self.created),
+            "log_entries": ("Log entries made durable", self.entries),
+            "node_failures": ("Nodes that failed", self.node_failures),
+            "undo_failures": ("Undos that failed for good", self.undo_failures),
+            "appends_fenced": ("Appends refused by the fence", self.fenced),
+            "sagas_quarantined": ("Sagas set aside", self.quarantined),
+            "sagas_handed_off": ("Sagas given to another SEC", self.handed_off),
+            "sagas_adopted": ("Sagas taken from a dead SEC", self.adopted),
+        }
+        for name, (text, value) in counters.items():
+            yield CounterMetricFamily(f"sagaline_{name}", text, value=value)
+        finished = CounterMetricFamily("sagaline_sagas_finished", "Sagas ended, by state", labels=["state"])
+        for state, count in self.finished.items():
+            finished.add_metric([state.name], count)
+        yield finished
+        gauges = {
+            "sagas_live": ("Sagas owned and unfinished", self.live),
+            "nodes_waiting": ("Nodes that wait for a worker", self.waiting),
+            "workers": ("Workers with a stream", self.workers),
+            "sagas_need_operator": ("Sagas that need an operator", self.need_operator),
+            "lease_margin_seconds": ("Time left before dispatching would stop", self.lease_margin),
+        }
+        for name, (text, level) in gauges.items():
+            yield GaugeMetricFamily(f"sagaline_{name}", text, value=level)

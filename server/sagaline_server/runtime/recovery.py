@@ -124,7 +124,7 @@ class Recovery:
             if live is None:
                 return False
             incarnation = self._engine.store.incarnation
-            self._engine.metrics.adopted()
+            self._engine.metrics.adopted += 1
             self._engine.post(live, NewOwner(self._engine.sec_id, incarnation, OwnerChange.ADOPTED, old.sec_id))
             return True
 

@@ -168,6 +168,16 @@ class Runtime:
         following = from_seq + len(page)
         return page, following if page and following <= len(entries) else 0
 
+    async def record(self, saga_id: str) -> bytes:
+        """Return the encoded SagaRecord of a saga.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            NotServing: The store can't be reached.
+        """
+        live = self.engine.sagas.get(saga_id)
+        return (await self._read(saga_id)).record if live is None else live.record
+
     # ---- watching and waiting
 
     async def watch(self, saga_id: str, from_seq: int) -> AsyncIterator[tuple[list[Stamped], SagaState]]:

@@ -53,10 +53,17 @@ def failure_from(message: failure_pb2.Failure, *, trusted: bool = False, depth: 
         disposition=Disposition(disposition) if disposition in _DISPOSITIONS else Disposition.RETRY,
         source=source,
         next_retry_delay=to_seconds(message.next_retry_delay) if message.HasField("next_retry_delay") else None,
-        details=tuple(payload_from(detail) for detail in message.details[: limits.FAILURE_DETAILS]),
+        details=_details(message),
         stack_trace=_cut(message.stack_trace, limits.FAILURE_STACK_BYTES),
         cause=failure_from(message.cause, trusted=trusted, depth=depth + 1) if has_cause else None,
     )
+
+
+def _details(message: failure_pb2.Failure) -> tuple[Payload, ...]:
+    kept = message.details[: limits.FAILURE_DETAILS]
+    if sum(detail.ByteSize() for detail in kept) > limits.FAILURE_DETAILS_BYTES:
+        return ()
+    return tuple(payload_from(detail) for detail in kept)
 
 
 _SOURCES = frozenset(int(source) for source in FailureSource)

@@ -1,0 +1,85 @@
+"""Real processes for tests and benchmarks: SECs, workers, an etcd, with the CPU that each has used."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+READY_SECONDS = 30.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Process:
+    """A child process."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self._process = process
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU that it has used so far, in user and system time."""
+        with contextlib.suppress(FileNotFoundError):
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / _TICKS
+        return 0.0
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    async def ended(self, seconds: float = 15.0) -> int:
+        """Wait until it has ended; returns its exit code, negative for a signal."""
+        return await asyncio.wait_for(self._process.wait(), seconds)
+
+    async def stop(self) -> None:
+        """End it."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(self._process.wait(), 15)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+
+
+async def start(name: str, *command: str) -> Process:
+    """Start a child whose output goes to this process's standard error."""
+    process = await asyncio.create_subprocess_exec(*command, stdout=sys.stderr, stderr=sys.stderr)
+    return Process(name, process)
+
+
+async def until_serving(address: str) -> None:
+    """Wait until the health service of a SEC says SERVING."""
+    async with asyncio.timeout(READY_SECONDS), grpc.aio.insecure_channel(address) as channel:
+        await channel.channel_ready()
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        async for answer in watch:
+            if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                watch.cancel()
+                return
+
+
+def free_port() -> int:
+    """Return a port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def running(*processes: Process) -> AsyncIterator[None]:
+    """Stop the processes in the end, the last one first."""
+    try:
+        yield
+    finally:
+        for process in reversed(processes):
+            await process.stop()
