@@ -1,0 +1,1 @@
+"""Runnable example workers, and the sagas they serve."""

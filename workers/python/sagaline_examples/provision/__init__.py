@@ -1,0 +1,8 @@
+"""Provision a virtual machine.
+
+```
+             ┌─▶ address ─────────────────────┐
+ instance ───┼─▶ volume ──────────────────────┼─▶ configure ─▶ attach ─▶ boot
+             └─▶ server: pick ─▶ reserve ─────┘
+```
+"""

@@ -1,0 +1,8 @@
+"""Book a trip.
+
+```
+          ┌─▶ hotel ──┐
+ pay ─────┼─▶ flight ─┼─▶ confirm
+          └─▶ car ────┘
+```
+"""
