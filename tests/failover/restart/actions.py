@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 
 from sagaline import Context, Failed, Worker, action
@@ -17,6 +18,12 @@ def trace(context: Context) -> None:
     """Note a run; lines of this size are written whole."""
     with TRACE.open("a") as file:
         file.write(f"{context.idempotency_key}\n")
+
+
+def wait_for_gate() -> None:
+    """Wait until the test has made the gate file."""
+    while not GATE.exists():
+        time.sleep(0.01)
 
 
 @action("test.pass")
@@ -36,8 +43,7 @@ async def hand_back(context: Context, value: str) -> None:
 async def slow(context: Context, value: str) -> str:
     """Return what came in, once the gate file is there."""
     trace(context)
-    while not GATE.exists():
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_for_gate)
     return value
 
 

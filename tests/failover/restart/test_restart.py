@@ -17,7 +17,7 @@ from sagaline.client import Client, NewSaga
 from sagaline.graph import Graph
 from sagaline.v1 import saga_pb2
 from tests.etcd_server import EtcdServer, etcd_server
-from tests.integration.restart.actions import fail, hand_on, slow
+from tests.failover.restart.actions import fail, hand_on, slow
 from tests.processes import Process, free_port, start, until_serving
 
 __all__ = ["etcd_server"]
@@ -55,7 +55,7 @@ class Site:
     async def start_worker(self) -> Process:
         """Start a worker; it connects when it can."""
         os.environ.update(self._environment)
-        process = await start("worker", sys.executable, "-m", "tests.integration.restart.actions", self.address)
+        process = await start("worker", sys.executable, "-m", "tests.failover.restart.actions", self.address)
         self.processes.append(process)
         return process
 
@@ -66,7 +66,7 @@ class Site:
     async def until_runs(self, count: int, suffix: str) -> None:
         """Wait until so many different keys that end so have run."""
         async with asyncio.timeout(SECONDS):
-            while sum(key.endswith(suffix) for key in self.runs()) < count:
+            while sum(key.endswith(suffix) for key in self.runs()) < count:  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.02)
 
 
