@@ -12,8 +12,7 @@ of children that are not settled. A node may start, or be undone, at zero.
 
 from __future__ import annotations
 
-import msgspec
-
+from sagaline_server.core import runs
 from sagaline_server.core.entries import (
     AttemptEnded,
     AttemptStarted,
@@ -181,7 +180,7 @@ class _Step:
         old = saga.runs.get(node, NO_RUN)
         if entry.attempt != old.attempt + 1:
             raise self._illegal(f"the next attempt of node {entry.node!r} is {old.attempt + 1}")
-        saga.runs[node] = _started(old, entry.worker_id, self.time)
+        saga.runs[node] = runs.started(old, entry.worker_id, self.time)
         saga.statuses[node] = new
 
     def _attempt_ended(self, entry: AttemptEnded) -> None:
@@ -189,7 +188,7 @@ class _Step:
         node = self._node(entry.node)
         run = self._open_attempt(saga.runs.get(node, NO_RUN), entry.attempt)
         new = self._check(node, self._end_event(node, run, entry))
-        saga.runs[node] = _ended(run, entry, self.time)
+        saga.runs[node] = runs.ended(run, entry, self.time)
         if new == NodeStatus.PENDING and saga.unwinding:
             saga.statuses[node] = new
             self._settle(node, NodeStatus.ABANDONED)
@@ -218,7 +217,7 @@ class _Step:
         node = self._node(entry.node)
         new = self._check(node, Event.SUCCEED)
         run = self._open_attempt(self.saga.runs.get(node, NO_RUN), entry.attempt)
-        self.saga.runs[node] = _answered(run, entry.attempt)
+        self.saga.runs[node] = runs.answered(run, entry.attempt)
         self._succeed(node, new, entry.output)
 
     def _succeed(self, node: int, new: NodeStatus, output: Payload) -> None:
@@ -262,7 +261,7 @@ class _Step:
         run = saga.runs.get(node, NO_RUN)
         self._check_failure(node, run, entry)
         given_up = entry.effect_unknown and entry.attempt != run.in_flight
-        saga.runs[node] = _failed(run, 0 if given_up else entry.attempt, entry.failure)
+        saga.runs[node] = runs.failed(run, 0 if given_up else entry.attempt, entry.failure)
         if saga.failed_node is None and not saga.unwinding:
             saga.failed_node = node
         self._turn(node, entry.failure)
@@ -341,7 +340,7 @@ class _Step:
         old = saga.undo_runs.get(node, NO_RUN)
         if entry.attempt != old.attempt + 1:
             raise self._illegal(f"the next undo attempt of node {entry.node!r} is {old.attempt + 1}")
-        saga.undo_runs[node] = _started(old, entry.worker_id, self.time)
+        saga.undo_runs[node] = runs.started(old, entry.worker_id, self.time)
         saga.statuses[node] = new
 
     def _undo_attempt_ended(self, entry: UndoAttemptEnded) -> None:
@@ -353,7 +352,7 @@ class _Step:
         if entry.outcome not in (Outcome.REJECTED, Outcome.UNKNOWN):
             raise self._illegal("a definite outcome decides the node")
         new = self._check(node, Event.RETRY_UNDO)
-        saga.undo_runs[node] = _ended(run, entry, self.time)
+        saga.undo_runs[node] = runs.ended(run, entry, self.time)
         saga.statuses[node] = new
         saga.woken.append(node)
 
@@ -367,7 +366,7 @@ class _Step:
                 raise self._illegal("its undo is an action, or it may not be undone yet")
         else:
             run = self._open_attempt(saga.undo_runs.get(node, NO_RUN), entry.attempt)
-            saga.undo_runs[node] = _given_up(_answered(run, entry.attempt))
+            saga.undo_runs[node] = runs.given_up(runs.answered(run, entry.attempt))
         self._settle(node, new)
 
     def _undo_failed(self, entry: UndoFailed) -> None:
@@ -377,7 +376,7 @@ class _Step:
         run = saga.undo_runs.get(node, NO_RUN)
         if entry.attempt != run.attempt:
             raise self._illegal("an undo fails with its last attempt")
-        saga.undo_runs[node] = _failed(run, run.in_flight, entry.failure)
+        saga.undo_runs[node] = runs.failed(run, run.in_flight, entry.failure)
         saga.statuses[node] = new
 
     # ---- operators
@@ -389,8 +388,8 @@ class _Step:
         match entry.resolution:
             case Resolution.RETRY:
                 undo = new == NodeStatus.UNDO_RETRYING
-                runs = saga.undo_runs if undo else saga.runs
-                runs[node] = _reordered(runs[node])
+                side = saga.undo_runs if undo else saga.runs
+                side[node] = runs.reordered(side[node])
                 saga.statuses[node] = new
                 saga.woken.append(node)
             case Resolution.MARK_UNDONE:
@@ -418,70 +417,3 @@ ORDER_EVENTS = {
     Resolution.MARK_FAILED: Event.ORDER_FAILED,
     Resolution.SUPPLY_OUTPUT: Event.ORDER_OUTPUT,
 }
-
-
-def _started(old: Run, worker_id: str, time: float) -> Run:
-    attempt = old.attempt + 1
-    return Run(
-        attempt=attempt,
-        in_flight=attempt,
-        worker_id=worker_id,
-        counted=old.counted + 1,
-        sent=old.sent + 1,
-        unanswered=old.unanswered,
-        first_start=old.first_start or time,
-        rejections=old.rejections,
-        failure=old.failure,
-    )
-
-
-def _ended(run: Run, entry: AttemptEnded | UndoAttemptEnded, time: float) -> Run:
-    rejected = entry.outcome is Outcome.REJECTED
-    current = entry.attempt == run.in_flight
-    lost = entry.failure is not None and entry.failure.source is FailureSource.WORKER_LOST
-    unanswered = tuple(attempt for attempt in run.unanswered if attempt != entry.attempt)
-    counted = run.counted - (rejected or entry.uncounted)
-    return Run(
-        attempt=run.attempt,
-        in_flight=0 if current else run.in_flight,
-        worker_id=run.worker_id,
-        counted=counted,
-        sent=run.sent - rejected,
-        unanswered=(*unanswered, entry.attempt) if lost else unanswered,
-        overlapped=run.overlapped or (entry.outcome is Outcome.UNKNOWN and entry.attempt < run.attempt),
-        first_start=0.0 if rejected and not counted else run.first_start,
-        due=time + (entry.retry_delay or 0.0) if current else run.due,
-        rejections=run.rejections + 1 if rejected else 0,
-        failure=entry.failure or run.failure,
-    )
-
-
-def _answered(run: Run, attempt: int) -> Run:
-    return Run(
-        attempt=run.attempt,
-        in_flight=0 if attempt == run.in_flight else run.in_flight,
-        worker_id=run.worker_id,
-        counted=run.counted,
-        sent=run.sent,
-        unanswered=tuple(left for left in run.unanswered if left != attempt) if run.unanswered else (),
-        overlapped=run.overlapped,
-        first_start=run.first_start,
-        failure=run.failure,
-    )
-
-
-def _failed(run: Run, answered: int, failure: Failure) -> Run:
-    """The node failed with the answer of an attempt; 0: without one, and what is unanswered may still be answered."""
-    return msgspec.structs.replace(_answered(run, answered) if answered else run, failure=failure)
-
-
-def _given_up(run: Run) -> Run:
-    """Nobody waits any more for an attempt in flight."""
-    if not run.in_flight:
-        return run
-    return msgspec.structs.replace(run, in_flight=0, unanswered=(*run.unanswered, run.in_flight))
-
-
-def _reordered(run: Run) -> Run:
-    """An operator's order starts the policy anew."""
-    return msgspec.structs.replace(run, counted=0, first_start=0.0, due=0.0)

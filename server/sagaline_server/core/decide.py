@@ -298,7 +298,7 @@ def _rejected(saga: Saga, given: Rejected) -> Decision:
     node, run = found
     if given.kind is Kind.UNDO:
         ended = UndoAttemptEnded(given.node, given.attempt, Outcome.REJECTED, retry_delay=rejection_delay(run))
-        return Decision((ended,)) if saga.status(node) is NodeStatus.UNDOING else NOTHING
+        return Decision((ended,))
     late = saga.status(node) is not NodeStatus.RUNNING
     delay = None if late else rejection_delay(run)
     return Decision((AttemptEnded(given.node, given.attempt, Outcome.REJECTED, retry_delay=delay, answered_late=late),))
@@ -312,8 +312,6 @@ def _lost(saga: Saga, given: Lost, draw: float) -> Decision:
     failure = Failure("sagaline.WorkerLost", given.message, source=FailureSource.WORKER_LOST)
     delay = _delay(saga, node, given.kind, run, failure, draw)
     if given.kind is Kind.UNDO:
-        if saga.status(node) is not NodeStatus.UNDOING:
-            return NOTHING
         return Decision(
             (UndoAttemptEnded(given.node, given.attempt, Outcome.UNKNOWN, failure, delay, given.uncounted),)
         )

@@ -9,6 +9,7 @@ ACTION_NAME_CHARS = 128
 VERSION_CHARS = 64
 SCOPE_CHARS = 128
 WORKER_ID_CHARS = 64
+SEC_ID_CHARS = 64
 
 GRAPH_NODES = 10_000
 """Nodes of a graph, subsagas flattened."""
@@ -26,6 +27,9 @@ BATCH_BYTES = 1024 * 1024
 """One saga's entries of one append, encoded."""
 FRAME_BYTES = 1024 * 1024
 """One frame of a worker stream."""
+INVOCATION_BYTES = 512 * 1024
+"""All that an action is sent, its inputs together. Its undo carries its output and the saga's failure as well, and
+still has to fit into a frame."""
 METADATA_PAIRS = 16
 METADATA_KEY_BYTES = 64
 METADATA_VALUE_BYTES = 1024
@@ -63,6 +67,8 @@ GRAPHS_PER_STREAM = 1000
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 1000
 WAIT_SECONDS_MAX = 600.0
+DRAIN_SECONDS_DEFAULT = 60.0
+DRAIN_SECONDS_MAX = 3600.0
 PROBLEMS_REPORTED = 20
 """Field problems in one error: they travel in trailers, which gRPC bounds."""
 ACTIONS_PER_WORKER = 1000

@@ -1,0 +1,339 @@
+"""A second opinion on logs: the rules of execution over plain sets, knowing nothing of how `apply` counts.
+
+`Auditor` reads a log entry by entry and raises where it breaks a rule.
+`check_consistent` recomputes from a state's statuses what the machine keeps up
+to date by counting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sagaline_server.core.entries import (
+    AttemptEnded,
+    AttemptStarted,
+    GateChanged,
+    Kind,
+    NodeFailed,
+    NodeSucceeded,
+    NodeUndone,
+    OperatorResolved,
+    Outcome,
+    OwnerChanged,
+    Resolution,
+    SagaCreated,
+    SagaFinished,
+    SagaState,
+    Stamped,
+    UndoAttemptEnded,
+    UndoAttemptStarted,
+    UndoFailed,
+    UndoneHow,
+    UnwindRequested,
+)
+from sagaline_server.core.graph import UndoKind
+from sagaline_server.core.state import Saga
+from sagaline_server.core.topology import FlatNode, Topology
+from sagaline_server.core.transitions import TRANSITIONS, Event, NodeStatus
+from sagaline_server.core.values import FailureSource
+
+
+class RuleBroken(AssertionError):
+    """The log says something that the rules forbid."""
+
+
+class Side:
+    """What the log has said about one side of a node."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.flying = 0
+        self.sent: set[int] = set()
+        """Attempts not known to have been rejected."""
+        self.silent: set[int] = set()
+        """Attempts whose worker was lost before it answered."""
+
+
+class Auditor:
+    """Reads one log."""
+
+    def __init__(self, topology: Topology, *, gate: bool = True) -> None:
+        """Make one; without `gate` starts are allowed while paused, as `apply` does: the gate is asked by `decide`
+        alone, so that a release that holds more still reads the logs of one that held less."""
+        self.gate = gate
+        self.nodes = {node.name: node for node in topology.nodes}
+        self.names = [node.name for node in topology.nodes]
+        self.acts = {name: Side() for name in self.names}
+        self.undos = {name: Side() for name in self.names}
+        self.succeeded: set[str] = set()
+        self.failed: set[str] = set()
+        self.doubtful: set[str] = set()
+        self.undone: set[str] = set()
+        self.stuck: set[str] = set()
+        self.held: set[str] = set()
+        self.passed: set[str] = set()
+        """Instant nodes that had succeeded when the saga turned."""
+        self.turned = False
+        self.paused = False
+        self.ended = False
+        self.seq = 0
+
+    def read(self, stamped: Stamped) -> None:
+        """Take the next entry.
+
+        Raises:
+            RuleBroken: It breaks a rule.
+        """
+        self.entry = stamped.entry
+        self.seq += 1
+        self._need(stamped.seq == self.seq, "the log has a gap")
+        self._need(not self.ended, "a log ends with saga_finished")
+        self._need((self.seq == 1) == isinstance(self.entry, SagaCreated), "a log begins with saga_created")
+        readers[type(self.entry)](self, self.entry)
+
+    def _need(self, condition: bool, rule: str) -> None:
+        if not condition:
+            raise RuleBroken(f"entry {self.seq} {self.entry}: {rule}")
+
+    def _parents(self, name: str) -> list[str]:
+        return [self.names[i] for i in self.nodes[name].parents]
+
+    def _children(self, name: str) -> list[str]:
+        return [self.names[i] for i in self.nodes[name].children]
+
+    def is_done(self, name: str) -> bool:
+        """True when the node has succeeded, or passed by itself."""
+        if self.nodes[name].action is not None:
+            return name in self.succeeded
+        return all(self.is_done(parent) for parent in self._parents(name))
+
+    def is_settled(self, name: str) -> bool:
+        """True when unwinding asks nothing more of the node."""
+        if self.nodes[name].action is not None:
+            never_ran = not self.acts[name].sent and name not in self.succeeded
+            return name in self.failed or name in self.undone or never_ran
+        return name not in self.passed or all(self.is_settled(child) for child in self._children(name))
+
+    def _turn(self) -> None:
+        if not self.turned:
+            self.turned = True
+            self.passed = {name for name in self.names if self.nodes[name].action is None and self.is_done(name)}
+
+    # ---- entries
+
+    def _created(self, entry: SagaCreated) -> None:
+        self.paused = entry.paused
+
+    def _attempt_started(self, entry: AttemptStarted) -> None:
+        name, side = entry.node, self.acts[entry.node]
+        decided = self.succeeded | self.failed | self.doubtful | self.undone | self.held
+        self._need(not (self.gate and self.paused), "rule 15: the gate holds")
+        self._need(name not in decided, "a decided or held node is not started")
+        if not side.sent:
+            self._need(not self.turned, "rule 6: no new node starts after the turn")
+            self._need(all(self.is_done(p) for p in self._parents(name)), "rule 3: a parent has not succeeded")
+        self._start(side, entry.attempt)
+
+    def _start(self, side: Side, attempt: int) -> None:
+        self._need(not side.flying, "one attempt at a time")
+        self._need(attempt == side.last + 1, "attempts are numbered without gap")
+        side.last = side.flying = attempt
+        side.sent.add(attempt)
+
+    def _end(self, side: Side, entry: AttemptEnded | UndoAttemptEnded) -> None:
+        self._need(self._is_open(side, entry.attempt), "an attempt ends once")
+        if entry.outcome is Outcome.REJECTED:
+            self._need(entry.attempt == side.flying, "only what is in flight is rejected")
+            side.sent.discard(entry.attempt)
+        side.flying = 0 if entry.attempt == side.flying else side.flying
+        side.silent.discard(entry.attempt)
+        if entry.failure is not None and entry.failure.source is FailureSource.WORKER_LOST:
+            side.silent.add(entry.attempt)
+
+    def _is_open(self, side: Side, attempt: int) -> bool:
+        return bool(attempt) and (attempt == side.flying or attempt in side.silent)
+
+    def _answer(self, side: Side, attempt: int) -> None:
+        side.silent.discard(attempt)
+        side.flying = 0 if attempt == side.flying else side.flying
+
+    def _attempt_ended(self, entry: AttemptEnded) -> None:
+        name, side = entry.node, self.acts[entry.node]
+        decides = entry.attempt == side.flying and name not in self.succeeded
+        self._need(entry.answered_late is not decides, "late is what decides nothing")
+        self._end(side, entry)
+        if entry.held:
+            self.held.add(name)
+
+    def _succeeded(self, entry: NodeSucceeded) -> None:
+        side = self.acts[entry.node]
+        self._need(self._is_open(side, entry.attempt), "an attempt is answered once")
+        self._need(entry.node not in self.succeeded | self.failed | self.undone, "rule 4: a node is decided once")
+        self._need(not self.undos[entry.node].last, "rule 11: not after its undo was sent")
+        self._answer(side, entry.attempt)
+        self.succeeded.add(entry.node)
+        self.doubtful.discard(entry.node)
+        self.held.discard(entry.node)
+
+    def _failed(self, entry: NodeFailed) -> None:
+        name, side = entry.node, self.acts[entry.node]
+        self._need(name not in self.succeeded | self.failed | self.undone, "rule 4: a node is decided once")
+        self._need(side.flying in (0, entry.attempt), "a later attempt is in flight")
+        if entry.attempt == 0:
+            self._need(not side.sent, "an attempt was sent")
+            self._need(not self.turned, "rule 6: it would not have started any more")
+            self._need(all(self.is_done(p) for p in self._parents(name)), "rule 3: a parent has not succeeded")
+        if entry.effect_unknown:
+            self._need(bool(side.sent), "what never ran is not in doubt")
+            self._need(name not in self.doubtful | self.held, "it is in doubt already")
+        else:
+            self._need(not side.silent - {entry.attempt}, "rule 4: an attempt is unanswered")
+            self._need(entry.attempt == 0 or self._is_open(side, entry.attempt), "answered before")
+        if not entry.effect_unknown or entry.attempt == side.flying:
+            self._answer(side, entry.attempt)
+        self._turn()
+        self.doubtful.discard(name)
+        self.held.discard(name)
+        (self.doubtful if entry.effect_unknown else self.failed).add(name)
+
+    def _unwind(self, entry: UnwindRequested) -> None:
+        self._need(not self.turned, "a saga turns once")
+        self._turn()
+
+    def _need_undoable(self, name: str) -> None:
+        self._need(self.turned, "rule 7: it does not unwind")
+        self._need(name in self.succeeded | self.doubtful, "rule 8: there is nothing to undo")
+        self._need(name not in self.undone, "undone already")
+        self._need(all(self.is_settled(c) for c in self._children(name)), "rule 7: a child is not settled")
+        self._need(not self.acts[name].flying, "rule 8: an attempt of its action is in flight")
+
+    def _undo_started(self, entry: UndoAttemptStarted) -> None:
+        self._need(not (self.gate and self.paused), "rule 15: the gate holds")
+        self._need(entry.node not in self.stuck, "rule 12: the node is stuck")
+        self._need_undoable(entry.node)
+        self._start(self.undos[entry.node], entry.attempt)
+
+    def _undo_ended(self, entry: UndoAttemptEnded) -> None:
+        self._need(entry.attempt == self.undos[entry.node].flying, "that undo attempt is not in flight")
+        self._end(self.undos[entry.node], entry)
+
+    def _undone(self, entry: NodeUndone) -> None:
+        name = entry.node
+        self._need_undoable(name)
+        if entry.how is UndoneHow.NOOP:
+            policy = self.nodes[name].action
+            self._need(policy is not None and policy.undo is UndoKind.NOOP, "its undo is an action")
+        else:
+            side = self.undos[name]
+            self._need(self._is_open(side, entry.attempt), "an attempt is answered once")
+            self._answer(side, entry.attempt)
+        self.undone.add(name)
+        self.stuck.discard(name)
+
+    def _undo_failed(self, entry: UndoFailed) -> None:
+        side = self.undos[entry.node]
+        self._need(entry.node not in self.undone | self.stuck, "decided already")
+        self._need(0 < entry.attempt <= side.last and side.flying in (0, entry.attempt), "not that attempt's")
+        if side.flying:
+            self._answer(side, entry.attempt)
+        self.stuck.add(entry.node)
+
+    def _gate(self, entry: GateChanged) -> None:
+        self.paused = entry.paused
+
+    def _owner(self, entry: OwnerChanged) -> None:
+        pass
+
+    def _resolved(self, entry: OperatorResolved) -> None:
+        name = entry.node
+        match entry.resolution:
+            case Resolution.RETRY:
+                self._need(name in self.stuck | self.held, "nothing waits for an operator")
+                self.stuck.discard(name)
+                self.held.discard(name)
+            case Resolution.MARK_UNDONE:
+                self._need(self.undos[name].last > 0 and name not in self.undone, "not being undone")
+                self._need(not self.undos[name].flying, "an undo attempt is in flight")
+                self.undone.add(name)
+                self.stuck.discard(name)
+            case Resolution.MARK_FAILED | Resolution.SUPPLY_OUTPUT:
+                decided = self.succeeded | self.failed | self.doubtful | self.undone
+                self._need(name not in decided and bool(self.acts[name].sent), "not held or in doubt")
+                self._need(not self.acts[name].flying, "an attempt is in flight")
+                self.held.discard(name)
+                if entry.resolution is Resolution.MARK_FAILED:
+                    self._turn()
+                    self.failed.add(name)
+                else:
+                    self.succeeded.add(name)
+
+    def _finished(self, entry: SagaFinished) -> None:
+        if entry.state is SagaState.SUCCEEDED:
+            self._need(not self.turned and all(self.is_done(n) for n in self.names), "not all has succeeded")
+        else:
+            self._need(entry.state is SagaState.UNWOUND, "that is no end")
+            self._need(self.turned and all(self.is_settled(n) for n in self.names), "not all is settled")
+        self.ended = True
+
+
+readers: dict[type, Callable[[Auditor, Any], None]] = {
+    SagaCreated: Auditor._created,
+    AttemptStarted: Auditor._attempt_started,
+    AttemptEnded: Auditor._attempt_ended,
+    NodeSucceeded: Auditor._succeeded,
+    NodeFailed: Auditor._failed,
+    UnwindRequested: Auditor._unwind,
+    UndoAttemptStarted: Auditor._undo_started,
+    UndoAttemptEnded: Auditor._undo_ended,
+    NodeUndone: Auditor._undone,
+    UndoFailed: Auditor._undo_failed,
+    GateChanged: Auditor._gate,
+    OwnerChanged: Auditor._owner,
+    OperatorResolved: Auditor._resolved,
+    SagaFinished: Auditor._finished,
+}
+
+MOVES = {(old, new) for moves in TRANSITIONS.values() for old, new in moves.items()} | {
+    # A first attempt is rejected while the saga unwinds: two events of one entry.
+    (NodeStatus.RUNNING, TRANSITIONS[Event.ABANDON][NodeStatus.PENDING])
+}
+
+
+def check_moves(before: bytearray, after: bytearray) -> None:
+    """Every change of a status is one that the table has."""
+    for node, (old, new) in enumerate(zip(before, after, strict=True)):
+        if old != new:
+            assert (old, new) in MOVES, f"node {node}: {NodeStatus(old).name} -> {NodeStatus(new).name}"
+
+
+def check_consistent(saga: Saga) -> None:
+    """The counters, and the statuses of instant nodes, are what the other statuses make them."""
+    succeeded = [status == NodeStatus.SUCCEEDED for status in saga.statuses]
+    settled = [saga.is_settled(node) for node in range(len(succeeded))]
+    for node, flat in enumerate(saga.topology.nodes):
+        status = saga.status(node)
+        if saga.unwinding:
+            assert saga.waiting[node] == sum(not settled[c] for c in flat.children), flat.name
+            assert status is not NodeStatus.PENDING, flat.name
+        else:
+            assert saga.waiting[node] == sum(not succeeded[p] for p in flat.parents), flat.name
+        if flat.action is None:
+            check_instant(saga, node, flat)
+        elif status is NodeStatus.SUCCEEDED:
+            assert node in saga.outputs
+        acting, undoing = (bool(saga.run(node, kind).in_flight) for kind in Kind)
+        assert acting or status is not NodeStatus.RUNNING, flat.name
+        assert undoing == (status is NodeStatus.UNDOING), flat.name
+    left = sum(not done for done in (settled if saga.unwinding else succeeded))
+    assert saga.remaining == left or not saga.seq
+
+
+def check_instant(saga: Saga, node: int, flat: FlatNode) -> None:
+    status = saga.status(node)
+    if not saga.unwinding:
+        assert (status is NodeStatus.SUCCEEDED) == (saga.waiting[node] == 0), flat.name
+    elif status is NodeStatus.SUCCEEDED:
+        assert saga.waiting[node], f"{flat.name}: nothing depends on it any more"
+    else:
+        assert status in (NodeStatus.UNDONE, NodeStatus.ABANDONED), flat.name

@@ -1,0 +1,225 @@
+"""Drives one saga turn by turn, as a SEC does, and doubts everything it is told.
+
+Every committed entry is folded into a second state and read by the auditor.
+After every turn the two states are the same, whatever may start has started or
+is known to wait, and the state that the turn began with has not been touched.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
+
+from sagaline_server.core.apply import apply
+from sagaline_server.core.decide import Cancel, Decision, Input, Lost, NewOwner, may_start
+from sagaline_server.core.entries import Entry, Kind, OwnerChange, SagaCreated, Stamped
+from sagaline_server.core.invocation import Invocation, invocation
+from sagaline_server.core.state import Saga
+from sagaline_server.core.topology import Topology
+from sagaline_server.core.transitions import NodeStatus
+from sagaline_server.core.turn import Turn
+from sagaline_server.core.values import NULL, Payload
+from tests.unit.core.audit import Auditor, check_consistent, check_moves
+
+DIGEST = b"\x5a" * 32
+Attempt = tuple[str, Kind, int]
+SLOTS = tuple(slot for slot in Saga.__slots__ if slot not in ("topology", "woken"))
+
+
+def snapshot(saga: Saga) -> dict[str, object]:
+    """Return all that a state holds, but what its owner still has to look at."""
+    values = {slot: getattr(saga, slot) for slot in SLOTS}
+    return {slot: v.copy() if hasattr(v, "copy") else v for slot, v in values.items()}
+
+
+def empty(topology: Topology, params: Payload = NULL) -> Saga:
+    return Saga(topology, params, DIGEST)
+
+
+def fold(topology: Topology, log: Iterable[Stamped], params: Payload = NULL) -> Saga:
+    """Return the state that a log makes."""
+    saga = empty(topology, params)
+    for stamped in log:
+        apply(saga, stamped)
+    return saga
+
+
+class Send(msgspec.Struct, frozen=True):
+    """An invocation that left for a worker."""
+
+    after: int
+    """Number of durable entries at that moment."""
+    invocation: Invocation
+
+
+class Driver:
+    """One saga and its owner."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        params: Payload = NULL,
+        *,
+        paused: bool = False,
+        log: Sequence[Stamped] = (),
+        chance: random.Random | None = None,
+    ) -> None:
+        """Create a saga; with a log, adopt the saga that it tells of."""
+        self.topology = topology
+        self.params = params
+        self.chance = chance or random.Random(0)
+        self.now = 1_000.0
+        self.epoch = 1
+        self.room = True
+        """False: no worker has a slot."""
+        self.reserved = 0
+        """Slots reserved in this turn."""
+        self.log: list[Stamped] = []
+        self.sends: list[Send] = []
+        self.cancels: list[Cancel] = []
+        self.timers: dict[int, float] = {}
+        self.unplaced: dict[tuple[int, Kind], None] = {}
+        self.auditor = Auditor(topology, gate=not log)
+        self.shadow = empty(topology, params)
+        for stamped in log:
+            self._record(stamped)
+            self.now = max(self.now, stamped.time)
+            self.epoch = max(self.epoch, stamped.epoch)
+        self.saga = fold(topology, log, params)
+        if not log:
+            turn = self.begin()
+            turn.write(SagaCreated(DIGEST, paused))
+            turn.go_on(self._place)
+            self.finish(turn)
+
+    # ---- turns
+
+    def turn(
+        self,
+        *inputs: Input,
+        wake: Sequence[int] = (),
+        place: Sequence[tuple[int, Kind]] = (),
+    ) -> list[Decision]:
+        """Give slots to nodes that wait for one, take inputs, and go on; all in one append."""
+        before, woken = snapshot(self.saga), self.saga.woken[:]
+        turn = self.begin()
+        for node, kind in place:
+            self.unplaced.pop((node, kind), None)
+            turn.place(node, kind, self.worker_for(node, kind))
+        decisions = [turn.take(given) for given in inputs]
+        turn.saga.woken.extend(wake)
+        offered, self.reserved = len(turn.starts), 0
+        turn.go_on(self._place)
+        assert len(turn.starts) - offered == self.reserved, "every slot that was reserved is used"
+        assert snapshot(self.saga) == before, "a turn works on a copy"
+        assert self.saga.woken == woken, "a turn works on a copy"
+        self.finish(turn)
+        return decisions
+
+    def take(self, given: Input) -> Decision:
+        """Take one input and go on."""
+        return self.turn(given)[0]
+
+    def begin(self) -> Turn:
+        return Turn(self.saga, self.epoch, self.now, self.chance.random)
+
+    def finish(self, turn: Turn) -> None:
+        """Make a turn true: append, then send."""
+        self.commit(turn)
+
+    def commit(self, turn: Turn) -> None:
+        for stamped in turn.entries:
+            self._record(stamped)
+        self.saga = turn.saga
+        assert not self.saga.woken, "a turn leaves nobody to look at"
+        assert snapshot(self.saga) == snapshot(self.shadow), "the live state is the fold of the log"
+        check_consistent(self.saga)
+        self.timers.update(turn.timers)
+        self.unplaced.update(dict.fromkeys(turn.unplaced))
+        self._nothing_is_forgotten()
+        self.cancels.extend(turn.cancels)
+        for node, kind in turn.starts:
+            sent = invocation(self.saga, node, kind)
+            assert sent.attempt == self.saga.run(node, kind).attempt > 0
+            self.sends.append(Send(len(self.log), sent))
+            self.sent(sent)
+
+    def sent(self, sent: Invocation) -> None:
+        """Tell that an invocation leaves. For subclasses."""
+
+    def _record(self, stamped: Stamped) -> None:
+        statuses = self.shadow.statuses[:]
+        outputs = dict(self.shadow.outputs)
+        apply(self.shadow, stamped)
+        check_moves(statuses, self.shadow.statuses)
+        assert all(self.shadow.outputs[node] == output for node, output in outputs.items()), "immutable"
+        self.auditor.read(stamped)
+        self.log.append(stamped)
+
+    def _nothing_is_forgotten(self) -> None:
+        """Whatever may start has been started, or waits for a slot, a time or the gate."""
+        for node in range(len(self.topology.nodes)):
+            kind = self.saga.startable(node)
+            if kind is None or self.saga.paused:
+                continue
+            assert node in self.timers or (
+                (node, kind) in self.unplaced and may_start(self.saga, node, kind, self.now)
+            ), f"{self.name(node)} is forgotten"
+
+    # ---- workers
+
+    def worker_for(self, node: int, kind: Kind) -> str:
+        return "worker-1"
+
+    def _place(self, node: int, kind: Kind) -> str | None:
+        if not self.room:
+            return None
+        self.reserved += 1
+        return self.worker_for(node, kind)
+
+    def place_all(self) -> None:
+        """Every node that waits for a slot gets one."""
+        self.turn(place=list(self.unplaced))
+
+    def fire_next_timer(self) -> None:
+        """Advance time to the next timer and look at its node."""
+        node, due = min(self.timers.items(), key=lambda item: (item[1], item[0]))
+        del self.timers[node]
+        self.now = max(self.now, due)
+        self.turn(wake=[node])
+
+    # ---- owners
+
+    def crash(self, known: Collection[Attempt] = ()) -> None:
+        """The owner dies, and another adopts the saga from its log; workers know these attempts, and no others."""
+        self.saga = fold(self.topology, self.log, self.params)
+        self.timers.clear()
+        self.unplaced.clear()
+        self.epoch += 1
+        inputs: list[Input] = [NewOwner("sec-2", self.epoch, OwnerChange.ADOPTED, "sec-1")]
+        inputs += [
+            self.lost(node, kind, uncounted=True)
+            for node, kind, run in self.saga.in_flight()
+            if (self.name(node), kind, run.in_flight) not in known
+        ]
+        self.turn(*inputs)
+
+    def lost(self, node: int, kind: Kind, *, uncounted: bool = False) -> Lost:
+        run = self.saga.run(node, kind)
+        return Lost(self.name(node), kind, run.in_flight, "the worker is gone", uncounted)
+
+    # ---- reading
+
+    def name(self, node: int) -> str:
+        return self.topology.nodes[node].name
+
+    def status(self, name: str) -> NodeStatus:
+        return self.saga.status(self.topology.index[name])
+
+    def statuses(self) -> dict[str, NodeStatus]:
+        return {self.name(i): self.saga.status(i) for i in range(len(self.topology.nodes))}
+
+    def entries(self) -> list[Entry]:
+        return [stamped.entry for stamped in self.log]

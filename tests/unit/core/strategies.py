@@ -1,0 +1,159 @@
+"""Hypothesis strategies: random graphs and tempers.
+
+A graph is drawn as a recipe, a list of small numbers for each node, and built
+by plain code: drawing is what such tests spend their time on. Every number
+shrinks to 0, which stands for the plainest choice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+from sagaline_server.core.graph import (
+    ACTION_RETRY,
+    UNDO_RETRY,
+    ActionNode,
+    ConstantNode,
+    Graph,
+    InputRef,
+    Node,
+    RetryPolicy,
+    SubsagaNode,
+    UndoKind,
+)
+from sagaline_server.core.values import Payload
+from tests.unit.core.world import Temper
+
+PARAMS = Payload(json='{"of":"params","list":[3,4]}')
+LITERAL = Payload(json='{"of":"literal","list":[5,6]}')
+
+PATHS: tuple[tuple[str, ...], ...] = (
+    *[()] * 20,
+    *[("of",)] * 14,
+    *[("list", "1")] * 4,
+    ("nowhere",),
+    ("list", "7"),
+)
+"""Mostly whole values and fields that are there; a few select nothing."""
+
+POLICIES = (
+    RetryPolicy(jitter=0.0),
+    RetryPolicy(initial_backoff=0.0),
+    RetryPolicy(max_attempts=1),
+    RetryPolicy(max_attempts=2, jitter=1.0),
+    RetryPolicy(max_attempts=3, initial_backoff=2.0, max_backoff=3.0),
+    RetryPolicy(total_timeout=6.0),
+    RetryPolicy(total_timeout=0.0),
+    RetryPolicy(non_retryable=("test.Hopeless",)),
+    RetryPolicy(max_attempts=4, multiplier=1.0, total_timeout=3.0, jitter=0.5, non_retryable=("test.Hopeless",)),
+    ACTION_RETRY,
+)
+UNDO_POLICIES = (UNDO_RETRY,) * 4 + POLICIES
+
+Recipe = tuple[int, int, int, int, tuple["Recipe", ...]]
+"""Of a node: kind, parents, inputs, policies, and the nodes inside if it is a subsaga."""
+
+_NUMBER = st.integers(0, 2**30)
+_KIND = st.integers(0, 9)
+
+
+def _recipes(max_nodes: int, inside: st.SearchStrategy[tuple[Recipe, ...]]) -> st.SearchStrategy[tuple[Recipe, ...]]:
+    node = st.tuples(_KIND, _NUMBER, _NUMBER, _NUMBER, inside)
+    return st.lists(node, min_size=1, max_size=max_nodes).map(tuple)
+
+
+_INNERMOST = st.just(((0, 0, 0, 0, ()),))
+_INNER = st.one_of(_INNERMOST, _recipes(3, _INNERMOST))
+_GRAPH = st.tuples(_recipes(9, _INNER), _NUMBER)
+
+
+class _Digits:
+    """Takes choices from a number, least first."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def below(self, count: int) -> int:
+        self.number, choice = divmod(self.number, count)
+        return choice
+
+
+def build_graph(recipe: Sequence[Recipe], order: int) -> Graph:
+    """Make the graph of a recipe; any recipe makes a valid graph."""
+    made: list[Node] = []
+    for i, node in enumerate(recipe):
+        made.append(_build_node(f"n{i}", node, [other.name for other in made]))
+    names = [node.name for node in made]
+    result = ["", *names][order % (len(names) + 1)]
+    if order:
+        random.Random(order).shuffle(made)
+    return Graph("random", tuple(made), result)
+
+
+def _build_node(name: str, recipe: Recipe, earlier: Sequence[str]) -> Node:
+    kind, parents, inputs, policy, inside = recipe
+    # Of the last few nodes, each is a parent with a chance of one in four.
+    digits = _Digits(parents)
+    after = tuple(other for other in earlier[-6:] if digits.below(4) == 3)
+    digits = _Digits(inputs)
+    match kind:
+        case 8:
+            return Node(f"{name}-const", ConstantNode(LITERAL), after)
+        case 9:
+            given = _build_input(digits, earlier) if digits.below(2) else None
+            return Node(f"{name}-sub", SubsagaNode(build_graph(inside, policy), given), after)
+    named = tuple((f"in{i}", _build_input(digits, earlier)) for i in range(digits.below(3)))
+    digits = _Digits(policy)
+    body = ActionNode(
+        action=f"do.{name}",
+        inputs=named,
+        retry=POLICIES[digits.below(len(POLICIES))],
+        undo_retry=UNDO_POLICIES[digits.below(len(UNDO_POLICIES))],
+        undo=UndoKind.NOOP if digits.below(6) == 5 else UndoKind.ACTION,
+    )
+    return Node(f"{name}-raw" if kind == 7 else name, body, after)
+
+
+def _build_input(digits: _Digits, earlier: Sequence[str]) -> InputRef:
+    path = PATHS[digits.below(len(PATHS))]
+    source = digits.below(len(earlier) + 2)
+    if source == 0:
+        return InputRef(params=True, path=path)
+    if source == 1:
+        return InputRef(literal=LITERAL, path=path)
+    return InputRef(node=earlier[source - 2], path=path)
+
+
+GRAPHS = _GRAPH.map(lambda drawn: build_graph(*drawn))
+"""Valid graphs of up to a dozen nodes or so: subsagas in subsagas, constants, data edges, their nodes in any order."""
+
+
+def _percent(*values: int) -> st.SearchStrategy[int]:
+    return st.sampled_from((0, *values))
+
+
+TEMPERS = st.builds(
+    Temper,
+    fail=_percent(0, 5, 10, 30),
+    retry=_percent(0, 10, 30),
+    hold=_percent(0, 5, 15),
+    undo_trouble=_percent(20, 50),
+    undo_fatal=st.booleans(),
+    reject=_percent(0, 10, 30),
+    lose=_percent(0, 5, 15),
+    repeat=_percent(20, 50),
+    full=_percent(0, 20, 50),
+    pause=_percent(0, 3, 8),
+    unwind=_percent(0, 0, 2),
+    crash=_percent(0, 5, 10),
+    fence=_percent(0, 5, 10),
+    resolve=_percent(5, 10),
+    nonsense=_percent(0, 5),
+)
+"""What a world may do to a saga; shrinks to a quiet one."""
+
+SEEDS = st.integers(0, 1_000_000)
+STEPS = st.sampled_from((10, 2, 20, 40, 80))
