@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sagaline.v1 import admin_service_pb2 as pb
 from sagaline.v1 import admin_service_pb2_grpc
-from sagaline_server.api.errors import refuse
+from sagaline_server.api import checks
+from sagaline_server.api.errors import refusal, refuse
 from sagaline_server.api.handlers import Context
 from sagaline_server.api.runtime_port import SagaRuntime
 from sagaline_server.api.unserved import unserved
+from sagaline_server.core import limits
 from sagaline_server.core.validate import check_saga_id
+from sagaline_server.runtime.requests import RequestRefused
+from sagaline_server.wire.times import to_seconds
 
 
 class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
@@ -27,10 +33,40 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         refuse(check_saga_id(request.saga_id))
         return pb.ExplainSagaResponse(waits=await self._runtime.explain(request.saga_id))
 
-    ListSecs: Any = unserved
-    HandOff: Any = unserved
-    DrainSec: Any = unserved
+    async def ListSecs(self, request: pb.ListSecsRequest, context: Context) -> pb.ListSecsResponse:
+        return pb.ListSecsResponse(secs=self._runtime.secs())
+
+    async def HandOff(self, request: pb.HandOffRequest, context: Context) -> pb.HandOffResponse:
+        refuse(
+            check_saga_id(request.saga_id) + checks.at_most_chars(request.to_sec_id, limits.SEC_ID_CHARS, "to_sec_id")
+        )
+        with _about_sec(request.to_sec_id):
+            owner, epoch = await self._runtime.hand_off(request.saga_id, request.to_sec_id)
+        return pb.HandOffResponse(owner=owner, epoch=epoch)
+
+    async def DrainSec(self, request: pb.DrainSecRequest, context: Context) -> pb.DrainSecResponse:
+        problems = checks.at_most_chars(request.sec_id, limits.SEC_ID_CHARS, "sec_id")
+        timeout = limits.DRAIN_SECONDS_DEFAULT
+        if request.HasField("timeout"):
+            problems += checks.span(request.timeout, "timeout", limits.DRAIN_SECONDS_MAX)
+            timeout = to_seconds(request.timeout)
+        refuse(problems)
+        with _about_sec(request.sec_id):
+            await self._runtime.drain(request.sec_id, timeout)
+        return pb.DrainSecResponse()
+
     SetLimit: Any = unserved
     ListLimits: Any = unserved
     QuarantineSaga: Any = unserved
     ReleaseSaga: Any = unserved
+
+
+@contextmanager
+def _about_sec(sec_id: str) -> Iterator[None]:
+    """Say of a refusal that is about a SEC which one; every other is about the saga."""
+    try:
+        yield
+    except RequestRefused as error:
+        if error.code != "SEC_NOT_FOUND":
+            raise
+        raise refusal(error, sec_id) from error

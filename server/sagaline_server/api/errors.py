@@ -27,6 +27,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 SAGA = "sagaline.v1.Saga"
 NODE = "sagaline.v1.Node"
+SEC = "sagaline.v1.Sec"
 
 MESSAGE_BYTES = 512
 """The message of a status; it travels twice, and percent-encoded."""
@@ -57,6 +58,10 @@ TABLE: Mapping[str, Rule] = {
     ),
     "SAGA_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "there is no saga of this id", resource=SAGA),
     "NODE_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "the saga has no such action node", resource=NODE),
+    "SEC_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "there is no live SEC of this name", resource=SEC),
+    "NO_OTHER_SEC": Rule(
+        grpc.StatusCode.FAILED_PRECONDITION, "there is no other SEC that could take the saga", precondition=True
+    ),
     "SAGA_ALREADY_EXISTS": Rule(
         grpc.StatusCode.ALREADY_EXISTS,
         "a saga of this id and other content exists; choose another id, or send the same content",
@@ -116,7 +121,7 @@ class Refused(Exception):
             reason: Stable code.
             message: For people; empty: the table's.
             problems: What is wrong with the request.
-            subject: Saga, or "saga/node", that it is about.
+            subject: Saga, "saga/node" or SEC that it is about.
             retry_delay: Seconds after which a repetition may go well.
             metadata: Facts for programs.
         """

@@ -20,7 +20,7 @@ from sagaline_server.wire.times import to_seconds
 RESPONSE_BYTES = 4 * 1024 * 1024 - 64 * 1024
 """A little less than what gRPC clients take by default."""
 LOG_PAGE_BYTES = 3 * 1024 * 1024
-"""Entries of one page; an entry has 256 KiB and a bit at most, so that there is always room for one more."""
+"""Record and entries of one page; an entry has 256 KiB and a bit at most, so that there is always room for one more."""
 WAIT_MARGIN_SHARE = 0.1
 WAIT_MARGIN_MAX = 0.5
 """Seconds that a wait ends before the call's deadline, so that the client gets an answer and no error."""
@@ -45,10 +45,13 @@ async def get_saga_log(
 ) -> saga_service_pb2.GetSagaLogResponse:
     """Return a part of a saga's log: fewer entries than asked for where they are large."""
     refuse(check_saga_id(request.saga_id) + checks.from_seq(request.from_seq) + checks.page_size(request.page_size))
+    from_seq = request.from_seq or 1
     limit = min(request.page_size or limits.PAGE_SIZE_MAX, limits.PAGE_SIZE_MAX)
-    entries, next_seq = await runtime.read_log(request.saga_id, request.from_seq or 1, limit)
+    entries, next_seq = await runtime.read_log(request.saga_id, from_seq, limit)
     response = saga_service_pb2.GetSagaLogResponse(next_seq=next_seq)
-    size = 0
+    if from_seq == 1:
+        response.record.MergeFromString(await runtime.record(request.saga_id))
+    size = response.ByteSize()
     for stamped in entries:
         message = entry_message(stamped)
         size += message.ByteSize()

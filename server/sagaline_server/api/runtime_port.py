@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from sagaline.v1 import admin_service_pb2, saga_pb2, saga_service_pb2
+from sagaline.v1 import admin_service_pb2, saga_pb2, saga_service_pb2, worker_service_pb2
 from sagaline_server.core.decide import Resolve, SetPaused, Unwind
 from sagaline_server.core.entries import SagaState, Stamped
 from sagaline_server.ports.store import ListQuery
@@ -61,6 +61,14 @@ class SagaRuntime(Protocol):
         """
         ...
 
+    async def record(self, saga_id: str) -> bytes:
+        """Return the encoded SagaRecord of a saga.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+        """
+        ...
+
     def watch(self, saga_id: str, from_seq: int) -> AsyncIterator[tuple[list[Stamped], SagaState]]:
         """Yield entries from a number on, then new ones as they become durable, until the saga has ended.
 
@@ -106,4 +114,33 @@ class SagaRuntime(Protocol):
 
     def workers(self) -> list[admin_service_pb2.WorkerStatus]:
         """Return the worker sessions of this SEC."""
+        ...
+
+    def secs(self) -> list[admin_service_pb2.SecStatus]:
+        """Return the live SECs."""
+        ...
+
+    async def hand_off(self, saga_id: str, to_sec_id: str) -> tuple[worker_service_pb2.Sec, int]:
+        """Make another SEC the owner of a saga; returns that SEC and the new epoch.
+
+        Args:
+            saga_id: Saga, whoever owns it.
+            to_sec_id: Name of the SEC to take it. Empty: the one that placement prefers.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            RequestRefused: NO_OTHER_SEC, SEC_NOT_FOUND or SAGA_FINISHED.
+        """
+        ...
+
+    async def drain(self, sec_id: str, timeout: float) -> None:
+        """Make a SEC hand off everything and stop; returns when it has, or is about to if it is this one.
+
+        Args:
+            sec_id: Name of the SEC. Empty: this one.
+            timeout: Seconds that it may take.
+
+        Raises:
+            RequestRefused: SEC_NOT_FOUND.
+        """
         ...

@@ -1,11 +1,15 @@
 """One SEC: its parts put together, started, looked after and stopped.
 
-Start: open the store, recover what it holds, then serve, so that no worker is
-told that its attempt is unknown only because its saga has not been read yet.
+Start: answer that nothing is served yet, open the store, recover what it
+holds, then serve; so no worker is told that its attempt is unknown only
+because its saga has not been read yet.
+
 When the store says that this incarnation is dead, all sagas are dropped and
-everything begins again as a new incarnation. Stop: tell the workers, flush
-what is being written, close the store; what is unfinished stays for whoever
-adopts it.
+everything begins again as a new incarnation.
+
+Stop: hand every saga off to another SEC where there is one, tell the workers,
+flush what is being written, and close the store; what is left stays for
+whoever adopts it.
 """
 
 from __future__ import annotations
@@ -13,27 +17,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 
 import grpc
 import structlog
 from prometheus_client import CollectorRegistry, start_http_server
 
-from sagaline.v1 import worker_service_pb2, worker_service_pb2_grpc
+from sagaline.v1 import worker_service_pb2_grpc
 from sagaline_server import __version__
 from sagaline_server.api.health import Health
+from sagaline_server.api.ids import uuid7
 from sagaline_server.api.registration import add_services, interceptors
-from sagaline_server.app.settings import Settings
+from sagaline_server.app.settings import Settings, SettingsError
 from sagaline_server.app.stores import make_store
 from sagaline_server.app.system import SystemClock, SystemRandom
-from sagaline_server.app.transport import bind, make_server
+from sagaline_server.app.transport import bind, make_server, open_channel
 from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.dispatch.worker_service import SecFacts, StreamTimes, WorkerService
+from sagaline_server.ownership.cluster_runtime import ClusterRuntime
+from sagaline_server.ownership.handoffs import HandOffs
+from sagaline_server.ownership.keeper import Keeper
+from sagaline_server.ownership.membership import Membership
+from sagaline_server.ownership.strays import Strays
 from sagaline_server.ports.store import SecNameTaken, StoreError
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.metrics import RuntimeMetrics
 from sagaline_server.runtime.recovery import Folder, Recovery
-from sagaline_server.runtime.runtime import Runtime
-from sagaline_server.runtime.strays import Strays
 
 log = structlog.get_logger("sagaline.sec")
 
@@ -59,24 +68,33 @@ class Sec:
             self._store, self._dispatcher, clock, random.draw, random.writer_id, settings.sec_id, self._metrics
         )
         folder = Folder()
-        self._recovery = Recovery(self._engine, folder)
-        self._strays = Strays(self._engine)
-        self.runtime = Runtime(self._engine, folder)
+        recovery = Recovery(self._engine, folder)
+        self._membership = Membership(settings.sec_id)
+        self._strays = Strays(self._engine, self._store, self._membership)
+        self._keeper = Keeper(self._store, self._engine, recovery, self._membership, clock)
+        self._hand_offs = HandOffs(self._store, self._engine, self._membership, clock)
+        self.runtime = ClusterRuntime(
+            self._engine,
+            folder,
+            self._store,
+            self._keeper,
+            self._membership,
+            self._hand_offs,
+            lambda: uuid7(clock.wall(), random.entropy),
+            partial(open_channel, settings),
+        )
         self._workers = WorkerService(
             self._dispatcher,
             clock,
             SecFacts(settings.sec_id, 0, ""),
             StreamTimes(settings.heartbeat_interval, settings.heartbeat_timeout),
-            self._members,
+            self.runtime.members,
         )
+        self._membership.on_change.append(self._workers.push_members)
+        self.runtime.on_drain = self.stop
         self._random = random
         self._health: Health | None = None
         self._stopping = asyncio.Event()
-
-    def _members(self) -> worker_service_pb2.SecSet:
-        facts = self._workers.facts
-        me = worker_service_pb2.Sec(sec_id=facts.sec_id, address=facts.address, draining=self._workers.leaving)
-        return worker_service_pb2.SecSet(revision=facts.incarnation, secs=[me])
 
     def stop(self) -> None:
         """Ask the SEC to stop."""
@@ -87,7 +105,7 @@ class Sec:
 
         Raises:
             SecNameTaken: Another process holds the store.
-            OSError: The address can't be served on.
+            SettingsError: An address can't be served on, or a certificate can't be used.
         """
         server = make_server(interceptors(self.registry, self._clock, self._random.entropy))
         self._health = await add_services(
@@ -109,10 +127,13 @@ class Sec:
             asyncio.create_task(self._tick(), name="tick"),
         ]
         try:
-            await self._open_and_recover()
             await server.start()
-            log.info("server_ready", address=self.address, store=self.settings.store, sec=self.settings.sec_id)
+            await self._open_and_recover()
+            if self._engine.is_serving:
+                log.info("server_ready", address=self.address, store=self.settings.store, sec=self.settings.sec_id)
             tasks.append(asyncio.create_task(self._live_on(), name="incarnations"))
+            tasks.append(asyncio.create_task(self._keeper.run(), name="keeper"))
+            tasks.append(asyncio.create_task(self._hand_offs.serve_orders(self._keeper.orders), name="hand-offs"))
             tasks.append(asyncio.create_task(self._wait_for_stop(), name="stop"))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -137,7 +158,8 @@ class Sec:
                     sec_id=self.settings.sec_id, address=self.address, version=__version__
                 )
                 self._workers.facts = SecFacts(self.settings.sec_id, incarnation, self.address)
-                await self._recovery.run()
+                await self._keeper.refresh()
+                await self._keeper.sweep()
             except SecNameTaken:
                 raise
             except StoreError as error:
@@ -152,14 +174,29 @@ class Sec:
         """Begin a new incarnation whenever the present one has died."""
         while True:
             await self._engine.incarnation_lost.wait()
+            if await self._is_alive():
+                self._engine.incarnation_lost.clear()
+                continue
             log.error("incarnation_lost", incarnation=self._store.incarnation)
             await self._set_serving(serving=False)
             self._engine.forget_all()
             self.runtime.creations.forget_all()
             await self._open_and_recover()
 
+    async def _is_alive(self) -> bool:
+        """Tell whether this incarnation lives: a fence may also mean that one saga has another owner now."""
+        try:
+            await self._keeper.refresh()
+        except StoreError as error:
+            log.warning("store_away", error=str(error))
+            await asyncio.sleep(OPEN_RETRY_SECONDS)
+            return True
+        return self._membership.is_alive(self.settings.sec_id, self._store.incarnation)
+
     async def _set_serving(self, *, serving: bool) -> None:
         self._engine.is_serving = serving
+        if serving:
+            self._dispatcher.pump_all()
         if self._health is not None:
             await self._health.set_serving(serving=serving)
 
@@ -174,7 +211,10 @@ class Sec:
         if not self.settings.metrics_listen:
             return lambda: None
         host, _, port = self.settings.metrics_listen.rpartition(":")
-        server, thread = start_http_server(int(port), host, self.registry)
+        try:
+            server, thread = start_http_server(int(port), host, self.registry)
+        except OSError as error:
+            raise SettingsError(f"can't serve metrics on {self.settings.metrics_listen}: {error.strerror}") from error
 
         def end() -> None:
             server.shutdown()
@@ -195,8 +235,23 @@ class Sec:
 
     async def _shut_down(self, server: grpc.aio.Server) -> None:
         was_serving = self._engine.is_serving
+        if was_serving:
+            await self._hand_everything_off()
         await self._set_serving(serving=False)
         await self._workers.leave()
         if was_serving and not await self._engine.commit.flush(self.settings.shutdown_timeout):
             log.warning("writes_left", writes=self._engine.commit.depth)
+        await self.runtime.close()
         await server.stop(grace=1.0)
+
+    async def _hand_everything_off(self) -> None:
+        """Give every saga to another SEC, if there is one: then nothing waits for a lease to run out."""
+        try:
+            async with asyncio.timeout(self.settings.drain_timeout):
+                await self._store.register(draining=True, owned_sagas=len(self._engine.sagas))
+                await self._keeper.refresh()
+                left = await self._hand_offs.drain()
+        except (StoreError, TimeoutError) as error:
+            log.warning("drain_incomplete", left=len(self._engine.sagas), error=str(error))
+        else:
+            log.info("drained", left=left)

@@ -6,15 +6,23 @@ An unknown key is an error, so that a misspelt one is not silently a default.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 import msgspec
 
+from sagaline_server.core import limits
+
 ENVIRONMENT_PREFIX = "SAGALINE_SERVER_"
+PORT_MAX = 65_535
+
+_SEC_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{limits.SEC_ID_CHARS}}}")
+_OF_ORCHESTRATORS = re.compile(rf"{ENVIRONMENT_PREFIX}(SERVICE_(HOST|PORT\w*)|PORT(_\d+_\w+)?)")
+"""Kubernetes puts these into every container beside a service that is called sagaline-server."""
 
 
 class SettingsError(Exception):
@@ -60,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat_interval: float = 5.0
     heartbeat_timeout: float = 15.0
     shutdown_timeout: float = 10.0
+    drain_timeout: float = 30.0
+    """How long handing everything off may take when the SEC stops."""
 
 
 def load_settings(
@@ -76,16 +86,29 @@ def load_settings(
         SettingsError: Something is unknown or has a wrong value.
     """
     values: dict[str, object] = {}
+    sources: dict[str, str] = {}
+
+    def take(given: Mapping[str, object], source: str) -> None:
+        values.update(given)
+        sources.update(dict.fromkeys(given, source))
+
     if config_file is not None:
-        values |= _read_file(config_file)
+        take(_read_file(config_file), f"in {config_file}")
     for name, value in (os.environ if environment is None else environment).items():
-        if name.startswith(ENVIRONMENT_PREFIX):
-            values[name.removeprefix(ENVIRONMENT_PREFIX).lower()] = value
-    values |= overrides
+        if name.startswith(ENVIRONMENT_PREFIX) and not _OF_ORCHESTRATORS.fullmatch(name):
+            take({name.removeprefix(ENVIRONMENT_PREFIX).lower(): value}, f"from {name}")
+    take(overrides, "from the command line")
+    for name in values:
+        if name not in Settings.__struct_fields__:
+            raise SettingsError(f"settings: {name}, {sources[name]}, is no setting")
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"settings: {error}") from error
+        message, _, name = str(error).partition(" - at `$.")
+        name = name.rstrip("`")
+        choices = get_args(get_type_hints(Settings).get(name))
+        may_be = f"; it is one of {', '.join(choices)}" if choices else ""
+        raise SettingsError(f"settings: {name}, {sources.get(name, 'a default')}: {message}{may_be}") from error
     return _checked(settings)
 
 
@@ -100,26 +123,40 @@ def _read_file(path: str) -> dict[str, object]:
 
 
 def _checked(settings: Settings) -> Settings:
-    host, _, port = settings.listen.rpartition(":")
-    if not host or not port.isdecimal():
-        raise SettingsError(f"settings: listen is HOST:PORT, not {settings.listen!r}")
-    metrics_port = settings.metrics_listen.rpartition(":")[2]
-    if settings.metrics_listen and not metrics_port.isdecimal():
-        raise SettingsError(f"settings: metrics_listen is HOST:PORT, not {settings.metrics_listen!r}")
+    _check_addresses(settings)
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingsError("settings: tls_cert and tls_key go together")
-    is_local = host in ("127.0.0.1", "localhost", "[::1]") or host.startswith("127.")
+    if settings.tls_client_ca and not settings.tls_cert:
+        raise SettingsError("settings: tls_client_ca needs tls_cert and tls_key; without them nobody is asked")
+    for name in ("grace_timeout", "heartbeat_interval", "heartbeat_timeout", "shutdown_timeout"):
+        if not 0 < getattr(settings, name) < float("inf"):
+            raise SettingsError(f"settings: {name} must be a number of seconds above 0")
+    if settings.heartbeat_timeout <= settings.heartbeat_interval:
+        raise SettingsError("settings: heartbeat_timeout must be more than heartbeat_interval")
+    if settings.lease_ttl < 2:  # noqa: PLR2004 - etcd grants no shorter one
+        raise SettingsError("settings: lease_ttl must be at least 2 seconds")
+    named = settings if settings.sec_id else msgspec.structs.replace(settings, sec_id=_host_name())
+    if not _SEC_ID.fullmatch(named.sec_id):
+        raise SettingsError(f"settings: sec_id has 1 to {limits.SEC_ID_CHARS} characters of [A-Za-z0-9._-]")
+    return named
+
+
+def _check_addresses(settings: Settings) -> None:
+    for name in ("listen", "advertise", "metrics_listen"):
+        address: str = getattr(settings, name)
+        host, _, port = address.rpartition(":")
+        is_wanted = bool(address) or name == "listen"
+        if is_wanted and not (host and port.isdecimal() and int(port) <= PORT_MAX):
+            raise SettingsError(f"settings: {name} is HOST:PORT, not {address!r}")
+    host = settings.listen.rpartition(":")[0]
+    is_local = host in ("localhost", "[::1]") or host.startswith("127.")
     if not is_local and not settings.tls_cert and not settings.insecure_listen:
         raise SettingsError(
-            f"settings: {host} is not loopback, and there is no tls_cert; set it, or insecure_listen to serve plaintext"
+            f"settings: listen: {host} is not loopback, and there is no tls_cert; "
+            "set it, or insecure_listen to serve plaintext"
         )
-    if settings.heartbeat_timeout <= settings.heartbeat_interval:
-        raise SettingsError("settings: heartbeat_timeout is more than heartbeat_interval")
-    if settings.lease_ttl < 2:  # noqa: PLR2004 - etcd grants no shorter one
-        raise SettingsError("settings: lease_ttl is at least 2")
-    return settings if settings.sec_id else msgspec.structs.replace(settings, sec_id=_host_name())
 
 
 def _host_name() -> str:
-    kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in socket.gethostname())
-    return kept.strip(".-")[:64] or "sec"
+    kept = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())
+    return kept.strip(".-")[: limits.SEC_ID_CHARS] or "sec"

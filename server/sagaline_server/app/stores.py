@@ -6,12 +6,12 @@ from pathlib import Path
 
 from sagaline_server.app.settings import Settings, SettingsError
 from sagaline_server.ports.clock import Clock
-from sagaline_server.ports.store import SagaStore
+from sagaline_server.ports.cluster import ClusterStore
 
 # Only the store in use is imported: grpc stubs of etcd cost start-up time that SQLite users need not pay.
 
 
-def make_store(settings: Settings, clock: Clock) -> SagaStore:
+def make_store(settings: Settings, clock: Clock) -> ClusterStore:
     """Return the store, not yet open.
 
     Raises:
@@ -28,7 +28,7 @@ def make_store(settings: Settings, clock: Clock) -> SagaStore:
     return _etcd(settings, clock)
 
 
-def _etcd(settings: Settings, clock: Clock) -> SagaStore:
+def _etcd(settings: Settings, clock: Clock) -> ClusterStore:
     from sagaline_server.store.etcd.channel import EtcdOptions, EtcdTls  # noqa: PLC0415 - see above
     from sagaline_server.store.etcd.store import EtcdStore  # noqa: PLC0415 - see above
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,9 +50,36 @@ def bind(server: grpc.aio.Server, settings: Settings) -> str:
 
 
 def _credentials(settings: Settings) -> grpc.ServerCredentials:
+    # gRPC only says that it can't serve there, whatever is wrong with a file.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        pair = (Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes())
-        ca = Path(settings.tls_client_ca).read_bytes() if settings.tls_client_ca else None
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
     except OSError as error:
-        raise SettingsError(f"settings: {error.filename}: {error.strerror}") from error
+        files = f"tls_cert {settings.tls_cert} with tls_key {settings.tls_key}"
+        raise SettingsError(f"settings: {files}: {_words(error)}") from error
+    if settings.tls_client_ca:
+        try:
+            context.load_verify_locations(cafile=settings.tls_client_ca)
+        except OSError as error:
+            raise SettingsError(f"settings: tls_client_ca {settings.tls_client_ca}: {_words(error)}") from error
+    pair = (Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes())
+    ca = Path(settings.tls_client_ca).read_bytes() if settings.tls_client_ca else None
     return grpc.ssl_server_credentials([pair], root_certificates=ca, require_client_auth=ca is not None)
+
+
+def _words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "no certificates, or no key that belongs to them, in PEM"
+    return error.strerror or str(error)
+
+
+def open_channel(settings: Settings, address: str) -> grpc.aio.Channel:
+    """Open a channel to another SEC, with this one's own certificate where there is one."""
+    if not settings.tls_cert:
+        return grpc.aio.insecure_channel(address)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=Path(settings.tls_client_ca or settings.tls_cert).read_bytes(),
+        private_key=Path(settings.tls_key).read_bytes(),
+        certificate_chain=Path(settings.tls_cert).read_bytes(),
+    )
+    return grpc.aio.secure_channel(address, credentials)

@@ -10,18 +10,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from sagaline.v1 import saga_pb2, worker_service_pb2
-from sagaline_server.core.decide import Cancel, Lost, Rejected
+from sagaline_server.core import limits
+from sagaline_server.core.decide import Cancel, Lost, Rejected, Result, ResultFate
 from sagaline_server.core.entries import Kind
 from sagaline_server.core.invocation import Invocation
+from sagaline_server.core.values import Disposition, Failure, FailureSource
 from sagaline_server.dispatch.session import ActionKey, AttemptKey, Session
 from sagaline_server.ports.clock import Clock
-from sagaline_server.ports.sagas import SagaInputs
+from sagaline_server.ports.sagas import NotTaken, SagaInputs
 
+FRAME_RESERVE_BYTES = 2 * 1024
+"""What a frame has beside its invocations at least."""
 GRACE_SECONDS = 20.0
 """How long attempts stay with a worker whose stream has ended: longer than a SEC's lease, so that the death
 of a SEC does not lose its workers' attempts too."""
+
+
+_KINDS = {int(kind): kind for kind in Kind}
+_STATES = frozenset(worker_service_pb2.InFlightState.values()) - {worker_service_pb2.IN_FLIGHT_STATE_UNSPECIFIED}
 
 
 class Dispatcher:
@@ -100,6 +109,11 @@ class Dispatcher:
             return first
         return next((session for session in sessions if session.has_room(action)), None) if count > 1 else None
 
+    def pump_all(self) -> None:
+        """Offer every free slot: a time is over in which none were taken."""
+        for session in list(self.attached_sessions()):
+            self.pump(session)
+
     def pump(self, session: Session) -> None:
         """Offer the free slots of a worker to the nodes that wait for it."""
         if self._pumping or not self._is_waiting:
@@ -129,13 +143,19 @@ class Dispatcher:
     def send(self, saga_id: str, invocation: Invocation, message: worker_service_pb2.Invocation) -> None:
         """Send an invocation whose start is durable to the worker that the log names."""
         action = (invocation.action, invocation.version, invocation.kind)
-        key = (saga_id, invocation.node, invocation.kind, invocation.attempt)
         session = self.sessions.get(invocation.worker_id)
-        if session is None:
-            # It was never sent, so it certainly never ran.
-            self.sagas.ended(saga_id, Rejected(invocation.node, invocation.kind, invocation.attempt))
+        too_large = _too_large(invocation.kind, message.ByteSize())
+        if session is not None and session.attached and not session.draining and too_large is None:
+            session.send((saga_id, invocation.node, invocation.kind, invocation.attempt), action, message)
             return
-        session.send(key, action, message)
+        # What is not sent certainly never runs.
+        self.release(invocation.worker_id, action)
+        if too_large is not None:
+            given = Result(invocation.node, invocation.kind, invocation.attempt, failure=too_large)
+            self.sagas.result(saga_id, given, _nobody_waits)
+        else:
+            # The worker has gone, or has been told that nothing more will come.
+            self.sagas.ended(saga_id, Rejected(invocation.node, invocation.kind, invocation.attempt))
 
     def cancel(self, saga_id: str, node: str, cancel: Cancel) -> None:
         """Send a worker the wish to stop an attempt."""
@@ -155,8 +175,7 @@ class Dispatcher:
     ) -> tuple[Session, Session | None]:
         """Begin a stream of a worker; returns its session, and the same again if it replaced an older stream.
 
-        The caller has checked the hello. What the worker does not list is
-        certainly not running there: it reads no older stream any more.
+        The caller has checked the hello, and lets `reconcile` and `pump` follow.
         """
         session = self.sessions.get(hello.worker_id)
         replaced = session if session is not None and session.attached else None
@@ -168,35 +187,21 @@ class Dispatcher:
         self._grace_ends.pop(hello.worker_id, None)
         for action in session.served:
             self._by_action.setdefault(action, []).append(session)
-        self._reconcile_hello(session, hello.in_flight)
         return session, replaced
 
-    def _reconcile_hello(self, session: Session, report: worker_service_pb2.InFlightReport) -> None:
-        held = {ref_key(entry.ref) for entry in report.entries}
-        expected = self._expected.pop(session.worker_id, {})
-        for key, action in expected.items():
-            if key in held:
-                session.adopt(key, action)
-            else:
-                self._lose(key, "its worker does not hold it", uncounted=True)
-        for key, attempt in list(session.in_flight.items()):
-            if key in held:
-                attempt.received = True
-            else:
-                session.finish(key)
-                if attempt.received:
-                    self._lose(key, "its worker does not hold it any more", uncounted=True)
-                else:
-                    self.sagas.ended(key[0], Rejected(key[1], key[2], key[3]))
-        for key in held:
-            if key not in session.in_flight and not self.sagas.is_live(key[0]):
-                self._not_found(session, key)
+    def reconcile(self, session: Session) -> None:
+        """Take what a hello says to be with the worker.
+
+        What it does not list is certainly not running there: the worker reads no older stream any more.
+        """
+        session.question = dict.fromkeys((*session.in_flight, *self._expected.get(session.worker_id, ())))
+        self.report(session, session.hello.in_flight)
 
     def disconnect(self, session: Session) -> None:
         """End the stream of a worker; its attempts stay with it for the grace time."""
         session.detach()
         self._unroute(session)
-        if session.draining and not session.in_flight:
+        if session.draining and not session.in_flight and not self._expected.get(session.worker_id):
             self._forget(session)
         else:
             self._grace_ends[session.worker_id] = self._clock.boottime() + self.grace
@@ -248,26 +253,45 @@ class Dispatcher:
             self._grace_ends.setdefault(worker_id, self._clock.boottime() + self.grace)
 
     def report(self, session: Session, report: worker_service_pb2.InFlightReport) -> None:
-        """Take a worker's answer to an adoption or a reconciliation."""
+        """Take what a worker says that it holds: all of it, a part, or the answer to an adoption.
+
+        Raises:
+            ValueError: It makes no sense.
+        """
         expected = self._expected.get(session.worker_id, {})
-        listed = set()
         for entry in report.entries:
             key = ref_key(entry.ref)
+            is_held = _is_held(entry)
             action = expected.pop(key, None)
-            if entry.state == worker_service_pb2.IN_FLIGHT_STATE_NOT_HELD:
+            attempt = session.in_flight.get(key)
+            if session.question is not None:
+                session.question.pop(key, None)
+            if not is_held:
                 if action is not None or session.finish(key) is not None:
                     self._lose(key, "its worker does not hold it", uncounted=True)
-                continue
-            listed.add(key)
-            if action is not None:
+            elif action is not None:
                 session.adopt(key, action)
-            elif key not in session.in_flight and not self.sagas.is_live(key[0]):
-                self._not_found(session, key)
-        if report.complete:
-            for key in list(session.sent_by(session.acknowledged)):
-                if key not in listed:
-                    session.finish(key)
-                    self._lose(key, "its worker does not hold it any more", uncounted=True)
+            elif attempt is not None:
+                attempt.received = True
+            elif not self.sagas.is_live(key[0]):
+                self.sagas.look_up(key[0], partial(_stop_if_over, session, key))
+        if report.complete and session.question is not None:
+            question, session.question = session.question, None
+            for key in question:
+                self._unnamed(session, key)
+        if not expected:
+            self._expected.pop(session.worker_id, None)
+
+    def _unnamed(self, session: Session, key: AttemptKey) -> None:
+        """End an attempt that the worker was asked about and did not name."""
+        is_expected = self._expected.get(session.worker_id, {}).pop(key, None) is not None
+        attempt = session.in_flight.get(key)
+        session.finish(key)
+        if is_expected or (attempt is not None and attempt.received):
+            self._lose(key, "its worker does not hold it", uncounted=True)
+        elif attempt is not None:
+            # Its frame was of an earlier stream, and was never read.
+            self.sagas.ended(key[0], Rejected(key[1], key[2], key[3]))
 
     def move(self, saga_id: str, owner: tuple[str, str], epoch: int) -> None:
         """Tell the workers that hold attempts of a saga who owns it now; this SEC has nothing more with them."""
@@ -284,18 +308,13 @@ class Dispatcher:
             for key in [key for key in expected if key[0] == saga_id]:
                 del expected[key]
 
-    def _not_found(self, session: Session, key: AttemptKey) -> None:
-        reason = worker_service_pb2.CANCELLATION_REASON_NOT_FOUND
-        session.cancel(worker_service_pb2.Cancellation(ref=ref_message(key), reason=reason))
-
     def clear_sagas(self) -> None:
         """Forget what belongs to sagas: this SEC no longer owns any. Sessions stay."""
         self._waiting.clear()
         self._is_waiting.clear()
         self._expected.clear()
         for session in self.sessions.values():
-            for key in list(session.in_flight):
-                session.finish(key)
+            session.forget_work()
 
     # ---- telling
 
@@ -308,6 +327,18 @@ class Dispatcher:
         if others:
             return True, False, f"no worker serves {wanted}; served: {', '.join(sorted(others))}"
         return False, False, f"no worker serves action {action[0]}"
+
+    def tell_demand(self, session: Session) -> None:
+        """Tell a worker how much waits that it could serve, if that has changed. Call it every second or so."""
+        demand: dict[str, int] = {}
+        for action, served in session.served.items():
+            demand[served.pool] = demand.get(served.pool, 0) + len(self._waiting.get(action, ()))
+        if demand != session.demand and (session.demand or any(demand.values())):
+            session.demand = demand
+            part = worker_service_pb2.ConnectResponse()
+            for pool, count in demand.items():
+                part.demands.add(slot_pool=pool, ready_count=count)
+            session.say(part)
 
     def waiting_count(self) -> int:
         """Return the number of nodes that wait for a worker."""
@@ -324,7 +355,10 @@ def ref_key(ref: worker_service_pb2.InvocationRef) -> AttemptKey:
     Raises:
         ValueError: Its kind is not set or unknown.
     """
-    return (ref.saga_id, ref.node, Kind(ref.kind), ref.attempt)
+    kind = _KINDS.get(ref.kind)
+    if kind is None:
+        raise ValueError("ref.kind is ACTION or UNDO")
+    return (ref.saga_id, ref.node, kind, ref.attempt)
 
 
 def ref_message(key: AttemptKey) -> worker_service_pb2.InvocationRef:
@@ -333,3 +367,40 @@ def ref_message(key: AttemptKey) -> worker_service_pb2.InvocationRef:
     return worker_service_pb2.InvocationRef(
         saga_id=saga_id, node=node, kind=saga_pb2.InvocationKind.ValueType(kind), attempt=attempt
     )
+
+
+def check_report(report: worker_service_pb2.InFlightReport) -> None:
+    """Check a report that is to be taken later.
+
+    Raises:
+        ValueError: It makes no sense.
+    """
+    for entry in report.entries:
+        ref_key(entry.ref)
+        _is_held(entry)
+
+
+def _is_held(entry: worker_service_pb2.InFlightEntry) -> bool:
+    if entry.state not in _STATES:
+        raise ValueError("in_flight: the state of an attempt is one of those that the protocol names")
+    return entry.state != worker_service_pb2.IN_FLIGHT_STATE_NOT_HELD
+
+
+def _stop_if_over(session: Session, key: AttemptKey, fate: ResultFate | NotTaken) -> None:
+    """Tell a worker to stop an attempt whose saga is over; of one that another SEC may run this one has no say."""
+    if fate is NotTaken.NOT_FOUND:
+        reason = worker_service_pb2.CANCELLATION_REASON_NOT_FOUND
+        session.cancel(worker_service_pb2.Cancellation(ref=ref_message(key), reason=reason))
+
+
+def _too_large(kind: Kind, size: int) -> Failure | None:
+    """Return why an invocation can't be sent; it would break its worker's stream, and after every retry again."""
+    limit = limits.INVOCATION_BYTES if kind is Kind.ACTION else limits.FRAME_BYTES - FRAME_RESERVE_BYTES
+    if size <= limit:
+        return None
+    message = f"its inputs and what goes with them have {size} bytes; at most {limit} are allowed"
+    return Failure("sagaline.InvocationTooLarge", message, Disposition.FAIL, FailureSource.SEC)
+
+
+def _nobody_waits(_fate: ResultFate | NotTaken) -> None:
+    """Take the fate of a result that no worker holds."""

@@ -6,11 +6,12 @@ import re
 
 from sagaline.v1 import worker_service_pb2
 from sagaline_server.core import limits
+from sagaline_server.dispatch.dispatcher import check_report
 
 _WORKER_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{limits.WORKER_ID_CHARS}}}")
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{limits.ACTION_NAME_CHARS - 1}}}")
 _VERSION = re.compile(rf"[A-Za-z0-9._-]{{1,{limits.VERSION_CHARS}}}")
-_TEXT_BYTES = 256
+_TEXT_BYTES = {"identity": 256, "build_id": 128, "sdk": 128}
 
 
 def problem_of(hello: worker_service_pb2.Hello) -> str:
@@ -23,9 +24,13 @@ def problem_of(hello: worker_service_pb2.Hello) -> str:
         return "hello.stream_epoch is at least 1"
     if len(hello.actions) > limits.ACTIONS_PER_WORKER:
         return f"hello.actions has at most {limits.ACTIONS_PER_WORKER} entries"
-    for field in ("identity", "build_id", "sdk"):
-        if len(getattr(hello, field).encode()) > _TEXT_BYTES:
-            return f"hello.{field} has at most {_TEXT_BYTES} bytes"
+    for field, limit in _TEXT_BYTES.items():
+        if len(getattr(hello, field).encode()) > limit:
+            return f"hello.{field} has at most {limit} bytes"
+    try:
+        check_report(hello.in_flight)
+    except ValueError as error:
+        return f"hello.in_flight: {error}"
     return ""
 
 

@@ -56,6 +56,11 @@ class Session:
         self.draining = False
         self.rejecting: set[ActionKey] = set()
         """Actions that the worker said it does not serve after all, until its next hello."""
+        self.question: dict[AttemptKey, None] | None = None
+        """Attempts that the worker has yet to name, or they are not with it: what was in flight when it was asked, in
+        order. What is sent while its answer is under way is in no question. None: it has answered in full."""
+        self.demand: dict[str, int] = {}
+        """Waiting work by pool, as it was last told."""
         self._windows: dict[str, int] = {}
         self._bytes_window = 0
         self._reserved: dict[ActionKey, int] = {}
@@ -79,10 +84,13 @@ class Session:
         self.attached = True
         self.draining = False
         self.rejecting.clear()
+        self.demand = {}
+        self.question = None
         self._wake = wake
         self._sequence = self._received = 0
         self._drop_output()
         self.served = dict(_served(hello))
+        self._count()
         self._windows = {}
         self._bytes_window = 0
         if hello.HasField("capacity"):
@@ -141,6 +149,15 @@ class Session:
             self._reserved[action] -= 1
             self._use(action, -1)
 
+    def _count(self) -> None:
+        """Count what is used anew: the worker may serve an action from another pool than before."""
+        self._used_by_pool.clear()
+        self._used_by_action.clear()
+        for attempt in self.in_flight.values():
+            self._use(attempt.action, 1)
+        for action, count in self._reserved.items():
+            self._use(action, count)
+
     def _use(self, action: ActionKey, change: int) -> None:
         served = self.served.get(action)
         pool = served.pool if served is not None else ""
@@ -149,12 +166,8 @@ class Session:
 
     # ---- attempts
 
-    def send(self, key: AttemptKey, action: ActionKey, invocation: worker_service_pb2.Invocation) -> bool:
-        """Send an invocation whose start is durable, in the slot reserved for it.
-
-        Returns:
-            False: the worker has no stream now. It stays in flight; the worker's next hello will not list it.
-        """
+    def send(self, key: AttemptKey, action: ActionKey, invocation: worker_service_pb2.Invocation) -> None:
+        """Send an invocation whose start is durable, in the slot reserved for it, on the stream that there is."""
         size = invocation.ByteSize()
         attempt = InFlight(action, size)
         self.in_flight[key] = attempt
@@ -163,13 +176,10 @@ class Session:
             self._reserved[action] -= 1
         else:
             self._use(action, 1)
-        if not self.attached:
-            return False
         self._room_for(size + 8)
         self._frame.invocations.append(invocation)
         attempt.sequence = self._sequence + len(self._waiting_frames) + 1
         self._added(size + 8)
-        return True
 
     def adopt(self, key: AttemptKey, action: ActionKey) -> None:
         """Note an attempt that the worker says it holds, though this SEC did not send it."""
@@ -185,6 +195,16 @@ class Session:
         self._use(attempt.action, -1)
         self._used_bytes -= attempt.payload_bytes
         return attempt.action
+
+    def forget_work(self) -> None:
+        """Forget every attempt and every reserved slot; what was not sent yet will not be."""
+        self.in_flight.clear()
+        self._reserved.clear()
+        self._used_bytes = 0
+        self.question = None
+        self._count()
+        for frame in (*self._waiting_frames, self._frame):
+            del frame.invocations[:]
 
     def received(self, sequence: int) -> None:
         """Note the worker's receipt of every frame up to `sequence`."""
@@ -202,15 +222,15 @@ class Session:
         return self._received + 1 if self._received < self._sequence else 0
 
     @property
-    def acknowledged(self) -> int:
-        """Number of the last frame of this stream that the worker has acknowledged."""
-        return self._received
+    def last_sequence(self) -> int:
+        """Number of the last frame of this stream that was sent; 0: none."""
+        return self._sequence
 
-    def sent_by(self, sequence: int) -> Iterator[AttemptKey]:
-        """Yield attempts in flight that the worker must have if it has processed frames up to `sequence`."""
-        for key, attempt in self.in_flight.items():
-            if attempt.received or (attempt.sequence and attempt.sequence <= sequence):
-                yield key
+    def ask(self) -> None:
+        """Ask the worker what it holds, unless it has yet to answer."""
+        if self.attached and self.question is None:
+            self.question = dict.fromkeys(key for key, attempt in self.in_flight.items() if attempt.received)
+            self.say(worker_service_pb2.ConnectResponse(reconcile=worker_service_pb2.Reconcile()))
 
     # ---- output
 

@@ -11,23 +11,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import grpc
 import structlog
 
-from sagaline.v1 import log_pb2, saga_pb2, saga_service_pb2, worker_service_pb2
+from sagaline.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
+    log_pb2,
+    saga_pb2,
+    saga_service_pb2,
+    worker_service_pb2,
+)
 from sagaline_server.core.apply import apply
 from sagaline_server.core.decide import Decision, Resolve, SetPaused, Unwind, decide
 from sagaline_server.core.entries import SagaState, Stamped
+from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
 from sagaline_server.ports.cluster import ClusterStore
-from sagaline_server.ports.store import StoredSaga, StoreError
+from sagaline_server.ports.store import OwnedSaga, SecRecord, StoredSaga, StoreError
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.recovery import Folder
 from sagaline_server.runtime.requests import NotServing, RequestRefused, RuntimeRefusal
 from sagaline_server.runtime.runtime import OnEnd, Request, Runtime
 from sagaline_server.wire.entries import decode_batch
 from sagaline_server.wire.payloads import fill_payload
-from sagaline_server.wire.times import timestamp
+from sagaline_server.wire.times import duration, timestamp
 
 log = structlog.get_logger("sagaline.cluster")
 
@@ -47,7 +56,9 @@ class ClusterRuntime(Runtime):
         store: ClusterStore,
         keeper: Keeper,
         membership: Membership,
+        hand_offs: HandOffs,
         new_control_id: Callable[[], str],
+        open_channel: Callable[[str], grpc.aio.Channel],
     ) -> None:
         """Make the face of an engine that is one of several.
 
@@ -57,13 +68,17 @@ class ClusterRuntime(Runtime):
             store: Where the others are.
             keeper: Hears of consumed orders.
             membership: Who lives.
+            hand_offs: Gives sagas away.
             new_control_id: Gives ids that sort by time.
+            open_channel: Opens a channel to another SEC.
         """
         super().__init__(engine, folder)
         self._store = store
         self._keeper = keeper
         self._membership = membership
+        self._hand_offs = hand_offs
         self._new_control_id = new_control_id
+        self._open_channel = open_channel
         self._followers: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -253,11 +268,90 @@ class ClusterRuntime(Runtime):
 
     def members(self) -> worker_service_pb2.SecSet:
         """Return the live SECs as workers and clients see them."""
-        secs = [
-            worker_service_pb2.Sec(sec_id=sec.sec_id, address=sec.address, draining=sec.draining)
-            for sec in self._membership.secs.values()
-        ]
+        secs = [_sec(sec) for sec in self._membership.secs.values()]
         return worker_service_pb2.SecSet(revision=self._membership.revision, secs=secs)
+
+    def secs(self) -> list[admin_service_pb2.SecStatus]:
+        """Return the live SECs as operators see them; workers are counted of this one only."""
+        return [self._status(sec) for sec in self._membership.secs.values()]
+
+    def _status(self, sec: SecRecord) -> admin_service_pb2.SecStatus:
+        status = admin_service_pb2.SecStatus(
+            sec=_sec(sec), incarnation=sec.incarnation, version=sec.version, owned_sagas=sec.owned_sagas
+        )
+        if sec.sec_id == self._membership.me:
+            status.owned_sagas = len(self.engine.sagas)
+            status.workers = sum(1 for _ in self.engine.dispatcher.attached_sessions())
+        return status
+
+    async def hand_off(self, saga_id: str, to_sec_id: str) -> tuple[worker_service_pb2.Sec, int]:
+        """Hand a saga off, whoever owns it; returns the owner afterwards, and the epoch.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            RequestRefused: NO_OTHER_SEC, SEC_NOT_FOUND or SAGA_FINISHED.
+            NotServing: The store can't be reached, or the owner has not answered yet.
+        """
+        owner = await self._owner(saga_id)
+        if to_sec_id and to_sec_id not in self._membership.secs:
+            raise RequestRefused("SEC_NOT_FOUND", f"no SEC named {to_sec_id!r} lives")
+        if owner.sec_id != to_sec_id or not to_sec_id:
+            await self._hand_off(saga_id, to_sec_id, owner)
+        after = await self._owner(saga_id)
+        if after.sec_id == owner.sec_id and to_sec_id != owner.sec_id:
+            raise NotServing("the saga has not been handed off yet; ask again")
+        sec = self._membership.secs.get(after.sec_id)
+        return (worker_service_pb2.Sec(sec_id=after.sec_id) if sec is None else _sec(sec)), after.epoch
+
+    async def _hand_off(self, saga_id: str, to_sec_id: str, owner: OwnedSaga) -> None:
+        if owner.sec_id != self._membership.me:
+            order = log_pb2.ControlRecord(time=timestamp(self.engine.clock.wall()))
+            order.hand_off.to_sec_id = to_sec_id
+            order.hand_off.from_sec_id = owner.sec_id
+            await self.put_order(saga_id, order)
+            return
+        target = self._hand_offs.target(saga_id, to_sec_id)
+        if target is None:
+            raise RequestRefused("NO_OTHER_SEC", "there is no other SEC that takes sagas")
+        await self._hand_offs.hand_off([saga_id], target)
+
+    async def _owner(self, saga_id: str) -> OwnedSaga:
+        try:
+            owner = (await self._store.read_owners([saga_id]))[0]
+        except StoreError as error:
+            raise NotServing("the store can't be reached; try again") from error
+        if owner is None:
+            await self._read(saga_id)
+            raise RequestRefused("SAGA_FINISHED", "the saga has ended, so nobody owns it")
+        return owner
+
+    async def drain(self, sec_id: str, timeout: float) -> None:
+        """Make a SEC hand everything off and stop.
+
+        Args:
+            sec_id: Its name; empty: this one.
+            timeout: Seconds.
+
+        Raises:
+            RequestRefused: SEC_NOT_FOUND.
+            NotServing: It can't be reached.
+        """
+        if sec_id in ("", self._membership.me):
+            self.on_drain()
+            return
+        address = self._membership.address_of(sec_id)
+        if not address:
+            raise RequestRefused("SEC_NOT_FOUND", f"no SEC named {sec_id!r} lives")
+        request = admin_service_pb2.DrainSecRequest(sec_id=sec_id, timeout=duration(timeout))
+        try:
+            async with self._open_channel(address) as channel:
+                await admin_service_pb2_grpc.AdminServiceStub(channel).DrainSec(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise NotServing(f"SEC {sec_id} at {address} can't be reached: {error.code().name}") from error
+
+
+def _sec(sec: SecRecord) -> worker_service_pb2.Sec:
+    return worker_service_pb2.Sec(sec_id=sec.sec_id, address=sec.address, draining=sec.draining)
 
 
 def _control(given: Request, now: float) -> log_pb2.ControlRecord:

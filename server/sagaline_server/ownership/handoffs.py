@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from sagaline.v1 import log_pb2
+from sagaline_server.core.decide import Close
 from sagaline_server.core.placement import plan_hand_off
 from sagaline_server.ownership.membership import Membership
 from sagaline_server.ports.clock import Clock
@@ -107,10 +108,13 @@ class HandOffs:
         """Carry out the hand-offs that were asked for, for ever. The owner runs and cancels it."""
         while True:
             control = await orders.get()
-            wanted = log_pb2.ControlRecord.FromString(control.control).hand_off.to_sec_id
-            target = self.target(control.saga_id, wanted)
-            if target is not None:
-                await self.hand_off([control.saga_id], target)
+            live = self._engine.sagas.get(control.saga_id)
+            if live is None or control.control_id in live.controls:
+                continue
+            target = self.target(control.saga_id, log_pb2.ControlRecord.FromString(control.control).hand_off.to_sec_id)
+            if target is None or not await self.hand_off([control.saga_id], target):
+                # It can't be done, so there is no successor to consume the order.
+                self._engine.control(live, control.control_id, Close())
 
     def target(self, saga_id: str, wanted: str) -> SecRecord | None:
         """Return the SEC to give a saga to: the wanted one, or the one that placement prefers."""

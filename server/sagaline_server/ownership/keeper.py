@@ -55,7 +55,7 @@ class Keeper:
                 await self._take(event)
             except StoreError as error:
                 # The next Resync looks at everything again.
-                log.warning("cluster_event_failed", event=type(event).__name__, error=str(error))
+                log.warning("cluster_event_failed", kind=type(event).__name__, error=str(error))
                 self._next_sweep = 0.0
 
     async def _take(self, event: object) -> None:
@@ -111,10 +111,9 @@ class Keeper:
             return
         if live is None:
             return
-        if kind == "hand_off":
-            if control.control_id not in live.controls and not self.orders.full():
+        if kind == "hand_off" and record.hand_off.from_sec_id == self._membership.me:
+            if not self.orders.full():
                 self.orders.put_nowait(control)
-            self._engine.control(live, control.control_id, Close())
             return
         given = _input(record)
         if given is not None:
@@ -172,6 +171,7 @@ def _input(record: log_pb2.ControlRecord) -> Input | None:
         order = record.resolve
         output = payload_from(order.output) if order.HasField("output") else None
         return Resolve(order.node, Resolution(order.resolution), record.actor, record.reason, output)
-    if kind == "run":
+    if kind in ("run", "hand_off"):
+        # What it asks for has happened.
         return Close()
     return None

@@ -19,9 +19,10 @@ class HandOffFate(enum.Enum):
     """What became of a hand-off."""
 
     DONE = "done"
-    """The target owns the saga; this SEC must not write to it again."""
+    """The target owns the saga, or did and has passed it on or finished it; this SEC must not write to it again."""
     FENCED = "fenced"
-    """This SEC did not own it any more, or is dead."""
+    """This SEC does not own it any more, or is dead. Of a hand-off sent again this may mean that it happened, when too
+    much has happened since: see `ClusterStore.hand_off`."""
     TARGET_GONE = "target gone"
     """The target's incarnation is dead. This SEC still owns the saga."""
 
@@ -31,7 +32,18 @@ class HandOff(msgspec.Struct, frozen=True):
 
     claim: Claim
     control: bytes
-    """Encoded ControlRecord with a RunOrder, put in the same transaction, which tells the target."""
+    """Encoded ControlRecord with a RunOrder, put in the same transaction, which tells the target. Its id is
+    `hand_off_id` of the claim."""
+
+
+def hand_off_id(claim: Claim) -> str:
+    """Return the id of the request that tells the new owner of a saga to run it.
+
+    It follows from the claim that is given up, so a hand-off sent again is the
+    same. It sorts before every id that is made from the time (a ULID, a
+    UUIDv7), because all else that is asked of the saga waits for it.
+    """
+    return f"00-{claim.revision:019d}"
 
 
 class StoredControl(msgspec.Struct, frozen=True):
@@ -39,7 +51,7 @@ class StoredControl(msgspec.Struct, frozen=True):
 
     saga_id: str
     control_id: str
-    """Sorts by the time it was accepted."""
+    """Sorts by the time it was accepted; that of a hand-off before all others."""
     control: bytes
     """Encoded ControlRecord."""
 
@@ -55,7 +67,7 @@ class ControlPut(msgspec.Struct, frozen=True):
 
 
 class ControlGone(msgspec.Struct, frozen=True):
-    """A request has been consumed by the owner, with its effect."""
+    """A request has been consumed by the owner, with its effect, or the saga has ended and nobody is left to ask."""
 
     saga_id: str
     control_id: str
@@ -81,16 +93,23 @@ class ClusterStore(SagaStore, Protocol):
 
     @property
     def cluster_id(self) -> str:
-        """Identity of the store's cluster; another one behind the same address is another cluster."""
+        """Identity of the store's cluster; another one behind the same address is another cluster. Empty until open.
+
+        It outlives restarts of the store, but a cluster that was restored
+        from a snapshot may have the same (see `StoreRolledBack`).
+        """
         ...
 
     @property
     def revision(self) -> int:
-        """Highest store revision seen by this process."""
+        """Highest store revision seen by this process. Never falls."""
         ...
 
     async def register(self, *, draining: bool, owned_sagas: int) -> None:
-        """Change this SEC's registration. Fenced by its incarnation.
+        """Change this SEC's registration, for `list_secs`. Fenced by its incarnation, which stays the same.
+
+        `open` registers it as not draining and without sagas. Calling it
+        again with the same values does no harm.
 
         Raises:
             StoreError: The store can't be reached, or the incarnation is dead.
@@ -104,9 +123,21 @@ class ClusterStore(SagaStore, Protocol):
         claim being current, and the target's incarnation being alive. The
         epoch rises by one. No append of these sagas may be under way.
 
+        Called again unchanged, a hand-off that has happened is DONE while the
+        target owns the saga at that epoch, and also when it has handed it on,
+        died or finished it since, as long as the store still knows who owned
+        it then. etcd forgets that with compaction: then it is FENCED. Either
+        way this SEC has no more to do with the saga, and a saga that is
+        neither DONE nor FENCED was not and will not be handed off.
+
+        Returns:
+            One fate for each hand-off, in order. On a store that has one SEC
+            only: TARGET_GONE, or FENCED.
+
         Raises:
-            StoreError: The outcome is not known. Call it again unchanged: a
-                hand-off that has happened is DONE.
+            ValueError: A saga twice, a request that is too large, or this
+                incarnation itself as the target.
+            StoreError: The outcome is not known. Call it again unchanged.
         """
         ...
 
@@ -139,25 +170,34 @@ class ClusterStore(SagaStore, Protocol):
         ...
 
     def watch(self) -> AsyncIterator[ClusterEvent]:
-        """Yield what changes among SECs and requests, for ever.
+        """Yield what changes among SECs and requests, until the store is closed.
 
         Begins with Resync, and yields it again whenever events may have been
-        missed (a broken stream, compaction, an overfull buffer), and in any
-        case every `RELIST_SECONDS`. Heals itself; never raises for the store
-        being away.
+        missed (a break that could not be made up for, compaction, an overfull
+        buffer), and in any case every `RELIST_SECONDS`. Whatever changes
+        after a Resync was yielded is in what is read then, in the events that
+        follow, or in both; what it makes superfluous may be left out. Changes
+        of one saga's requests come in order. Heals itself; never raises for
+        the store being away.
+
+        Raises:
+            StoreError: The store is not open.
         """
         ...
 
     def watch_log(self, saga_id: str, from_seq: int) -> AsyncIterator[LogPart]:
         """Yield a saga's batches from the one that has entry `from_seq` on, then new ones, until it has ended.
 
-        No gap and no repetition, whoever writes.
+        No gap and no repetition, whoever writes. The last part says `is_done`
+        and may be empty: always where the saga's log has been removed. Without
+        such a part it ends only where there is no such saga (any more).
 
         Raises:
-            StoreError: The store can't be reached. Watch again from the next entry.
+            StoreError: The store is closed, or could not be reached for a
+                while. Watch again from the next entry.
         """
         ...
 
 
 RELIST_SECONDS = 10.0
-"""Longest time between two Resyncs of a watch: what a lost event can cost."""
+"""Longest time between two Resyncs of a watch: what a lost event can cost, as a rule."""

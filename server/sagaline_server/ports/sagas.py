@@ -28,8 +28,17 @@ OnFate = Callable[[ResultFate | NotTaken], None]
 class SagaInputs(Protocol):
     """Where dispatch delivers what workers say. None of these block; each is decided in a later turn."""
 
+    @property
+    def is_serving(self) -> bool:
+        """True while this SEC has its store, and knows of every saga that it owns."""
+        ...
+
     def result(self, saga_id: str, given: Result, on_fate: OnFate) -> None:
         """Take a result; `on_fate` is called once, now or later."""
+        ...
+
+    def look_up(self, saga_id: str, on_fate: OnFate) -> None:
+        """Find out about a saga that does not run here; `on_fate` is called once: NOT_FOUND only if it is over."""
         ...
 
     def owner_of(self, saga_id: str) -> tuple[str, str] | None:

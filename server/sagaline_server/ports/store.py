@@ -11,7 +11,7 @@ be filtered by is given beside them.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -57,12 +57,17 @@ class Append(msgspec.Struct, frozen=True):
     first_seq: int
     """Sequence number of the batch's first entry; no batch may have it yet."""
     batch: bytes
-    """Encoded LogBatch. Empty: nothing is logged, only `consumes` is removed."""
+    """Encoded LogBatch. Empty: nothing is logged, only `consumes` is removed.
+
+    Such a write leaves nothing that it could be recognised by once the claim is gone: if it is sent again and FENCED,
+    an earlier sending may have been carried out. All that can hang on it is whether requests without effect are there.
+    """
     writer_id: bytes
     consumes: tuple[str, ...] = ()
     """Ids of the requests (see `ports.cluster`) whose effect this is; removed in the same transaction."""
     done: bytes | None = None
-    """Encoded DoneRecord. Set: the saga has ended; ownership ends with this write."""
+    """Encoded DoneRecord. Set: the saga has ended; ownership ends with this write, and the requests for its owner that
+    are still there are removed with it."""
 
 
 Write = NewSaga | Append
@@ -163,6 +168,33 @@ class SecNameTaken(StoreError):
     """Another live process is this SEC, or holds this data directory. Stop it, or choose another name."""
 
 
+class StoreRolledBack(StoreError):
+    """The store is not the one that this process knew: restored from a backup, or another one answers in its place.
+
+    What was written since is missing there, so that a write could leave a gap in a log, and what workers did may be
+    done again. From then on this store says `serving_until` in the past, its commits are UNKNOWN and everything else
+    raises this, until the store that it knew is back (if it met another one) or for good (if the one it knew went
+    back). A new process takes the store as it is. So an operator stops every SEC, restores, and starts them again.
+
+    What nobody can detect: that a store was restored while no process ran that had seen more of it (a mark inside the
+    store would have been restored with it), and that one was restored and has come further than this process had
+    seen before the two met. Hence: stop every SEC *before* the store is restored.
+    """
+
+
+class WriteRefused(ValueError):
+    """Writes that can never be written as they are: a programming error, or more than a store can hold.
+
+    Args:
+        reasons: For each saga whose write is refused, why.
+    """
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(reasons.values()))
+        self.saga_ids = tuple(reasons)
+        """Whose writes. The others of the commit can be sent again, unchanged: those that were done are DONE."""
+
+
 class SagaStore(Protocol):
     """Durable, fenced storage of sagas.
 
@@ -174,16 +206,24 @@ class SagaStore(Protocol):
         """Register this process as an incarnation of `sec_id` and return its number.
 
         A new incarnation replaces an older one of the same name: every later
-        write of the older one is FENCED.
+        write of the older one is FENCED. May be called again, on an open store
+        and on a closed one: this process is a new incarnation then, and has to
+        adopt what the one before it owned. If it fails on an open store,
+        nothing has changed for it but that its incarnation may be dead.
 
         Raises:
             SecNameTaken: Another live process holds the store exclusively (SQLite).
+            StoreRolledBack: The store is not the one that this process knew.
             StoreError: The store can't be reached.
         """
         ...
 
     async def close(self) -> None:
-        """Give up the incarnation and close. Idempotent. Sagas stay owned until they are adopted."""
+        """Give up the incarnation and close. Idempotent. Sagas stay owned until they are adopted.
+
+        A closed store answers every write with UNKNOWN and everything else
+        with StoreError; its watches end.
+        """
         ...
 
     @property
@@ -209,13 +249,28 @@ class SagaStore(Protocol):
             being away: that is UNKNOWN.
 
         Raises:
-            ValueError: Two batches of different writers at one `first_seq`
-                while the claim holds: a programming error of the owner.
+            WriteRefused: Some writes can never be written. What the writes
+                themselves show (no id, too large, a saga twice, a batch
+                without its writer id) is found before anything is written.
+                What only the store can show (another writer's batch at
+                `first_seq` while the claim holds, an etcd with narrower
+                limits) is told when the other writes are settled.
         """
         ...
 
     async def read(self, saga_id: str) -> StoredSaga | None:
         """Read one saga at one instant; None if there is none.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    async def read_log(self, saga_id: str, from_seq: int, limit_batches: int) -> Sequence[bytes]:
+        """Read the batches of a saga that contain entries with numbers from `from_seq` on, in order.
+
+        At most `limit_batches` of them; fewer only at the end of the log. None
+        of a saga that is not there, or whose log has been removed.
 
         Raises:
             StoreError: The store can't be reached.

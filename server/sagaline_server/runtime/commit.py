@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from sagaline_server.ports.store import SagaStore, Status, Write, WriteResult
+from sagaline_server.store.checks import saga_of
 
 log = structlog.get_logger("sagaline.commit")
 
@@ -38,6 +39,7 @@ class GroupCommit:
         self._idle = asyncio.Event()
         self._idle.set()
         self._delivered = asyncio.Event()
+        self._abandoned = 0
         self.is_healthy = True
         """False while the outcome of some write is unknown."""
 
@@ -67,7 +69,11 @@ class GroupCommit:
             await self._delivered.wait()
 
     def abandon(self) -> None:
-        """Drop what waits: this incarnation is dead and would only hear FENCED."""
+        """Drop what waits: this incarnation is dead and would only hear FENCED.
+
+        What is under way is not sent again: under the next incarnation a creation would go through.
+        """
+        self._abandoned += 1
         self._waiting.clear()
         self._unknown.clear()
         self._idle.set()
@@ -79,8 +85,9 @@ class GroupCommit:
         while True:
             await self._something.wait()
             batch = self._take()
+            abandoned = self._abandoned
             results = await self._commit([write for write, _ in batch])
-            self._deliver(batch, results)
+            self._deliver(batch, results, may_repeat=abandoned == self._abandoned)
             self._delivered.set()
             if self._unknown:
                 await asyncio.sleep(delay)
@@ -106,16 +113,25 @@ class GroupCommit:
         free = BATCH_WRITES - len(batch)
         batch += self._waiting[:free]
         del self._waiting[:free]
-        return batch
+        return batch if len({saga_of(write) for write, _ in batch}) == len(batch) else self._without_pairs(batch)
 
-    def _deliver(self, batch: list[tuple[Write, OnWritten]], results: Sequence[WriteResult]) -> None:
+    def _without_pairs(self, batch: list[tuple[Write, OnWritten]]) -> list[tuple[Write, OnWritten]]:
+        """Let the second of two writes of one saga wait: somebody creates it while it is being adopted."""
+        first: dict[str, tuple[Write, OnWritten]] = {}
+        second = [item for item in batch if first.setdefault(saga_of(item[0]), item) is not item]
+        self._waiting[:0] = second
+        return list(first.values())
+
+    def _deliver(
+        self, batch: list[tuple[Write, OnWritten]], results: Sequence[WriteResult], *, may_repeat: bool
+    ) -> None:
         unknown = 0
         for (write, on_written), result in zip(batch, results, strict=True):
-            if result.status is Status.UNKNOWN:
+            if result.status is not Status.UNKNOWN:
+                on_written(result)
+            elif may_repeat:
                 unknown += 1
                 self._unknown.append((write, on_written))
-            else:
-                on_written(result)
         if bool(unknown) == self.is_healthy:
             self.is_healthy = not unknown
             if unknown:

@@ -97,7 +97,10 @@ class Creations:
         self._engine.commit.submit(new, partial(self._created, creation, live, turn))
 
     def _created(self, creation: Creation, live: LiveSaga, turn: Turn, result: WriteResult) -> None:
-        waiting = self._creating.pop(live.saga_id, [])
+        waiting = self._creating.get(live.saga_id)
+        if waiting is None or waiting[0][0] is not creation:
+            return  # of an incarnation that is dead now; whoever adopts the saga runs it
+        del self._creating[live.saga_id]
         if result.status is Status.DONE:
             self._begin(creation, live, turn, result)
             digest = creation.digest

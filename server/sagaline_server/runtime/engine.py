@@ -31,6 +31,7 @@ from sagaline_server.ports.store import Append, SagaStore, Status, WriteResult
 from sagaline_server.runtime.commit import GroupCommit
 from sagaline_server.runtime.live import Controlled, Incoming, LiveSaga, Offer, OnDecision, Wake
 from sagaline_server.runtime.metrics import RuntimeMetrics
+from sagaline_server.runtime.steady import SteadyClock
 from sagaline_server.runtime.timers import DEADLINE, Timers
 from sagaline_server.wire.entries import encode_batch
 from sagaline_server.wire.frames import invocation_message
@@ -75,7 +76,7 @@ class SagaEngine:
         """
         self.store = store
         self.dispatcher = dispatcher
-        self.clock = clock
+        self.clock = clock = SteadyClock(clock)
         self.sec_id = sec_id
         self.metrics = metrics
         self.sagas: dict[str, LiveSaga] = {}
@@ -121,7 +122,8 @@ class SagaEngine:
         for _ in range(min(len(self._queue), TURNS_A_ROUND)):
             live = self._queue.popleft()
             live.is_queued = False
-            if not live.is_gone and not live.is_leaving:
+            # A slot released in a saga's own turn may have been offered to the saga itself, which now writes.
+            if not live.is_gone and not live.is_leaving and not live.is_writing:
                 self._guarded_turn(live)
         if self._queue:
             self._is_scheduled = True
@@ -132,7 +134,12 @@ class SagaEngine:
         live = self.sagas.get(saga_id)
         if live is not None:
             self.post(live, given, partial(_answer_result, on_fate))
-        elif self.is_serving:
+        else:
+            self.look_up(saga_id, on_fate)
+
+    def look_up(self, saga_id: str, on_fate: OnFate) -> None:
+        """Find out whether a saga that does not run here is over."""
+        if self.is_serving:
             self.on_stray(saga_id, on_fate)
         else:
             on_fate(NotTaken.RETRY)
@@ -210,6 +217,7 @@ class SagaEngine:
             if isinstance(given, Offer):
                 if not turn.place(given.node, given.kind, given.worker_id):
                     self.dispatcher.release(given.worker_id, live.action_key(given.node, given.kind))
+                    turn.saga.woken.append(given.node)  # it may wait for a time now instead
             elif isinstance(given, Wake):
                 turn.saga.woken.append(given.node)
             elif isinstance(given, Controlled):
@@ -337,7 +345,8 @@ class SagaEngine:
     def _drop(self, live: LiveSaga) -> None:
         """Run a saga no longer, and tell everybody who waits for something of it."""
         live.is_gone = True
-        self.sagas.pop(live.saga_id, None)
+        if self.sagas.get(live.saga_id) is live:
+            del self.sagas[live.saga_id]
         self.need_operator.discard(live.saga_id)
         inbox, live.inbox = live.inbox, []
         for given, on_decision in inbox:

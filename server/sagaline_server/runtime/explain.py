@@ -1,4 +1,4 @@
-"""Why a saga is not further: one reason for each node that waits."""
+"""What operators are told: why a saga is not further, one reason for each node that waits; and workers."""
 
 from __future__ import annotations
 

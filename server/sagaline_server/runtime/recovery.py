@@ -131,7 +131,9 @@ class Recovery:
         return sum(await asyncio.gather(*(take(old, claim) for old, claim in taken)))
 
     def load(self, stored: StoredSaga, claim: Claim) -> LiveSaga | None:
-        """Fold a saga that this SEC owns and begin to run it; None when it had to be set aside."""
+        """Fold a saga that this SEC owns and begin to run it; None when it runs already or had to be set aside."""
+        if stored.saga_id in self._engine.sagas:
+            return None  # begun by somebody else while it was read
         try:
             folded = self._folder.fold(stored)
         except (UnreadableLog, IllegalEntry) as error:

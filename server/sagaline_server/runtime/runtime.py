@@ -45,6 +45,8 @@ class Runtime:
         self.engine = engine
         self.creations = Creations(engine)
         self._folder = folder
+        self.on_drain: Callable[[], None] = _nothing
+        """Called when this SEC is to leave."""
 
     # ---- creating
 
@@ -375,6 +377,10 @@ class Runtime:
     def workers(self) -> list[admin_service_pb2.WorkerStatus]:
         """Return the worker sessions of this SEC."""
         return [worker_status(session) for session in self.engine.dispatcher.sessions.values()]
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _answer(answered: asyncio.Future[Decision | None], decision: Decision | None) -> None:

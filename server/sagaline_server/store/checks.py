@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.message import DecodeError
 
 from sagaline.v1 import log_pb2
-from sagaline_server.ports.cluster import StoredControl
-from sagaline_server.ports.store import Append, NewSaga, OwnedSaga, Write
+from sagaline_server.ports.cluster import HandOff, StoredControl
+from sagaline_server.ports.store import Append, NewSaga, OwnedSaga, SecRecord, Write, WriteRefused
 
 WRITER_ID_BYTES = 16
 BATCH_HEAD = b"\x0a\x10"
@@ -24,7 +25,7 @@ def check_writes(writes: Sequence[Write]) -> None:
     """Refuse writes that no store could keep.
 
     Raises:
-        ValueError: A saga twice, an id that is no key, a write that is too large, or a batch without the id of its
+        WriteRefused: A saga twice, an id that is no key, a write that is too large, or a batch without the id of its
             writer. Nothing was written.
     """
     seen: set[str] = set()
@@ -32,35 +33,70 @@ def check_writes(writes: Sequence[Write]) -> None:
         # Every write of every saga passes here, so the good case is told without a call.
         if isinstance(write, NewSaga):
             saga_id, size = write.saga_id, len(write.record) + len(write.batch)
-            if not write.batch:
-                raise ValueError(f"saga {saga_id!r} is to be created without a first entry")
+            is_odd = not write.batch
         else:
             saga_id, size = write.claim.saga_id, len(write.batch) + len(write.done or b"")
-            if not write.batch or write.consumes or write.first_seq < 1:
-                _check_append(write)
-        if not saga_id or "/" in saga_id:
-            check_saga_id(saga_id)
-        if size > WRITE_BYTES_MAX:
-            raise ValueError(f"the write of saga {saga_id!r} has {size} bytes; {WRITE_BYTES_MAX} are allowed")
-        batch, writer_id = write.batch, write.writer_id
-        if batch[:BATCH_HEAD_BYTES] != BATCH_HEAD + writer_id and batch and not has_writer(batch, writer_id):
-            raise ValueError(f"the batch of saga {saga_id!r} does not carry its {WRITER_ID_BYTES}-byte writer id")
+            is_odd = not write.batch or bool(write.consumes) or write.first_seq < 1
+        is_signed = write.batch[:BATCH_HEAD_BYTES] == BATCH_HEAD + write.writer_id
+        if (is_odd or not is_signed or size > WRITE_BYTES_MAX or not saga_id or "/" in saga_id) and _problem(write):
+            raise WriteRefused({saga_of(each): reason for each in writes if (reason := _problem(each))})
         seen.add(saga_id)
     if len(seen) != len(writes):
-        raise ValueError("a saga is written twice in one commit")
+        counts = Counter(map(saga_of, writes))
+        raise WriteRefused({saga: f"saga {saga!r} is written twice" for saga, count in counts.items() if count > 1})
 
 
-def _check_append(write: Append) -> None:
-    """Look closely at an append that is not of the common kind."""
+def _problem(write: Write) -> str:
+    """Return why no store could keep a write; empty if it could."""
+    saga_id, size = saga_of(write), payload_bytes(write)
+    if not saga_id or "/" in saga_id:
+        return f"{saga_id!r} is no saga id"
+    if size > WRITE_BYTES_MAX:
+        return f"the write of saga {saga_id!r} has {size} bytes; {WRITE_BYTES_MAX} are allowed"
+    if write.batch and not has_writer(write.batch, write.writer_id):
+        return f"the batch of saga {saga_id!r} does not carry its {WRITER_ID_BYTES}-byte writer id"
+    if isinstance(write, Append):
+        return _append_problem(write)
+    return "" if write.batch else f"saga {saga_id!r} is to be created without a first entry"
+
+
+def _append_problem(write: Append) -> str:
     saga_id = write.claim.saga_id
     if write.batch and write.first_seq < 1:
-        raise ValueError(f"the batch of saga {saga_id!r} starts at {write.first_seq}; entries count from 1")
+        return f"the batch of saga {saga_id!r} starts at {write.first_seq}; entries count from 1"
     if not write.batch and write.done is not None:
-        raise ValueError(f"saga {saga_id!r} is to end without an entry that says so")
+        return f"saga {saga_id!r} is to end without an entry that says so"
     if len(write.consumes) > CONSUMES_MAX:
-        raise ValueError(f"a write of saga {saga_id!r} consumes {len(write.consumes)} requests; {CONSUMES_MAX} may be")
+        return f"a write of saga {saga_id!r} consumes {len(write.consumes)} requests; {CONSUMES_MAX} may be"
     for control_id in write.consumes:
-        check_control_id(control_id)
+        if not control_id or "/" in control_id:
+            return f"a write of saga {saga_id!r} consumes {control_id!r}, which is no id of a request"
+    return ""
+
+
+def check_hand_offs(hand_offs: Sequence[HandOff], to: SecRecord, incarnation: int) -> None:
+    """Refuse hand-offs that could not mean anything.
+
+    Raises:
+        ValueError: A saga twice, a request that is too large, or this incarnation itself as the target.
+    """
+    if to.incarnation == incarnation:
+        raise ValueError("sagas are to be handed off to the incarnation that has them")
+    if len({hand_off.claim.saga_id for hand_off in hand_offs}) != len(hand_offs):
+        raise ValueError("a saga is to be handed off twice in one call")
+    for hand_off in hand_offs:
+        check_saga_id(hand_off.claim.saga_id)
+        if len(hand_off.control) > WRITE_BYTES_MAX:
+            raise ValueError(f"the request for the new owner of saga {hand_off.claim.saga_id!r} is too large")
+
+
+def check_log_range(saga_id: str, from_seq: int, limit_batches: int = 1) -> None:
+    """Refuse to read a log from before its beginning, or a page of it that could hold nothing."""
+    check_saga_id(saga_id)
+    if from_seq < 1:
+        raise ValueError(f"a log is to be read from {from_seq}; entries count from 1")
+    if limit_batches < 1:
+        raise ValueError(f"a page of {limit_batches} batches was asked for")
 
 
 def check_control_id(control_id: str) -> None:
@@ -115,10 +151,10 @@ def in_order(controls: Iterable[StoredControl]) -> list[StoredControl]:
     return sorted(controls, key=lambda control: (control.control_id, control.saga_id))
 
 
-def refuse_problems(problems: Sequence[str]) -> None:
-    """Raise what the writes of a commit brought to light, once the others are settled."""
+def refuse_problems(problems: Mapping[str, str]) -> None:
+    """Raise what the writes of a commit brought to light, by saga, once the others are settled."""
     if problems:
-        raise ValueError("; ".join(problems))
+        raise WriteRefused(problems)
 
 
 def conflict(write: Append) -> str:

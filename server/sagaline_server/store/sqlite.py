@@ -3,7 +3,8 @@
 One thread writes, one transaction for each `commit`, and another reads, each
 with a connection of its own (WAL lets them go on side by side). The directory
 belongs to one process at a time, which a lock on a file in it says; so the
-incarnation can't be lost, and `serving_until` has no bound.
+incarnation can't be lost, and `serving_until` has no bound. Watches are told
+in this process what its own writes changed: nobody else writes.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
-from sagaline_server.ports.cluster import StoredControl
+from sagaline_server.ports.cluster import (
+    RELIST_SECONDS,
+    ClusterEvent,
+    HandOff,
+    HandOffFate,
+    LogPart,
+    StoredControl,
+)
 from sagaline_server.ports.store import (
     Claim,
     ListQuery,
@@ -34,15 +40,21 @@ from sagaline_server.ports.store import (
     Write,
     WriteResult,
 )
-from sagaline_server.store import sqlite_tables
+from sagaline_server.store import sqlite_schema, sqlite_tables
 from sagaline_server.store.checks import (
     check_control_id,
+    check_hand_offs,
     check_limit,
+    check_log_range,
     check_saga_id,
     check_sagas,
     check_writes,
     refuse_problems,
 )
+from sagaline_server.store.feed import LocalFeed, LocalWatches
+from sagaline_server.store.log_tail import BATCHES_PER_PAGE, LogTail
+from sagaline_server.store.sqlite_tables import Written
+from sagaline_server.store.sqlite_thread import DatabaseThread
 
 T = TypeVar("T")
 
@@ -52,9 +64,6 @@ LOCK = "lock"
 COMMIT_SECONDS = 10.0
 """After this a commit is of unknown outcome. The disk may still carry it out."""
 READ_SECONDS = 30.0
-CLOSE_SECONDS = 10.0
-JOBS_WAITING_MAX = 64
-"""Calls that one thread has before it; more wait in their callers."""
 
 CHECKPOINT_PAGES = 4000
 """16 MiB of log before a commit moves it into the database: rarely enough for its syncs not to be felt."""
@@ -79,12 +88,13 @@ def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) 
 
 
 class SqliteStore:
-    """`SagaStore` in a directory.
+    """`ClusterStore` of one SEC, in a directory.
 
     Args:
         directory: Made where it is missing.
         connect: How to connect to the database file; tests make disks fail here.
         commit_seconds: Deadline of everything that writes.
+        relist_seconds: Longest time between two Resyncs of a watch.
     """
 
     def __init__(
@@ -93,15 +103,21 @@ class SqliteStore:
         *,
         connect: Callable[[Path], sqlite3.Connection] = connect,
         commit_seconds: float = COMMIT_SECONDS,
+        relist_seconds: float = RELIST_SECONDS,
     ) -> None:
         self._directory = directory
         self._connect = connect
         self._commit_seconds = commit_seconds
+        self._relist_seconds = relist_seconds
         self._lock: int | None = None
-        self._writer: _Thread | None = None
-        self._reader: _Thread | None = None
+        self._writer: DatabaseThread | None = None
+        self._reader: DatabaseThread | None = None
+        self._feed = LocalFeed()
+        self._watches: LocalWatches | None = None
         self._sec_id = ""
         self._incarnation = 0
+        self._cluster_id = ""
+        self._revision = 0
 
     async def open(self, *, sec_id: str, address: str, version: str) -> int:
         if self._writer is None:
@@ -115,9 +131,10 @@ class SqliteStore:
         """Take the directory and make the database ready."""
         try:
             self._lock = await asyncio.to_thread(take_directory, self._directory)
-            self._writer = _Thread("sagaline-store-writer", self._open_connection)
-            self._reader = _Thread("sagaline-store-reader", self._open_connection)
-            await self._write(sqlite_tables.prepare)
+            self._writer = DatabaseThread("sagaline-store-writer", self._open_connection)
+            self._reader = DatabaseThread("sagaline-store-reader", self._open_connection)
+            self._cluster_id = await self._writer.run(self._commit_seconds, sqlite_schema.prepare)
+            self._watches = LocalWatches(self._feed, self._relist_seconds)
         except BaseException:
             await self._release()
             raise
@@ -139,12 +156,25 @@ class SqliteStore:
     def serving_until(self) -> float | None:
         return None if self._writer is not None else 0.0
 
+    @property
+    def cluster_id(self) -> str:
+        return self._cluster_id
+
+    @property
+    def revision(self) -> int:
+        return self._revision
+
+    async def register(self, *, draining: bool, owned_sagas: int) -> None:
+        if not await self._write(sqlite_tables.change, self._incarnation, draining, owned_sagas):
+            raise StoreError("the incarnation is dead")
+
     async def commit(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
         check_writes(writes)
         if not writes:
             return []
+        problems: dict[str, str] = {}
         try:
-            results, problems = await self._write(self._commit, writes)
+            results = await self._write(self._commit, writes, problems)
         except StoreError as error:
             return [WriteResult(Status.UNKNOWN, error=str(error)) for _ in writes]
         refuse_problems(problems)
@@ -153,12 +183,20 @@ class SqliteStore:
     async def read(self, saga_id: str) -> StoredSaga | None:
         return await self._read(sqlite_tables.read, saga_id)
 
+    async def read_log(self, saga_id: str, from_seq: int, limit_batches: int) -> Sequence[bytes]:
+        check_log_range(saga_id, from_seq, limit_batches)
+        tail = await self._read(sqlite_tables.read_tail, saga_id, from_seq, limit_batches)
+        return () if tail is None else tail.batches
+
     async def list_heads(self, query: ListQuery) -> Sequence[StoredHead]:
         check_limit(query.limit)
         return await self._read(sqlite_tables.list_heads, query)
 
     async def list_owned(self) -> Sequence[OwnedSaga]:
         return await self._read(sqlite_tables.list_owned)
+
+    async def read_owners(self, saga_ids: Sequence[str]) -> Sequence[OwnedSaga | None]:
+        return await self._read(sqlite_tables.read_owners, saga_ids)
 
     async def list_secs(self) -> Sequence[SecRecord]:
         return await self._read(sqlite_tables.list_secs)
@@ -175,20 +213,57 @@ class SqliteStore:
         check_sagas(sagas)
         return await self._write(sqlite_tables.adopt, self._sec_id, self._incarnation, sagas)
 
-    async def remove_finished(self, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
-        await self._write(partial(sqlite_tables.remove_finished, keep_summary=keep_summary), saga_ids)
+    async def hand_off(self, hand_offs: Sequence[HandOff], to: SecRecord) -> Sequence[HandOffFate]:
+        check_hand_offs(hand_offs, to, self._incarnation)
+        return await self._read(sqlite_tables.hand_off, self._sec_id, self._incarnation, hand_offs)
 
-    def _commit(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> tuple[list[WriteResult], list[str]]:
+    async def remove_finished(self, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
+        await self._write(sqlite_tables.remove_finished, saga_ids, keep_summary)
+
+    async def watch(self) -> AsyncIterator[ClusterEvent]:
+        async for event in self._open_watches().events():
+            yield event
+
+    async def watch_log(self, saga_id: str, from_seq: int) -> AsyncIterator[LogPart]:
+        check_log_range(saga_id, from_seq)
+        async for part in self._open_watches().log(self._read_tail, saga_id, from_seq):
+            yield part
+
+    def _open_watches(self) -> LocalWatches:
+        if self._watches is None:
+            raise StoreError("the store is closed")
+        return self._watches
+
+    async def _read_tail(self, saga_id: str, from_seq: int) -> LogTail | None:
+        return await self._read(sqlite_tables.read_tail, saga_id, from_seq, BATCHES_PER_PAGE)
+
+    def _commit(
+        self, connection: sqlite3.Connection, writes: Sequence[Write], problems: dict[str, str]
+    ) -> Written[list[WriteResult]]:
         transaction = sqlite_tables.WriteTransaction(connection, self._sec_id, self._incarnation)
-        return transaction.run(writes), transaction.problems
+        written = transaction.run(writes)
+        problems.update(transaction.problems)
+        return written
 
     def _open_connection(self) -> sqlite3.Connection:
         return self._connect(self._directory / DATABASE)
 
-    async def _write(self, function: Callable[..., T], *arguments: object) -> T:
+    async def _write(self, function: Callable[..., Written[T]], *arguments: object) -> T:
         if self._writer is None:
             raise StoreError("the store is closed")
-        return await self._writer.run(self._commit_seconds, function, *arguments)
+        written = await self._writer.run(self._commit_seconds, function, *arguments, on_end=self._tell)
+        return written.value
+
+    def _tell(self, written: Written[T] | None) -> None:
+        """Tell the watches what a transaction did; of one that failed, it is not known what."""
+        if written is None:
+            self._feed.tell_lost()
+            return
+        self._revision = max(self._revision, written.revision)
+        for event in written.events:
+            self._feed.tell(event)
+        for saga_id in written.logs:
+            self._feed.tell_log(saga_id)
 
     async def _read(self, function: Callable[..., T], *arguments: object) -> T:
         if self._reader is None:
@@ -198,61 +273,14 @@ class SqliteStore:
     async def _release(self) -> None:
         reader, writer, lock = self._reader, self._writer, self._lock
         self._reader = self._writer = self._lock = None
+        watches, self._watches = self._watches, None
+        if watches is not None:
+            watches.close()
         for thread in (reader, writer):
             if thread is not None:
                 await thread.close()
         if lock is not None:
             os.close(lock)
-
-
-class _Thread:
-    """A thread with a database connection, and a bounded number of calls before it."""
-
-    def __init__(self, name: str, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._connect = connect
-        self._connection: sqlite3.Connection | None = None
-        self._slots = asyncio.Semaphore(JOBS_WAITING_MAX)
-
-    async def run(self, seconds: float, function: Callable[..., T], *arguments: object) -> T:
-        """Call `function` in the thread, with the connection.
-
-        Raises:
-            StoreError: It failed, or did not end in time; then it may still be carried out.
-        """
-        try:
-            async with asyncio.timeout(seconds):
-                await self._slots.acquire()
-                job = asyncio.get_running_loop().run_in_executor(self._executor, self._call, function, arguments)
-                job.add_done_callback(self._ended)
-                return await asyncio.shield(job)
-        except TimeoutError as error:
-            raise StoreError(f"the database did not answer in {seconds:g} s") from error
-        except sqlite3.Error as error:
-            raise StoreError(f"the database failed: {error}") from error
-
-    def _call(self, function: Callable[..., T], arguments: Sequence[object]) -> T:
-        if self._connection is None:
-            self._connection = self._connect()
-        return function(self._connection, *arguments)
-
-    def _ended(self, job: asyncio.Future[T]) -> None:
-        self._slots.release()
-        if not job.cancelled():
-            job.exception()  # its caller may have stopped waiting
-
-    async def close(self) -> None:
-        """Let the calls before it end, and close the connection. A disk that hangs is not waited for."""
-        job = asyncio.get_running_loop().run_in_executor(self._executor, self._disconnect)
-        ended, _ = await asyncio.wait([job], timeout=CLOSE_SECONDS)
-        if not ended:
-            log.warning("store_close_hangs", store="sqlite")
-        self._executor.shutdown(wait=False)
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def take_directory(directory: Path) -> int:

@@ -1,16 +1,26 @@
-"""The tables of the SQLite store, and every statement on them.
+"""Every statement on the tables of the SQLite store that writes or reads sagas and owners.
 
 Functions over a connection, each of which opens its own transaction. They know
-the fence; threads, files and deadlines are `sqlite.py`'s.
+the fence; threads, files, deadlines and watches are `sqlite.py`'s.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import Generic, TypeVar
 
-from sagaline_server.ports.cluster import StoredControl
+import msgspec
+
+from sagaline_server.ports.cluster import (
+    ClusterEvent,
+    ControlGone,
+    ControlPut,
+    HandOff,
+    HandOffFate,
+    SecsChanged,
+    StoredControl,
+)
 from sagaline_server.ports.store import (
     Append,
     Claim,
@@ -21,97 +31,64 @@ from sagaline_server.ports.store import (
     Status,
     StoredHead,
     StoredSaga,
-    StoreError,
     Write,
     WriteResult,
 )
-from sagaline_server.store.checks import check_limit, conflict, in_order
+from sagaline_server.store.checks import check_limit, conflict, in_order, saga_of
+from sagaline_server.store.log_tail import LogTail, log_tail
+from sagaline_server.store.sqlite_schema import transaction
 
-SCHEMA_VERSION = 1
-
-# Batches are a rowid table, not one clustered by saga: appends of many sagas then fill the same last pages and only
-# the small index is touched all over, which is what the write-ahead log has to sync.
-SCHEMA = """
-CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
-CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-INSERT INTO counters VALUES ('incarnation', 0), ('revision', 0);
-CREATE TABLE secs (
-    sec_id TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, address TEXT NOT NULL, version TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE records (
-    saga_id TEXT NOT NULL, graph_name TEXT NOT NULL, create_time REAL NOT NULL, record BLOB NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX records_by_id ON records (saga_id);
-CREATE INDEX records_by_graph ON records (graph_name, saga_id);
-CREATE TABLE owners (
-    saga_id TEXT PRIMARY KEY, sec_id TEXT NOT NULL, incarnation INTEGER NOT NULL, epoch INTEGER NOT NULL,
-    revision INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE batches (
-    saga_id TEXT NOT NULL, first_seq INTEGER NOT NULL, writer_id BLOB NOT NULL, revision INTEGER NOT NULL,
-    batch BLOB NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX batches_by_seq ON batches (saga_id, first_seq);
-CREATE TABLE controls (
-    saga_id TEXT NOT NULL, control_id TEXT NOT NULL, control BLOB NOT NULL, PRIMARY KEY (saga_id, control_id)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE dones (saga_id TEXT NOT NULL, revision INTEGER NOT NULL, done BLOB NOT NULL) STRICT;
-CREATE UNIQUE INDEX dones_by_id ON dones (saga_id);
-"""
+T = TypeVar("T")
 
 INSERT_BATCH = "INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?, ?)"
-DELETE_CONTROL = "DELETE FROM controls WHERE saga_id = ? AND control_id = ?"
+DELETE_CONTROL = "DELETE FROM controls WHERE saga_id = ? AND control_id = ? RETURNING control_id"
+DELETE_CONTROLS = "DELETE FROM controls WHERE saga_id = ? RETURNING control_id"
 HEAD = """
 SELECT r.saga_id, r.record, d.done, o.sec_id, o.incarnation, o.epoch, o.revision
 FROM records r LEFT JOIN dones d ON d.saga_id = r.saga_id LEFT JOIN owners o ON o.saga_id = r.saga_id
 """
+OWNER = "SELECT saga_id, sec_id, incarnation, epoch, revision FROM owners "
+TAIL = """
+SELECT first_seq, batch FROM batches WHERE saga_id = ? AND first_seq >= coalesce(
+    (SELECT max(first_seq) FROM batches WHERE saga_id = ? AND first_seq <= ?), 0
+) ORDER BY first_seq LIMIT ?
+"""
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection, *, writing: bool = True) -> Iterator[None]:
-    """Run the block as one transaction: committed at its end, undone if it raises."""
-    connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
-    try:
-        yield
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
+class Written(msgspec.Struct, Generic[T], frozen=True):
+    """What a transaction that writes did."""
+
+    value: T
+    revision: int
+    """Store revision afterwards."""
+    events: Sequence[ClusterEvent] = ()
+    """What watchers are to be told."""
+    logs: Sequence[str] = ()
+    """Sagas whose logs have changed."""
 
 
-def prepare(connection: sqlite3.Connection) -> None:
-    """Create the tables where there are none.
-
-    Raises:
-        StoreError: They are of a newer release. Run that one.
-    """
-    with transaction(connection):
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'schema_version'").fetchone()
-        if tables[0] == 0:
-            for statement in SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
-        version = connection.execute("SELECT version FROM schema_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"the data directory has schema version {version}, written by a newer release; "
-                f"this one knows versions up to {SCHEMA_VERSION}"
-            )
-
-
-def register(connection: sqlite3.Connection, sec_id: str, address: str, version: str) -> int:
+def register(connection: sqlite3.Connection, sec_id: str, address: str, version: str) -> Written[int]:
     """Make a new incarnation. Whoever was registered is dead, because the data directory is this process's now."""
     with transaction(connection):
         incarnation = _count(connection, "incarnation")
         connection.execute("DELETE FROM secs")
-        connection.execute("INSERT INTO secs VALUES (?, ?, ?, ?)", (sec_id, incarnation, address, version))
-    return incarnation
+        connection.execute("INSERT INTO secs VALUES (?, ?, ?, ?, 0, 0)", (sec_id, incarnation, address, version))
+        return Written(incarnation, _count(connection, "revision"), [SecsChanged()])
 
 
-def unregister(connection: sqlite3.Connection, incarnation: int) -> None:
+def change(connection: sqlite3.Connection, incarnation: int, draining: int, owned_sagas: int) -> Written[bool]:
+    """Change a registration; False when the incarnation is dead."""
+    with transaction(connection):
+        update = "UPDATE secs SET draining = ?, owned_sagas = ? WHERE incarnation = ?"
+        is_alive = connection.execute(update, (draining, owned_sagas, incarnation)).rowcount == 1
+        return Written(is_alive, _count(connection, "revision"), [SecsChanged()] if is_alive else [])
+
+
+def unregister(connection: sqlite3.Connection, incarnation: int) -> Written[None]:
     """Give the incarnation up."""
     with transaction(connection):
         connection.execute("DELETE FROM secs WHERE incarnation = ?", (incarnation,))
+        return Written(None, _count(connection, "revision"), [SecsChanged()])
 
 
 class WriteTransaction:
@@ -123,13 +100,16 @@ class WriteTransaction:
         self._incarnation = incarnation
         self._alive = False
         self._revision = 0
-        self.problems: list[str] = []
+        self._gone: list[ControlGone] = []
+        self.problems: dict[str, str] = {}
 
-    def run(self, writes: Sequence[Write]) -> list[WriteResult]:
+    def run(self, writes: Sequence[Write]) -> Written[list[WriteResult]]:
         with transaction(self._connection):
             self._alive = is_alive(self._connection, self._sec_id, self._incarnation)
             self._revision = _count(self._connection, "revision")
-            return [self._create(write) if isinstance(write, NewSaga) else self._append(write) for write in writes]
+            results = [self._create(write) if isinstance(write, NewSaga) else self._append(write) for write in writes]
+        logs = [saga_of(write) for write, result in zip(writes, results, strict=True) if result.status is Status.DONE]
+        return Written(results, self._revision, self._gone, logs)
 
     def _create(self, write: NewSaga) -> WriteResult:
         saga_id = write.saga_id
@@ -153,18 +133,21 @@ class WriteTransaction:
 
     def _append(self, write: Append) -> WriteResult:
         saga_id = write.claim.saga_id
-        if not self._alive or not self._owns(write.claim):
+        if not self._alive or not owns(self._connection, write.claim):
             return self._settle_fenced(write)
         if write.batch and (result := self._insert_batch(write)) is not None:
             return result
         for control_id in write.consumes:
-            self._connection.execute(DELETE_CONTROL, (saga_id, control_id))
+            self._remove_controls(DELETE_CONTROL, saga_id, control_id)
         if write.done is not None:
             done = (saga_id, self._revision, write.done)
             self._connection.execute("INSERT INTO dones VALUES (?, ?, ?)", done)
             self._connection.execute("DELETE FROM owners WHERE saga_id = ?", (saga_id,))
-            self._connection.execute("DELETE FROM controls WHERE saga_id = ?", (saga_id,))
+            self._remove_controls(DELETE_CONTROLS, saga_id)
         return WriteResult(Status.DONE, self._revision)
+
+    def _remove_controls(self, statement: str, *keys: str) -> None:
+        self._gone += [ControlGone(keys[0], control_id) for (control_id,) in self._connection.execute(statement, keys)]
 
     def _insert_batch(self, write: Append) -> WriteResult | None:
         """Insert a batch where none is yet; else return what the one that is there means."""
@@ -174,7 +157,7 @@ class WriteTransaction:
         there = self._batch(write.claim.saga_id, write.first_seq)
         if there is not None and there[0] == write.writer_id:
             return WriteResult(Status.DONE, there[1])
-        self.problems.append(conflict(write))
+        self.problems[write.claim.saga_id] = conflict(write)
         return WriteResult(Status.FENCED)
 
     def _settle_fenced(self, write: Append) -> WriteResult:
@@ -189,10 +172,6 @@ class WriteTransaction:
                 return WriteResult(Status.DONE, row[0])
         return WriteResult(Status.FENCED)
 
-    def _owns(self, claim: Claim) -> bool:
-        query = "SELECT 1 FROM owners WHERE saga_id = ? AND revision = ?"
-        return self._connection.execute(query, (claim.saga_id, claim.revision)).fetchone() is not None
-
     def _batch(self, saga_id: str, seq: int) -> tuple[bytes, int] | None:
         """Return the writer and the revision of a batch."""
         query = "SELECT writer_id, revision FROM batches WHERE saga_id = ? AND first_seq = ?"
@@ -202,13 +181,13 @@ class WriteTransaction:
 
 def adopt(
     connection: sqlite3.Connection, sec_id: str, incarnation: int, sagas: Sequence[OwnedSaga]
-) -> list[Claim | None]:
+) -> Written[list[Claim | None]]:
     """Claim sagas of dead incarnations, each on its own conditions."""
     with transaction(connection):
-        if not is_alive(connection, sec_id, incarnation):
-            return [None for _ in sagas]
         revision = _count(connection, "revision")
-        return [_adopt(connection, sec_id, incarnation, saga, revision) for saga in sagas]
+        if not is_alive(connection, sec_id, incarnation):
+            return Written([None for _ in sagas], revision)
+        return Written([_adopt(connection, sec_id, incarnation, saga, revision) for saga in sagas], revision)
 
 
 def _adopt(
@@ -222,6 +201,24 @@ def _adopt(
         (sec_id, incarnation, revision, saga.saga_id, saga.revision),
     ).fetchone()
     return None if row is None else Claim(saga.saga_id, row[0], revision)
+
+
+def hand_off(
+    connection: sqlite3.Connection, sec_id: str, incarnation: int, hand_offs: Sequence[HandOff]
+) -> list[HandOffFate]:
+    """Say what becomes of hand-offs where no other SEC can live: no target does."""
+    with transaction(connection, writing=False):
+        alive = is_alive(connection, sec_id, incarnation)
+        return [
+            HandOffFate.TARGET_GONE if alive and owns(connection, hand_off.claim) else HandOffFate.FENCED
+            for hand_off in hand_offs
+        ]
+
+
+def owns(connection: sqlite3.Connection, claim: Claim) -> bool:
+    """Tell whether a claim is current."""
+    query = "SELECT 1 FROM owners WHERE saga_id = ? AND revision = ?"
+    return connection.execute(query, (claim.saga_id, claim.revision)).fetchone() is not None
 
 
 def is_alive(connection: sqlite3.Connection, sec_id: str, incarnation: int) -> bool:
@@ -241,6 +238,22 @@ def read(connection: sqlite3.Connection, saga_id: str) -> StoredSaga | None:
     return StoredSaga(saga_id, head.record, batches, head.owner, head.done)
 
 
+def read_tail(connection: sqlite3.Connection, saga_id: str, from_seq: int, limit: int) -> LogTail | None:
+    """Read a page of a saga's log from an entry on; None where there is no such saga."""
+    with transaction(connection, writing=False):
+        if connection.execute("SELECT 1 FROM records WHERE saga_id = ?", (saga_id,)).fetchone() is None:
+            return None
+        is_done = connection.execute("SELECT 1 FROM dones WHERE saga_id = ?", (saga_id,)).fetchone() is not None
+        rows = connection.execute(TAIL, (saga_id, saga_id, from_seq, limit + 2))
+        return log_tail(rows.fetchall(), from_seq, limit, is_done=is_done)
+
+
+def read_owners(connection: sqlite3.Connection, saga_ids: Sequence[str]) -> list[OwnedSaga | None]:
+    with transaction(connection, writing=False):
+        rows = [connection.execute(OWNER + "WHERE saga_id = ?", (saga_id,)).fetchone() for saga_id in saga_ids]
+    return [None if row is None else OwnedSaga(*row) for row in rows]
+
+
 def list_heads(connection: sqlite3.Connection, query: ListQuery) -> list[StoredHead]:
     check_limit(query.limit)
     conditions, values = ["r.saga_id > ?"], [query.after_id]
@@ -255,22 +268,26 @@ def list_heads(connection: sqlite3.Connection, query: ListQuery) -> list[StoredH
 
 
 def list_owned(connection: sqlite3.Connection) -> list[OwnedSaga]:
-    query = "SELECT saga_id, sec_id, incarnation, epoch, revision FROM owners ORDER BY saga_id"
-    return [OwnedSaga(*row) for row in connection.execute(query)]
+    return [OwnedSaga(*row) for row in connection.execute(OWNER + "ORDER BY saga_id")]
 
 
 def list_secs(connection: sqlite3.Connection) -> list[SecRecord]:
-    query = "SELECT sec_id, incarnation, address, version FROM secs ORDER BY sec_id"
-    return [SecRecord(*row) for row in connection.execute(query)]
+    query = "SELECT sec_id, incarnation, address, version, draining, owned_sagas FROM secs ORDER BY sec_id"
+    return [
+        SecRecord(sec_id, incarnation, address, version, bool(draining), owned_sagas)
+        for sec_id, incarnation, address, version, draining, owned_sagas in connection.execute(query)
+    ]
 
 
-def put_control(connection: sqlite3.Connection, saga_id: str, control_id: str, control: bytes) -> bool:
+def put_control(connection: sqlite3.Connection, saga_id: str, control_id: str, control: bytes) -> Written[bool]:
     """Put a request for the owner, if there is one. The same id again changes nothing."""
     with transaction(connection):
+        revision = _count(connection, "revision")
         if connection.execute("SELECT 1 FROM owners WHERE saga_id = ?", (saga_id,)).fetchone() is None:
-            return False
-        connection.execute("INSERT OR IGNORE INTO controls VALUES (?, ?, ?)", (saga_id, control_id, control))
-        return True
+            return Written(False, revision)
+        row = (saga_id, control_id, control)
+        is_new = connection.execute("INSERT OR IGNORE INTO controls VALUES (?, ?, ?)", row).rowcount == 1
+        return Written(True, revision, [ControlPut(StoredControl(*row))] if is_new else [])
 
 
 def list_controls(connection: sqlite3.Connection, saga_id: str | None) -> list[StoredControl]:
@@ -278,8 +295,9 @@ def list_controls(connection: sqlite3.Connection, saga_id: str | None) -> list[S
     return in_order(StoredControl(*row) for row in connection.execute(query, (saga_id, saga_id)))
 
 
-def remove_finished(connection: sqlite3.Connection, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
+def remove_finished(connection: sqlite3.Connection, saga_ids: Sequence[str], keep_summary: int) -> Written[None]:
     with transaction(connection):
+        revision = _count(connection, "revision")
         for saga_id in saga_ids:
             if connection.execute("SELECT 1 FROM dones WHERE saga_id = ?", (saga_id,)).fetchone() is None:
                 continue
@@ -287,6 +305,7 @@ def remove_finished(connection: sqlite3.Connection, saga_ids: Sequence[str], *, 
             if not keep_summary:
                 connection.execute("DELETE FROM records WHERE saga_id = ?", (saga_id,))
                 connection.execute("DELETE FROM dones WHERE saga_id = ?", (saga_id,))
+        return Written(None, revision, logs=saga_ids)
 
 
 def _count(connection: sqlite3.Connection, name: str) -> int:

@@ -66,6 +66,6 @@ def replay_dump(lines: Iterable[str], to_seq: int | None = None) -> saga_pb2.Sag
 def _only(line: str, key: str) -> dict[str, object]:
     value = msgspec.json.decode(line)
     if not isinstance(value, dict) or not isinstance(value.get(key), dict):
-        raise ValueError(f"the line should be {{{key!r}: …}}")
+        raise TypeError(f"the line should be {{{key!r}: …}}")
     found: dict[str, object] = value[key]
     return found

@@ -512,16 +512,22 @@ class HandOffOrder(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TO_SEC_ID_FIELD_NUMBER: _builtins.int
+    FROM_SEC_ID_FIELD_NUMBER: _builtins.int
     to_sec_id: _builtins.str
     """SEC to take it. Absent: the one that placement prefers."""
+    from_sec_id: _builtins.str
+    """Owner that is asked. It leaves the request to its successor to consume, so
+    that this tells of a hand-off that has happened.
+    """
     def __init__(
         self,
         *,
         to_sec_id: _builtins.str = ...,
+        from_sec_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["to_sec_id", b"to_sec_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_sec_id", b"from_sec_id", "to_sec_id", b"to_sec_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

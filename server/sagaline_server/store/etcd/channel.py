@@ -7,14 +7,15 @@ Reads are tried at other endpoints.
 
 gRPC's own balancing is not used: under it a hung leader stops everything for
 seconds. Each endpoint has a channel, one of them is current, and a failure
-makes the next one current.
+makes the next one current. A new connection is asked first whether it leads to
+the cluster that this process knows (`lineage.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -22,23 +23,16 @@ import grpc.aio
 import structlog
 from aetcd import rpc
 
-from sagaline_server.ports.store import StoreError
+from sagaline_server.ports.store import StoreError, StoreRolledBack
+from sagaline_server.store.etcd.keys import Keys
+from sagaline_server.store.etcd.lineage import Lineage
+from sagaline_server.store.etcd.members import Member
+from sagaline_server.store.etcd.options import EtcdOptions, EtcdTls
+
+__all__ = ["EtcdChannel", "EtcdError", "EtcdOptions", "EtcdTls", "WatchStream"]
 
 CONNECT_SECONDS = 1.0
 """How long one endpoint may take to connect before the next one is tried."""
-RESPONSE_BYTES_MAX = 128 * 1024 * 1024
-"""Pages are kept far below this. It only has to be more than the largest that one request can bring back."""
-
-CHANNEL_OPTIONS: list[tuple[str, int | str]] = [
-    ("grpc.max_receive_message_length", RESPONSE_BYTES_MAX),
-    ("grpc.max_send_message_length", -1),  # etcd says what is too large, and then it is known that it was refused
-    ("grpc.keepalive_time_ms", 10_000),  # etcd takes pings less than 5 s apart for an attack
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.enable_retries", 0),
-    ("grpc.lb_policy_name", "pick_first"),
-]
 
 # Without it a member that has lost its quorum keeps calls and streams waiting in silence.
 HAS_LEADER = ("hasleader", "true")
@@ -47,46 +41,6 @@ TOO_LARGE = ("request is too large", "too many operations", "grpc: received mess
 LOGIN_AGAIN = ("invalid auth token", "user name is empty", "auth store is old")
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class EtcdTls:
-    """How the connection is encrypted. All contents are PEM."""
-
-    ca: bytes | None = None
-    """Certificates to trust. None: the system's."""
-    certificate: bytes | None = None
-    """The client's own, with its key, where etcd asks for one."""
-    key: bytes | None = field(default=None, repr=False)
-    server_name: str | None = None
-    """Name that the server's certificate must have, where it is not the endpoint's."""
-
-
-@dataclass(frozen=True)
-class EtcdOptions:
-    """How etcd is reached."""
-
-    endpoints: tuple[str, ...]
-    """`host:port` of members of one cluster, in the order in which they are tried."""
-    prefix: str = "sagaline"
-    """What all keys start with. SECs with the same prefix share their sagas."""
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    tls: EtcdTls | None = None
-    call_seconds: float = 5.0
-    """Deadline of one call, connecting included."""
-    lease_seconds: int = 10
-    """How long a SEC that is silent keeps its sagas. etcd may grant more."""
-    lease_margin: float = 1.0
-    """Seconds before the end of the lease at which dispatching stops."""
-
-    def __post_init__(self) -> None:
-        if not self.endpoints:
-            raise ValueError("etcd needs at least one endpoint")
-        if (self.user is None) != (self.password is None):
-            raise ValueError("etcd's user and password go together")
-        if not 0 < self.lease_margin <= self.lease_seconds / 3:
-            raise ValueError("the lease's margin is more than a third of the lease, or nothing")
 
 
 class EtcdError(StoreError):
@@ -108,18 +62,69 @@ class EtcdError(StoreError):
         """True: the revision to read at is gone."""
 
 
+class EtcdForeign(EtcdError, StoreRolledBack):
+    """The endpoint belongs to another cluster than the one that this process met first."""
+
+
+class WatchStream:
+    """One watch call: requests out, responses in. One task may send while another receives.
+
+    Args:
+        call: The call.
+        member: Where it leads.
+        fail: Makes the error to raise out of the call's own.
+    """
+
+    def __init__(self, call: Any, member: Member, fail: Callable[[Member, grpc.aio.AioRpcError], EtcdError]) -> None:
+        self._call = call
+        self._fail = fail
+        self.member = member
+
+    async def send(self, request: Any) -> None:
+        """Send a request.
+
+        Raises:
+            EtcdError: The stream is broken.
+        """
+        try:
+            await self._call.write(request)
+        except grpc.aio.AioRpcError as error:
+            raise self._fail(self.member, error) from error
+        except asyncio.InvalidStateError as error:
+            raise self._broken("it was closed") from error
+
+    async def receive(self) -> Any:
+        """Wait for the next response.
+
+        Raises:
+            EtcdError: The stream is broken.
+        """
+        try:
+            response = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise self._fail(self.member, error) from error
+        if response is grpc.aio.EOF:
+            raise self._broken("etcd ended it")
+        return response
+
+    def _broken(self, reason: str) -> EtcdError:
+        return EtcdError(grpc.StatusCode.UNAVAILABLE, f"the watch broke: {reason}", self.member.endpoint)
+
+
 class EtcdChannel:
     """All that is asked of etcd goes through here.
 
     Args:
         options: Where and how.
+        lineage: What is known of the cluster already.
     """
 
-    def __init__(self, options: EtcdOptions) -> None:
+    def __init__(self, options: EtcdOptions, lineage: Lineage | None = None) -> None:
         self._options = options
-        self._members = [_Member(endpoint, options.tls) for endpoint in options.endpoints]
+        self.lineage = lineage or Lineage()
+        self._members = [Member(endpoint, options.tls) for endpoint in options.endpoints]
         self._current = 0
-        self._cluster_id = 0
+        self._nothing = _nothing(Keys(options.prefix).probe)
         self._token: str | None = None
         self._login = asyncio.Lock()
 
@@ -129,7 +134,7 @@ class EtcdChannel:
         Raises:
             EtcdError: It may or may not have been carried out, unless the error says otherwise.
         """
-        return await self._call(lambda member: member.kv.Txn, request, self._options.call_seconds)
+        return await self._call(lambda member: member.kv.Txn, request, self._options.call_seconds, in_order=True)
 
     async def read(self, request: Any) -> Any:
         """Read a range, or with a transaction of ranges; try each endpoint before giving up.
@@ -157,7 +162,8 @@ class EtcdChannel:
             The id, and the seconds that were granted, which may differ from those asked for.
         """
         request = rpc.LeaseGrantRequest(TTL=seconds)
-        response = await self._call(lambda member: member.lease.LeaseGrant, request, self._options.call_seconds)
+        seconds_left = self._options.call_seconds
+        response = await self._call(lambda member: member.lease.LeaseGrant, request, seconds_left, in_order=True)
         return response.ID, response.TTL
 
     async def keep_alive(self, lease_id: int, seconds: float) -> int:
@@ -167,7 +173,7 @@ class EtcdChannel:
             Seconds that the lease has from some moment after this call began; 0 where the lease is gone.
         """
 
-        async def exchange(member: _Member, timeout: float, metadata: Metadata) -> Any:
+        async def exchange(member: Member, timeout: float, metadata: Metadata) -> Any:
             requests = [rpc.LeaseKeepAliveRequest(ID=lease_id)]
             call = member.lease.LeaseKeepAlive(iter(requests), timeout=timeout, metadata=metadata)
             try:
@@ -178,7 +184,8 @@ class EtcdChannel:
                 raise EtcdError(grpc.StatusCode.UNAVAILABLE, "the stream ended without an answer", member.endpoint)
             return responses[0]
 
-        response = await self._exchange(exchange, seconds)
+        member, response, _ = await self._exchange(exchange, seconds)
+        self._believe(member, response.header)
         ttl: int = response.TTL
         return ttl
 
@@ -187,37 +194,98 @@ class EtcdChannel:
         request = rpc.LeaseRevokeRequest(ID=lease_id)
         await self._call(lambda member: member.lease.LeaseRevoke, request, self._options.call_seconds)
 
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[WatchStream]:
+        """Open a watch stream at the current endpoint.
+
+        Raises:
+            EtcdError: There is none that answers.
+        """
+
+        async def exchange(member: Member, _timeout: float, metadata: Metadata) -> Any:
+            return member.watch.Watch(metadata=metadata)
+
+        member, call, _ = await self._exchange(exchange, self._options.call_seconds)
+        try:
+            yield WatchStream(call, member, self._failure)
+        finally:
+            call.cancel()
+
+    def heard(self, stream: WatchStream, header: Any) -> None:
+        """Take note of what a watch says of its cluster; it may be behind others.
+
+        Raises:
+            EtcdForeign: It is another cluster.
+        """
+        self._believe(stream.member, header)
+
+    def log_in_again(self) -> None:
+        """Get a new token for the next request: etcd does not like this one, if it is the token that it dislikes."""
+        self._token = None
+
     async def close(self) -> None:
         """Close every connection. Calls that are still under way are cancelled."""
         for member in self._members:
             await member.channel.close()
 
-    async def _call(self, method: Callable[[_Member], Any], request: Any, seconds: float) -> Any:
-        async def exchange(member: _Member, timeout: float, metadata: Metadata) -> Any:
+    async def _call(
+        self, method: Callable[[Member], Any], request: Any, seconds: float, *, in_order: bool = False
+    ) -> Any:
+        """Send one request.
+
+        Args:
+            method: Which.
+            request: What.
+            seconds: Deadline.
+            in_order: Whether it goes through the cluster's log, so that its answer can't be older than earlier ones.
+        """
+
+        async def exchange(member: Member, timeout: float, metadata: Metadata) -> Any:
             return await method(member)(request, timeout=timeout, metadata=metadata)
 
-        return await self._exchange(exchange, seconds)
+        member, response, seen = await self._exchange(exchange, seconds)
+        self._believe(member, response.header, at_least=seen if in_order else 0)
+        return response
 
-    async def _exchange(self, exchange: Callable[[_Member, float, Metadata], Any], seconds: float) -> Any:
-        """Do one exchange with the current endpoint; once more with a new token, if that was all that was wrong."""
+    async def _exchange(
+        self, exchange: Callable[[Member, float, Metadata], Any], seconds: float
+    ) -> tuple[Member, Any, int]:
+        """Do one exchange with the current endpoint; once more with a new token, if that was all that was wrong.
+
+        Returns:
+            The endpoint, what the exchange returned, and the highest revision seen before it.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         for may_log_in in (True, False):
+            self.lineage.demand()
             member = await self._ready_member(deadline)
             token = await self._log_in(member, deadline)
             metadata = (HAS_LEADER,) if token is None else (HAS_LEADER, ("token", token))
             try:
-                response = await exchange(member, max(0.0, deadline - loop.time()), metadata)
+                if not member.is_recognised:
+                    await self._recognise(member, metadata, deadline)
+                seen = self.lineage.revision
+                return member, await exchange(member, max(0.0, deadline - loop.time()), metadata), seen
             except grpc.aio.AioRpcError as error:
                 if may_log_in and token is not None and _wants_login(error):
                     self._forget(token)
                     continue
                 raise self._failure(member, error) from error
-            self._check_cluster(member, response.header.cluster_id)
-            return response
         raise AssertionError
 
-    async def _ready_member(self, deadline: float) -> _Member:
+    async def _recognise(self, member: Member, metadata: Metadata, deadline: float) -> None:
+        """Ask a new connection for nothing, in order, before it is asked for anything else."""
+        loop = asyncio.get_running_loop()
+        async with member.recognising:
+            if self.lineage.revision and not member.is_recognised:
+                seen = self.lineage.revision
+                timeout = max(0.0, deadline - loop.time())
+                response = await member.kv.Txn(self._nothing, timeout=timeout, metadata=metadata)
+                self._believe(member, response.header, at_least=seen)
+            member.is_recognised = True
+
+    async def _ready_member(self, deadline: float) -> Member:
         """Return a connected endpoint, the current one if it is.
 
         A call to an endpoint that is not connected would fail at once, or hang; waiting here costs nothing and
@@ -233,7 +301,7 @@ class EtcdChannel:
             if left <= CONNECT_SECONDS:
                 raise EtcdError(grpc.StatusCode.UNAVAILABLE, "no connection; nothing was sent", member.endpoint)
 
-    async def _log_in(self, member: _Member, deadline: float) -> str | None:
+    async def _log_in(self, member: Member, deadline: float) -> str | None:
         if self._options.user is None or self._token is not None:
             return self._token
         loop = asyncio.get_running_loop()
@@ -251,25 +319,26 @@ class EtcdChannel:
         if self._token == token:
             self._token = None
 
-    def _failure(self, member: _Member, error: grpc.aio.AioRpcError) -> EtcdError:
+    def _failure(self, member: Member, error: grpc.aio.AioRpcError) -> EtcdError:
         code, details = error.code(), error.details() or ""
+        if _wants_login(error):
+            self.log_in_again()
         if code in ELSEWHERE:
             self._leave(member)
         return EtcdError(code, details, member.endpoint)
 
-    def _leave(self, member: _Member) -> None:
+    def _leave(self, member: Member) -> None:
         """Make the next endpoint current, unless another call has done so already."""
         if len(self._members) > 1 and self._members[self._current] is member:
             self._current = (self._current + 1) % len(self._members)
             log.warning("etcd_endpoint_left", endpoint=member.endpoint, next=self._members[self._current].endpoint)
 
-    def _check_cluster(self, member: _Member, cluster_id: int) -> None:
-        """Refuse the answer of another cluster: its revisions and leases mean nothing here."""
-        if self._cluster_id == 0:
-            self._cluster_id = cluster_id
-        if cluster_id != self._cluster_id:
+    def _believe(self, member: Member, header: Any, at_least: int = 0) -> None:
+        """Refuse the answer of another cluster: its revisions and leases mean nothing here; or of an older state."""
+        if not self.lineage.is_of(header.cluster_id):
             self._leave(member)
-            raise EtcdError(grpc.StatusCode.UNAVAILABLE, "it belongs to another cluster", member.endpoint)
+            raise EtcdForeign(grpc.StatusCode.UNAVAILABLE, "it belongs to another cluster", member.endpoint)
+        self.lineage.saw(header.revision, at_least, member.endpoint)
 
 
 Metadata = Sequence[tuple[str, str]]
@@ -286,39 +355,6 @@ ELSEWHERE = frozenset(
 """Codes after which another endpoint may do better. A write that ended so is of unknown outcome."""
 
 
-class _Member:
-    """One endpoint and its channel, which reconnects by itself."""
-
-    def __init__(self, endpoint: str, tls: EtcdTls | None) -> None:
-        self.endpoint = endpoint
-        self.channel = _connect(endpoint, tls)
-        self.kv = rpc.KVStub(self.channel)
-        self.lease = rpc.LeaseStub(self.channel)
-        self.auth = rpc.AuthStub(self.channel)
-
-    async def connected(self, seconds: float) -> bool:
-        """Wait until the channel is connected; tell whether it is."""
-        state = self.channel.get_state(try_to_connect=True)
-        if state is grpc.ChannelConnectivity.READY:
-            return True
-        try:
-            async with asyncio.timeout(seconds):
-                while state is not grpc.ChannelConnectivity.READY:
-                    await self.channel.wait_for_state_change(state)
-                    state = self.channel.get_state(try_to_connect=True)
-        except TimeoutError:
-            return False
-        return True
-
-
-def _connect(endpoint: str, tls: EtcdTls | None) -> grpc.aio.Channel:
-    if tls is None:
-        return grpc.aio.insecure_channel(endpoint, options=CHANNEL_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
-    name = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
-    return grpc.aio.secure_channel(endpoint, credentials, options=[*CHANNEL_OPTIONS, *name])
-
-
 def _wants_login(error: grpc.aio.AioRpcError) -> bool:
     """Tell whether etcd refused the token, so that the request was not looked at."""
     if error.code() is grpc.StatusCode.UNAUTHENTICATED:
@@ -326,3 +362,11 @@ def _wants_login(error: grpc.aio.AioRpcError) -> bool:
     return error.code() is grpc.StatusCode.INVALID_ARGUMENT and any(
         reason in (error.details() or "") for reason in LOGIN_AGAIN
     )
+
+
+def _nothing(key: bytes) -> Any:
+    """Return a transaction that never does anything, and goes through the cluster's log all the same."""
+    request = rpc.TxnRequest()
+    request.compare.add(result=rpc.Compare.LESS, target=rpc.Compare.VERSION, key=key, version=0)
+    request.success.add(request_put=rpc.PutRequest(key=key))
+    return request

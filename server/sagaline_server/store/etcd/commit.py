@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from sagaline_server.ports.store import Status, Write, WriteResult
+from sagaline_server.ports.store import Status, StoreError, Write, WriteResult
 from sagaline_server.store.checks import payload_bytes, saga_of
 from sagaline_server.store.etcd.channel import EtcdChannel, EtcdError
 from sagaline_server.store.etcd.keys import Keys
@@ -27,8 +27,8 @@ class Commit:
         self._keys = keys
         self._fence = fence
         self._slots = slots
-        self.problems: list[str] = []
-        """Programming errors that came to light. The other writes are settled all the same."""
+        self.problems: dict[str, str] = {}
+        """Writes that can't be written, by saga, and why. The others are settled all the same."""
 
     async def run(self, writes: Sequence[Write]) -> list[WriteResult]:
         """Write what can be written. Returns one result for each write, in order."""
@@ -48,7 +48,7 @@ class Commit:
             try:
                 async with self._slots:
                     response = await self._channel.txn(request)
-            except EtcdError as error:
+            except StoreError as error:
                 _record(results, pending, await self._failed(pending, error))
                 break
             if response.succeeded:
@@ -70,17 +70,16 @@ class Commit:
             pending = left
         return [results[saga_of(write)] for write in writes]
 
-    async def _failed(self, writes: Sequence[Write], error: EtcdError) -> list[WriteResult]:
-        if not error.too_large:
+    async def _failed(self, writes: Sequence[Write], error: StoreError) -> list[WriteResult]:
+        if not isinstance(error, EtcdError) or not error.too_large:
             return _unknown(writes, str(error))
         # This etcd allows less than others do. It was refused whole, so the halves can be sent.
         if len(writes) > 1:
             middle = len(writes) // 2
             return [*await self._write(writes[:middle]), *await self._write(writes[middle:])]
         (write,) = writes
-        self.problems.append(
-            f"the write of saga {saga_of(write)!r}, {payload_bytes(write)} bytes, is too large for etcd: {error}"
-        )
+        saga_id, size = saga_of(write), payload_bytes(write)
+        self.problems[saga_id] = f"the write of saga {saga_id!r}, {size} bytes, is too large for etcd: {error}"
         return [LEFT_OUT]
 
 

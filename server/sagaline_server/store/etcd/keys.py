@@ -6,6 +6,7 @@
     <prefix>/log/{saga}/{seq}    LogBatch; the number is that of its first entry, padded so that keys sort as numbers.
     <prefix>/control/{saga}/{id} ControlRecord; ids sort by time.
     <prefix>/done/{saga}         DoneRecord.
+    <prefix>/probe               Never there. New connections are asked about it.
 
 No id contains a slash, so none reaches into another's keys, and the order of
 keys is the order of ids.
@@ -25,6 +26,7 @@ class Keys:
         self.logs = root + b"log/"
         self.controls = root + b"control/"
         self.dones = root + b"done/"
+        self.probe = root + b"probe"
 
     def sec(self, sec_id: str) -> bytes:
         """Return the key that is there while an incarnation of this SEC lives."""
@@ -49,6 +51,19 @@ class Keys:
     def control(self, saga_id: str, control_id: str = "") -> bytes:
         """Return the key of a request, or what the keys of all requests to a saga's owner start with."""
         return b"%s%s/%s" % (self.controls, saga_id.encode(), control_id.encode())
+
+    def control_of(self, key: bytes) -> tuple[str, str] | None:
+        """Return the saga and the id of a request's key; None if it is no such key, whoever put it there."""
+        saga_id, separator, control_id = key[len(self.controls) :].partition(b"/")
+        try:
+            return (saga_id.decode(), control_id.decode()) if saga_id and separator and control_id else None
+        except UnicodeDecodeError:
+            return None
+
+    def first_seq_of(self, key: bytes) -> int:
+        """Return the number in a batch's key; 0 if it is no such key."""
+        number = key.rpartition(b"/")[2]
+        return int(number) if number.isdigit() else 0
 
     def done(self, saga_id: str) -> bytes:
         """Return the key of a finished saga's summary."""

@@ -12,7 +12,8 @@ import asyncio
 import structlog
 
 from sagaline_server.ports.clock import Clock
-from sagaline_server.store.etcd.channel import EtcdChannel, EtcdError
+from sagaline_server.ports.store import StoreError
+from sagaline_server.store.etcd.channel import EtcdChannel
 
 RENEWALS_PER_LEASE = 3
 RETRIES_PER_RENEWAL = 4
@@ -55,7 +56,7 @@ class LeaseKeeper:
         """Get a lease and begin to keep it.
 
         Raises:
-            EtcdError: There was none to be had. A grant that went unanswered dies by itself.
+            StoreError: There was none to be had. A grant that went unanswered dies by itself.
         """
         sent = self._clock.boottime()
         self._lease_id, self._granted = await self._channel.grant(self._asked)
@@ -72,7 +73,7 @@ class LeaseKeeper:
                 self.lost.set()
                 try:
                     await self._channel.revoke(self._lease_id)
-                except EtcdError as error:
+                except StoreError as error:
                     log.warning("lease_revoke_failed", error=str(error))
 
     async def _keep(self) -> None:
@@ -89,7 +90,7 @@ class LeaseKeeper:
         sent = self._clock.boottime()
         try:
             ttl = await self._channel.keep_alive(self._lease_id, seconds)
-        except EtcdError as error:
+        except StoreError as error:
             log.warning("lease_renewal_failed", error=str(error), seconds_left=self._deadline - sent)
             return False
         if ttl <= 0:

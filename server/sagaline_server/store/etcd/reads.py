@@ -28,7 +28,8 @@ from sagaline_server.ports.store import (
 from sagaline_server.store.checks import in_order
 from sagaline_server.store.etcd.channel import EtcdChannel, EtcdError
 from sagaline_server.store.etcd.keys import Keys, after, after_all
-from sagaline_server.store.etcd.transactions import found_keys
+from sagaline_server.store.etcd.transactions import OPERATIONS_MAX, found_keys
+from sagaline_server.store.log_tail import LogTail, log_tail
 
 BATCHES_PER_PAGE = 256
 """Batches of one saga read at once. As a rule that is all of them; fewer are tried where they do not fit."""
@@ -86,6 +87,45 @@ class SagaReader:
             None if done is None else done.value,
         )
 
+    async def tail(self, saga_id: str, from_seq: int, limit: int) -> LogTail | None:
+        """Read a page of a saga's log from an entry on; None where there is no such saga."""
+        size, tries = min(limit + 1, BATCHES_PER_PAGE), READS_AFTER_COMPACTION
+        while True:
+            try:
+                return await self._tail(saga_id, from_seq, limit, size)
+            except EtcdError as error:
+                if error.answer_too_large and size > 1:
+                    size = max(1, size // 4)
+                elif error.compacted and tries > 0:
+                    tries -= 1
+                else:
+                    raise
+
+    async def _tail(self, saga_id: str, from_seq: int, limit: int, size: int) -> LogTail | None:
+        keys = self._keys
+        middle, end = after(keys.batch(saga_id, from_seq)), after_all(keys.log(saga_id))
+        request = rpc.TxnRequest()
+        for key in (keys.record(saga_id), keys.done(saga_id)):
+            request.success.add(request_range=rpc.RangeRequest(key=key, keys_only=True))
+        # The batch that the entry may be in, and those after it.
+        last = rpc.RangeRequest(key=keys.log(saga_id), range_end=middle, limit=1)
+        last.sort_order, last.sort_target = rpc.RangeRequest.DESCEND, rpc.RangeRequest.KEY
+        request.success.add(request_range=last)
+        request.success.add(request_range=rpc.RangeRequest(key=middle, range_end=end, limit=size))
+        response = await self._channel.read(request)
+        record, done, *_ = found_keys(response)
+        if record is None:
+            return None
+        page = response.responses[3].response_range
+        batches = [*response.responses[2].response_range.kvs, *page.kvs]
+        revision = response.header.revision
+        while page.more and len(batches) <= limit + 1:
+            start = after(batches[-1].key)
+            page = await self._channel.read(rpc.RangeRequest(key=start, range_end=end, limit=size, revision=revision))
+            batches.extend(page.kvs)
+        found = [(keys.first_seq_of(kv.key), kv.value) for kv in batches]
+        return log_tail(found, from_seq, limit, is_done=done is not None, revision=revision)
+
     async def heads(self, query: ListQuery) -> list[StoredHead]:
         """Read a page of sagas. Each is read at one instant; the page is not."""
         start = {None: self._keys.records, True: self._keys.owners, False: self._keys.dones}[query.unfinished]
@@ -123,13 +163,29 @@ class SagaReader:
         start = self._keys.owners
         return [_owned(kv.key[len(start) :].decode(), kv) for kv in await self._all(start)]
 
+    async def owners(self, saga_ids: Sequence[str]) -> list[OwnedSaga | None]:
+        """Read who owns these sagas."""
+        found: list[OwnedSaga | None] = []
+        for start in range(0, len(saga_ids), OPERATIONS_MAX):
+            part = saga_ids[start : start + OPERATIONS_MAX]
+            answers = found_keys(await self._channel.read(_reads(*map(self._keys.owner, part))))
+            found += [None if kv is None else _owned(saga, kv) for saga, kv in zip(part, answers, strict=True)]
+        return found
+
+    async def revision(self) -> int:
+        """Read how far the store has come."""
+        start = self._keys.secs
+        request = rpc.RangeRequest(key=start, range_end=after_all(start), count_only=True)
+        return int((await self._channel.read(request)).header.revision)
+
     async def controls(self, saga_id: str | None) -> list[StoredControl]:
         """Read the requests of one saga, or of all."""
         start = self._keys.controls if saga_id is None else self._keys.control(saga_id)
         found = []
         for kv in await self._all(start):
-            saga, control_id = kv.key[len(self._keys.controls) :].decode().rsplit("/", 1)
-            found.append(StoredControl(saga, control_id, kv.value))
+            names = self._keys.control_of(kv.key)
+            if names is not None:  # else somebody put it there by hand
+                found.append(StoredControl(*names, kv.value))
         return in_order(found)
 
     async def secs(self) -> list[SecRecord]:
@@ -182,4 +238,4 @@ def _sec(sec_id: str, kv: Any) -> SecRecord:
         value = log_pb2.SecRegistration.FromString(kv.value)
     except DecodeError as error:
         raise StoreError(f"the key of SEC {sec_id!r} can't be read: {error}") from error
-    return SecRecord(sec_id, kv.create_revision, value.address, value.version)
+    return SecRecord(sec_id, kv.create_revision, value.address, value.version, value.draining, value.owned_sagas)

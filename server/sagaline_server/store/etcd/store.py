@@ -1,23 +1,22 @@
-"""`SagaStore` on etcd.
+"""`ClusterStore` on etcd.
 
 Puts the pieces together: the lease (`lease.py`) says that this process lives,
-the leased key's create revision is its incarnation, and every transaction
-(`transactions.py`, `adoption.py`) demands it.
+the leased key's create revision is its incarnation (`incarnation.py`), every
+transaction (`transactions.py`, `adoption.py`, `hand_off.py`) demands it, and
+one stream (`hub.py`) carries all that is watched.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import structlog
-from aetcd import rpc
 
 from sagaline.v1 import log_pb2
 from sagaline_server.ports.clock import Clock
-from sagaline_server.ports.cluster import StoredControl
+from sagaline_server.ports.cluster import ClusterEvent, HandOff, HandOffFate, LogPart, StoredControl
 from sagaline_server.ports.store import (
     Claim,
     ListQuery,
@@ -32,30 +31,40 @@ from sagaline_server.ports.store import (
 )
 from sagaline_server.store.checks import (
     check_control_id,
+    check_hand_offs,
     check_limit,
+    check_log_range,
     check_saga_id,
     check_sagas,
     check_writes,
     refuse_problems,
 )
 from sagaline_server.store.etcd import adoption, transactions
-from sagaline_server.store.etcd.channel import ELSEWHERE, EtcdChannel, EtcdError, EtcdOptions
+from sagaline_server.store.etcd.channel import EtcdChannel
+from sagaline_server.store.etcd.cluster_watch import ClusterWatch
 from sagaline_server.store.etcd.commit import Commit
+from sagaline_server.store.etcd.hand_off import HandingOff
+from sagaline_server.store.etcd.hub import WatchHub
+from sagaline_server.store.etcd.incarnation import become_incarnation, change_registration
 from sagaline_server.store.etcd.keys import Keys
 from sagaline_server.store.etcd.lease import LeaseKeeper
+from sagaline_server.store.etcd.lineage import Lineage
+from sagaline_server.store.etcd.log_watch import LogWatch
+from sagaline_server.store.etcd.options import EtcdOptions
 from sagaline_server.store.etcd.reads import SagaReader
+from sagaline_server.store.log_tail import BATCHES_PER_PAGE, LogTail
 
 TRANSACTIONS_IN_FLIGHT = 4
 """At once, over all calls. More make each slower and the whole no faster."""
-OPEN_TRIES = 5
-"""How often a new incarnation may find that another one of its name came between."""
+TAILS_AT_ONCE = 8
+"""Logs that are read at once to be followed: thousands of followers lose their watch at the same moment."""
 REMOVED_PER_TRANSACTION = transactions.OPERATIONS_MAX // 3
 
 log = structlog.get_logger(__name__)
 
 
 class EtcdStore:
-    """`SagaStore` shared by the SECs of one etcd cluster and prefix.
+    """`ClusterStore` shared by the SECs of one etcd cluster and prefix.
 
     Args:
         options: How etcd is reached.
@@ -66,10 +75,14 @@ class EtcdStore:
         self._options = options
         self._clock = clock
         self._keys = Keys(options.prefix)
+        self._lineage = Lineage()
+        self._registration = log_pb2.SecRegistration()
         self._channel: EtcdChannel | None = None
+        self._hub: WatchHub | None = None
         self._keeper: LeaseKeeper | None = None
         self._fence = transactions.Fence(b"", 0, b"")
         self._slots = asyncio.Semaphore(TRANSACTIONS_IN_FLIGHT)
+        self._tail_slots = asyncio.Semaphore(TAILS_AT_ONCE)
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -79,49 +92,35 @@ class EtcdStore:
     async def open(self, *, sec_id: str, address: str, version: str) -> int:
         if not sec_id or "/" in sec_id:
             raise ValueError(f"{sec_id!r} is no name of a SEC")
-        channel = self._channel or EtcdChannel(self._options)
+        channel = self._channel or EtcdChannel(self._options, self._lineage)
         seconds, margin = self._options.lease_seconds, self._options.lease_margin
         keeper = LeaseKeeper(channel, self._clock, seconds=seconds, margin=margin)
-        value = log_pb2.SecRegistration(address=address, version=version).SerializeToString()
+        registration = log_pb2.SecRegistration(address=address, version=version)
+        value = registration.SerializeToString()
         try:
             await keeper.start()
-            incarnation = await self._register(channel, keeper, self._keys.sec(sec_id), value)
+            incarnation = await become_incarnation(channel, keeper.lease_id, self._keys.sec(sec_id), value)
         except BaseException:
             await keeper.stop()
             if self._channel is None:
                 await channel.close()
             raise
         before = self._keeper
-        self._channel, self._keeper = channel, keeper
+        self._channel, self._keeper, self._registration = channel, keeper, registration
+        self._hub = self._hub or WatchHub(channel)
         self._fence = transactions.fence(self._keys, sec_id, incarnation)
         if before is not None:  # of an incarnation that is dead now; its lease holds nothing any more
             await before.stop()
         log.info("store_opened", store="etcd", sec_id=sec_id, incarnation=incarnation)
         return incarnation
 
-    async def _register(self, channel: EtcdChannel, keeper: LeaseKeeper, key: bytes, value: bytes) -> int:
-        """Put the leased key, and first remove that of an older incarnation."""
-        lease_id = keeper.lease_id
-        for _ in range(OPEN_TRIES):
-            request = rpc.TxnRequest()
-            request.compare.add(result=transactions.EQUAL, target=transactions.VERSION, key=key, version=0)
-            request.success.add(request_put=rpc.PutRequest(key=key, value=value, lease=lease_id))
-            request.failure.add(request_range=rpc.RangeRequest(key=key))
-            # Sent twice if need be: the lease in the key tells whether the first one was carried out.
-            response = await _twice(channel, request)
-            if response.succeeded:
-                return int(response.header.revision)
-            there = next(transactions.found_keys(response))
-            if there is not None and there.lease == lease_id:
-                return int(there.create_revision)
-            if there is not None:
-                await _twice(channel, _delete_incarnation(key, there.create_revision))
-        raise StoreError("other processes of the same name keep registering; give each SEC a name of its own")
-
     async def close(self) -> None:
         channel, self._channel = self._channel, None
         if channel is None:
             return
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            await hub.close()
         try:
             # What is under way has deadlines of its own, and ending the lease first would fence it.
             async with asyncio.timeout(2 * self._options.call_seconds):
@@ -141,7 +140,27 @@ class EtcdStore:
 
     @property
     def serving_until(self) -> float | None:
-        return 0.0 if self._channel is None or self._keeper is None else self._keeper.deadline
+        if self._channel is None or self._keeper is None or self._lineage.is_broken:
+            return 0.0
+        return self._keeper.deadline
+
+    @property
+    def cluster_id(self) -> str:
+        return f"{self._lineage.cluster_id:x}" if self._lineage.cluster_id else ""
+
+    @property
+    def revision(self) -> int:
+        return self._lineage.revision
+
+    async def register(self, *, draining: bool, owned_sagas: int) -> None:
+        with self._using() as channel:
+            assert self._keeper is not None
+            value = log_pb2.SecRegistration()
+            value.CopyFrom(self._registration)
+            value.draining, value.owned_sagas = draining, owned_sagas
+            lease_id = self._keeper.lease_id
+            if not await change_registration(channel, self._fence, lease_id, value.SerializeToString()):
+                raise StoreError("the incarnation is dead")
 
     # ---- writing ---------------------------------------------------------------------------------------
 
@@ -178,6 +197,11 @@ class EtcdStore:
                 raise StoreError("etcd refused an adoption although every condition held")
             sagas = left
         return []
+
+    async def hand_off(self, hand_offs: Sequence[HandOff], to: SecRecord) -> Sequence[HandOffFate]:
+        check_hand_offs(hand_offs, to, self.incarnation)
+        with self._using() as channel:
+            return await HandingOff(channel, self._keys, self._fence, self._slots, to).run(hand_offs)
 
     async def remove_finished(self, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
         for saga_id in saga_ids:
@@ -220,6 +244,12 @@ class EtcdStore:
         with self._using() as channel:
             return await SagaReader(channel, self._keys).saga(saga_id)
 
+    async def read_log(self, saga_id: str, from_seq: int, limit_batches: int) -> Sequence[bytes]:
+        check_log_range(saga_id, from_seq, limit_batches)
+        with self._using() as channel:
+            tail = await SagaReader(channel, self._keys).tail(saga_id, from_seq, limit_batches)
+        return () if tail is None else tail.batches
+
     async def list_heads(self, query: ListQuery) -> Sequence[StoredHead]:
         check_limit(query.limit)
         with self._using() as channel:
@@ -229,6 +259,10 @@ class EtcdStore:
         with self._using() as channel:
             return await SagaReader(channel, self._keys).owned()
 
+    async def read_owners(self, saga_ids: Sequence[str]) -> Sequence[OwnedSaga | None]:
+        with self._using() as channel:
+            return await SagaReader(channel, self._keys).owners(saga_ids)
+
     async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]:
         with self._using() as channel:
             return await SagaReader(channel, self._keys).controls(saga_id)
@@ -236,6 +270,33 @@ class EtcdStore:
     async def list_secs(self) -> Sequence[SecRecord]:
         with self._using() as channel:
             return await SagaReader(channel, self._keys).secs()
+
+    # ---- watching --------------------------------------------------------------------------------------
+
+    async def watch(self) -> AsyncIterator[ClusterEvent]:
+        watch = ClusterWatch(self._open_hub(), self._keys, self._read_revision, self._options.relist_seconds)
+        async for event in watch.events():
+            yield event
+
+    async def watch_log(self, saga_id: str, from_seq: int) -> AsyncIterator[LogPart]:
+        check_log_range(saga_id, from_seq)
+        watch = LogWatch(self._open_hub(), self._keys, saga_id, self._read_tail, self._options.heal_seconds)
+        async for part in watch.parts(from_seq):
+            yield part
+
+    def _open_hub(self) -> WatchHub:
+        if self._hub is None:
+            raise StoreError("the store is closed")
+        return self._hub
+
+    async def _read_revision(self) -> int:
+        with self._using() as channel:
+            return await SagaReader(channel, self._keys).revision()
+
+    async def _read_tail(self, saga_id: str, from_seq: int) -> LogTail | None:
+        async with self._tail_slots:
+            with self._using() as channel:
+                return await SagaReader(channel, self._keys).tail(saga_id, from_seq, BATCHES_PER_PAGE)
 
     @contextmanager
     def _using(self) -> Iterator[EtcdChannel]:
@@ -250,20 +311,3 @@ class EtcdStore:
             self._running -= 1
             if self._running == 0:
                 self._idle.set()
-
-
-async def _twice(channel: EtcdChannel, request: Any) -> Any:
-    """Send a transaction that does no harm if it is carried out twice, and once more if its outcome is unknown."""
-    try:
-        return await channel.txn(request)
-    except EtcdError as error:
-        if error.code not in ELSEWHERE:
-            raise
-    return await channel.txn(request)
-
-
-def _delete_incarnation(key: bytes, incarnation: int) -> Any:
-    request = rpc.TxnRequest()
-    request.compare.add(result=transactions.EQUAL, target=transactions.CREATE, key=key, create_revision=incarnation)
-    request.success.add(request_delete_range=rpc.DeleteRangeRequest(key=key))
-    return request

@@ -165,8 +165,8 @@ def done_results(writes: Sequence[Write], response: Any) -> list[WriteResult]:
     ]
 
 
-def settle(fence: Fence, writes: Sequence[Write], response: Any, problems: list[str]) -> list[WriteResult | None]:
-    """Read from a refusal what became of each write; what is a programming error goes to `problems`.
+def settle(fence: Fence, writes: Sequence[Write], response: Any, problems: dict[str, str]) -> list[WriteResult | None]:
+    """Read from a refusal what became of each write; what is a programming error goes to `problems`, by saga.
 
     Returns:
         A result where there is one; None where nothing speaks against the write, so that it can be tried again.
@@ -192,7 +192,9 @@ def _settle_new(write: NewSaga, record: Any, batch: Any, *, alive: bool) -> Writ
     return None if record is None else WriteResult(Status.EXISTS, record=record.value)
 
 
-def _settle_append(write: Append, answers: Iterator[Any], problems: list[str], *, alive: bool) -> WriteResult | None:
+def _settle_append(
+    write: Append, answers: Iterator[Any], problems: dict[str, str], *, alive: bool
+) -> WriteResult | None:
     owner, batch = next(answers), next(answers)
     done, first = (None, None) if write.done is None else (next(answers), next(answers))
     holds = alive and owner is not None and owner.mod_revision == write.claim.revision
@@ -200,7 +202,7 @@ def _settle_append(write: Append, answers: Iterator[Any], problems: list[str], *
         if has_writer(batch.value, write.writer_id):
             return WriteResult(Status.DONE, batch.mod_revision)
         if holds:
-            problems.append(conflict(write))
+            problems[write.claim.saga_id] = conflict(write)
         return FENCED
     if holds:
         return None
