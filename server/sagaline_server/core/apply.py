@@ -12,6 +12,9 @@ of children that are not settled. A node may start, or be undone, at zero.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, get_args
+
 from sagaline_server.core import runs
 from sagaline_server.core.entries import (
     AttemptEnded,
@@ -87,35 +90,10 @@ class _Step:
         self.time = stamped.time
 
     def take(self) -> None:
-        match self.entry:
-            case AttemptStarted():
-                self._attempt_started(self.entry)
-            case NodeSucceeded():
-                self._node_succeeded(self.entry)
-            case SagaCreated():
-                self._saga_created(self.entry)
-            case SagaFinished():
-                self._saga_finished(self.entry)
-            case AttemptEnded():
-                self._attempt_ended(self.entry)
-            case NodeFailed():
-                self._node_failed(self.entry)
-            case UnwindRequested():
-                self._unwind_requested(self.entry)
-            case UndoAttemptStarted():
-                self._undo_attempt_started(self.entry)
-            case UndoAttemptEnded():
-                self._undo_attempt_ended(self.entry)
-            case NodeUndone():
-                self._node_undone(self.entry)
-            case UndoFailed():
-                self._undo_failed(self.entry)
-            case GateChanged():
-                self._gate_changed(self.entry)
-            case OperatorResolved():
-                self._operator_resolved(self.entry)
-            case OwnerChanged():
-                pass
+        self.arms[type(self.entry)](self, self.entry)
+
+    def _owner_changed(self, entry: OwnerChanged) -> None:
+        """Nothing of the state depends on who owns the saga."""
 
     def _illegal(self, why: str) -> IllegalEntry:
         return IllegalEntry(self.seq, self.entry, why)
@@ -409,6 +387,25 @@ class _Step:
         if attempt < 1 or (attempt != run.in_flight and attempt not in run.unanswered):
             raise self._illegal(f"attempt {attempt} was never started, or has been answered")
         return run
+
+    arms: ClassVar[Mapping[type, Callable[[_Step, Any], None]]] = {
+        AttemptStarted: _attempt_started,
+        AttemptEnded: _attempt_ended,
+        NodeSucceeded: _node_succeeded,
+        NodeFailed: _node_failed,
+        SagaCreated: _saga_created,
+        SagaFinished: _saga_finished,
+        UnwindRequested: _unwind_requested,
+        UndoAttemptStarted: _undo_attempt_started,
+        UndoAttemptEnded: _undo_attempt_ended,
+        NodeUndone: _node_undone,
+        UndoFailed: _undo_failed,
+        GateChanged: _gate_changed,
+        OperatorResolved: _operator_resolved,
+        OwnerChanged: _owner_changed,
+    }
+    """What to do with each kind of entry: looked up rather than matched, because this is the hottest place of all."""
+    assert set(arms) == set(get_args(Entry))
 
 
 ORDER_EVENTS = {

@@ -193,9 +193,9 @@ def decide(saga: Saga, given: Input, now: float, draw: float) -> Decision:
         case Result():
             return _result(saga, given, draw)
         case Placed():
-            return _placed(saga, given, now)
+            return placed(saga, given.node, given.kind, given.worker_id, now)
         case Look():
-            return _look(saga, given.node, now)
+            return look(saga, given.node, now)
         case Close():
             return _close(saga)
         case Rejected():
@@ -348,14 +348,15 @@ def _delay(saga: Saga, node: int, kind: Kind, run: Run, failure: Failure, draw: 
 # ---- going on --------------------------------------------------------------------
 
 
-def _placed(saga: Saga, given: Placed, now: float) -> Decision:
-    if not may_start(saga, given.node, given.kind, now):
+def placed(saga: Saga, node: int, kind: Kind, worker_id: str, now: float) -> Decision:
+    """Decide about `Placed`."""
+    if not may_start(saga, node, kind, now):
         return NOTHING
-    name = saga.topology.nodes[given.node].name
-    attempt = saga.run(given.node, given.kind).attempt + 1
-    if given.kind is Kind.UNDO:
-        return Decision((UndoAttemptStarted(name, attempt, given.worker_id),))
-    return Decision((AttemptStarted(name, attempt, given.worker_id),))
+    name = saga.topology.nodes[node].name
+    attempt = saga.run(node, kind).attempt + 1
+    if kind is Kind.UNDO:
+        return Decision((UndoAttemptStarted(name, attempt, worker_id),))
+    return Decision((AttemptStarted(name, attempt, worker_id),))
 
 
 def may_start(saga: Saga, node: int, kind: Kind, now: float) -> bool:
@@ -363,7 +364,8 @@ def may_start(saga: Saga, node: int, kind: Kind, now: float) -> bool:
     return saga.startable(node) is kind and saga.run(node, kind).due <= now and gate(saga, node, kind) is Verdict.GO
 
 
-def _look(saga: Saga, node: int, now: float) -> Decision:
+def look(saga: Saga, node: int, now: float) -> Decision:
+    """Decide about `Look`."""
     kind = saga.startable(node)
     if kind is None:
         return NOTHING

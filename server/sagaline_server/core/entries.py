@@ -20,6 +20,9 @@ class Kind(enum.IntEnum):
     ACTION = 1
     UNDO = 2
 
+    # Kinds are parts of the keys of hot dictionaries, and an enum's own hash is a call into Python.
+    __hash__ = int.__hash__
+
 
 class Outcome(enum.IntEnum):
     """How an attempt ended. Values are the wire's."""

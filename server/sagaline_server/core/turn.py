@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sagaline_server.core.apply import apply
-from sagaline_server.core.decide import Cancel, Close, Decision, Input, Look, Placed, decide
+from sagaline_server.core.decide import Cancel, Close, Decision, Input, decide, look, placed
 from sagaline_server.core.entries import Entry, Kind, Stamped
 from sagaline_server.core.gate import Verdict, gate
 from sagaline_server.core.state import Saga
@@ -56,7 +56,9 @@ class Turn:
 
     def take(self, given: Input) -> Decision:
         """Decide an input and apply its entries."""
-        decision = decide(self.saga, given, self._now, self._draw())
+        return self._carry_out(decide(self.saga, given, self._now, self._draw()))
+
+    def _carry_out(self, decision: Decision) -> Decision:
         for entry in decision.entries:
             self.write(entry)
         if decision.cancels:
@@ -81,7 +83,7 @@ class Turn:
     def _go_on_with(self, node: int, place: Place) -> None:
         saga = self.saga
         kind = saga.startable(node)
-        if kind is None or self.take(Look(node)).entries:
+        if kind is None or self._carry_out(look(saga, node, self._now)).entries:
             return
         due = saga.run(node, kind).due
         if due > self._now:
@@ -101,10 +103,10 @@ class Turn:
 
         It has waited for the slot, perhaps beyond the time that its policy allows. Let the saga `go_on` afterwards.
         """
-        return not self.take(Look(node)).entries and self._started(node, kind, worker_id)
+        return not self._carry_out(look(self.saga, node, self._now)).entries and self._started(node, kind, worker_id)
 
     def _started(self, node: int, kind: Kind, worker_id: str) -> bool:
-        if not self.take(Placed(node, kind, worker_id)).entries:
+        if not self._carry_out(placed(self.saga, node, kind, worker_id, self._now)).entries:
             return False
         self.starts.append((node, kind))
         return True

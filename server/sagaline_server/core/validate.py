@@ -222,8 +222,14 @@ def _payload(payload: Payload, where: str, node: str) -> Iterator[Problem]:
 
 def payload_bytes(payload: Payload) -> int:
     """Return the size that counts against the limit: the bytes of the value and of its metadata."""
-    size = len(payload.data) if payload.data is not None else len((payload.json or "").encode())
-    return size + sum(len(key.encode()) + len(value.encode()) for key, value in payload.metadata)
+    if payload.data is not None:
+        size = len(payload.data)
+    else:
+        text = payload.json or ""
+        size = len(text) if text.isascii() else len(text.encode())
+    if payload.metadata:
+        size += sum(len(key.encode()) + len(value.encode()) for key, value in payload.metadata)
+    return size
 
 
 def _unknown_nodes(graph: Graph, field: str, prefix: str, names: dict[str, Node]) -> Iterator[Problem]:

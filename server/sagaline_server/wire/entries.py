@@ -8,7 +8,7 @@ from typing import Any
 from sagaline.v1 import log_pb2
 from sagaline_server.core import entries as core
 from sagaline_server.wire.payloads import failure_from, fill_failure, fill_payload, payload_from
-from sagaline_server.wire.times import duration, timestamp, to_seconds
+from sagaline_server.wire.times import duration, fill_timestamp, timestamp, to_seconds
 
 
 class UnreadableLog(Exception):
@@ -21,9 +21,11 @@ class UnreadableLog(Exception):
 def encode_batch(entries: Sequence[core.Stamped], writer_id: bytes) -> bytes:
     """Return the LogBatch of entries that are gapless and of one epoch and time."""
     first = entries[0]
-    batch = log_pb2.LogBatch(writer_id=writer_id, epoch=first.epoch, time=timestamp(first.time), first_seq=first.seq)
+    batch = log_pb2.LogBatch(writer_id=writer_id, epoch=first.epoch, first_seq=first.seq)
+    fill_timestamp(batch.time, first.time)
     for stamped in entries:
-        _fill(batch.entries.add(), stamped.entry)
+        entry = stamped.entry
+        _WRITERS[type(entry)](batch.entries.add(), entry)
     return batch.SerializeToString()
 
 

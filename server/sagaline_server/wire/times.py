@@ -14,6 +14,13 @@ def timestamp(seconds: float) -> Timestamp:
     return Timestamp(seconds=whole, nanos=min(int((seconds - whole) * _NANOS), _NANOS - 1))
 
 
+def fill_timestamp(message: Timestamp, seconds: float) -> None:
+    """Write a time in seconds since 1970 into an empty message."""
+    whole = int(seconds // 1)
+    message.seconds = whole
+    message.nanos = min(int((seconds - whole) * _NANOS), _NANOS - 1)
+
+
 def duration(seconds: float) -> Duration:
     """Return the message of a time span in seconds."""
     whole = int(seconds)
