@@ -23,6 +23,7 @@ from sagaline_server.runtime.requests import (
 )
 from sagaline_server.runtime.timers import DEADLINE
 from sagaline_server.wire.entries import encode_batch
+from sagaline_server.wire.views import NO_PAIRS, About
 
 PENDING_CREATES_MAX = 10_000
 """Creations under way; more are refused with OVERLOADED."""
@@ -75,13 +76,14 @@ class Creations:
     def _begin_create(self, creation: Creation, on_created: OnCreated) -> None:
         spec = creation.spec
         self._creating[spec.saga_id] = [(creation, on_created)]
-        live = LiveSaga(
-            spec.saga_id, creation.record, Saga(creation.topology, spec.params, creation.digest), claim=None
+        told = About(
+            creation.create_time,
+            dict(spec.labels) if spec.labels else NO_PAIRS,
+            spec.scopes,
+            dict(spec.trace_context) if spec.trace_context else NO_PAIRS,
         )
-        if spec.labels:
-            live.labels = dict(spec.labels)
-        if spec.trace_context:
-            live.trace_context = dict(spec.trace_context)
+        state = Saga(creation.topology, spec.params, creation.digest)
+        live = LiveSaga(spec.saga_id, creation.record, told, state, claim=None)
         turn = Turn(live.state, 1, self._engine.clock.wall(), self._engine.draw)
         turn.write(SagaCreated(creation.digest, spec.start_paused))
         turn.go_on(partial(self._engine.place, live), may_close=False)

@@ -265,7 +265,7 @@ class SagaEngine:
         self.commit.submit(append, partial(self.written, live, turn, answers))
 
     def _done_record(self, live: LiveSaga, saga: Saga) -> bytes:
-        view = summary(live.saga_id, live.parsed_record(), saga, None)
+        view = summary(live.saga_id, live.about, saga, None)
         return log_pb2.DoneRecord(saga=view).SerializeToString()
 
     def written(self, live: LiveSaga, turn: Turn, answers: Sequence[Answer], result: WriteResult) -> None:
@@ -313,7 +313,7 @@ class SagaEngine:
     def _send_attempt(self, live: LiveSaga, node: int, kind: Kind, revision: int) -> None:
         assert live.claim is not None
         work = invocation(live.state, node, kind)
-        message = invocation_message(live.saga_id, work, live.claim.epoch, revision, live.labels, live.trace_context)
+        message = invocation_message(live.saga_id, work, live.claim.epoch, revision, live.about)
         self.dispatcher.send(live.saga_id, work, message)
 
     def _may_send(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -12,6 +12,7 @@ from sagaline_server.core.entries import Kind, Stamped
 from sagaline_server.core.state import Saga
 from sagaline_server.dispatch.session import ActionKey
 from sagaline_server.ports.store import Claim
+from sagaline_server.wire.views import About
 
 OnDecision = Callable[[Decision | None], None]
 """Called once: when what was decided is durable, or with None when this SEC runs the saga no longer."""
@@ -42,13 +43,12 @@ class Wake(msgspec.Struct, frozen=True):
 
 Incoming = Input | Offer | Controlled | Wake
 
-NO_PAIRS: Mapping[str, str] = {}
-
 
 class LiveSaga:
     """One saga and what has come in for it since its last turn."""
 
     __slots__ = (
+        "about",
         "claim",
         "controls",
         "inbox",
@@ -56,19 +56,18 @@ class LiveSaga:
         "is_leaving",
         "is_queued",
         "is_writing",
-        "labels",
         "observers",
         "on_idle",
         "record",
         "saga_id",
         "state",
-        "trace_context",
     )
 
-    def __init__(self, saga_id: str, record: bytes, state: Saga, claim: Claim | None) -> None:
+    def __init__(self, saga_id: str, record: bytes, about: About, state: Saga, claim: Claim | None) -> None:
         """Make a saga at rest; `claim` is None until its creation is durable."""
         self.saga_id = saga_id
         self.record = record
+        self.about = about
         self.state = state
         """As of the last durable entry."""
         self.claim = claim
@@ -85,8 +84,6 @@ class LiveSaga:
         self.controls: frozenset[str] = frozenset()
         """Requests of other SECs that are in the inbox or being consumed."""
         self.observers: list[Observer] = []
-        self.labels = NO_PAIRS
-        self.trace_context = NO_PAIRS
 
     def action_key(self, node: int, kind: Kind) -> ActionKey:
         """Return what a worker has to serve to run one side of a node."""

@@ -23,6 +23,7 @@ from sagaline_server.wire.entries import UnreadableLog, decode_log
 from sagaline_server.wire.payloads import payload_from
 from sagaline_server.wire.specs import graph_from
 from sagaline_server.wire.times import to_seconds
+from sagaline_server.wire.views import about
 
 log = structlog.get_logger("sagaline.recovery")
 
@@ -140,10 +141,6 @@ class Recovery:
             self._engine.quarantine(stored.saga_id, str(error))
             return None
         spec = folded.record.spec
-        live = LiveSaga(stored.saga_id, stored.record, folded.saga, claim)
-        if spec.labels:
-            live.labels = dict(spec.labels)
-        if spec.trace_context:
-            live.trace_context = dict(spec.trace_context)
+        live = LiveSaga(stored.saga_id, stored.record, about(folded.record), folded.saga, claim)
         self._engine.begin(live, to_seconds(spec.deadline) if spec.HasField("deadline") else None)
         return live

@@ -31,7 +31,7 @@ from sagaline_server.runtime.requests import (
 )
 from sagaline_server.wire.entries import UnreadableLog, decode_log
 from sagaline_server.wire.payloads import fill_payload
-from sagaline_server.wire.views import Ownership, add_details, summary
+from sagaline_server.wire.views import Ownership, about, add_details, summary
 
 Request = Unwind | SetPaused | Resolve
 OnEnd = Callable[[saga_service_pb2.SagaEnd], None]
@@ -82,10 +82,9 @@ class Runtime:
 
     def _live_view(self, live: LiveSaga, *, full: bool) -> saga_pb2.Saga:
         assert live.claim is not None
-        record = live.parsed_record()
-        view = summary(live.saga_id, record, live.state, Ownership(self.engine.sec_id, live.claim.epoch))
+        view = summary(live.saga_id, live.about, live.state, Ownership(self.engine.sec_id, live.claim.epoch))
         if full:
-            add_details(view, record, live.state, partial(waiting_text, self.engine.dispatcher, live))
+            add_details(view, live.parsed_record(), live.state, partial(waiting_text, self.engine.dispatcher, live))
         return view
 
     def _stored_view(self, stored: StoredSaga, *, full: bool) -> saga_pb2.Saga:
@@ -100,7 +99,7 @@ class Runtime:
             folded = self._folder.fold(stored)
         except (UnreadableLog, IllegalEntry):
             return self._quarantined_view(stored)
-        view = summary(stored.saga_id, folded.record, folded.saga, owner)
+        view = summary(stored.saga_id, about(folded.record), folded.saga, owner)
         if full:
             add_details(view, folded.record, folded.saga)
         if stored.saga_id in self.engine.quarantined:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sagaline.v1 import saga_pb2, worker_service_pb2
 from sagaline_server.core.entries import Kind
 from sagaline_server.core.invocation import Invocation, idempotency_key
 from sagaline_server.wire.payloads import fill_failure, fill_payload
+from sagaline_server.wire.views import About
 
 
 def invocation_message(
@@ -15,8 +14,7 @@ def invocation_message(
     invocation: Invocation,
     epoch: int,
     fencing_token: int,
-    labels: Mapping[str, str],
-    trace_context: Mapping[str, str],
+    told: About,
 ) -> worker_service_pb2.Invocation:
     """Return the message of an invocation.
 
@@ -25,8 +23,7 @@ def invocation_message(
         invocation: What to run.
         epoch: Of the ownership that sends it.
         fencing_token: Store revision of the append that logged its start.
-        labels: Of the saga.
-        trace_context: Of the saga.
+        told: Of the saga: labels and trace context travel on.
     """
     kind = invocation.kind
     message = worker_service_pb2.Invocation(
@@ -41,10 +38,10 @@ def invocation_message(
     ref.kind = saga_pb2.InvocationKind.ValueType(kind)
     for name, payload in invocation.inputs:
         fill_payload(message.inputs[name], payload)
-    if labels:
-        message.labels.update(labels)
-    if trace_context:
-        message.trace_context.update(trace_context)
+    if told.labels:
+        message.labels.update(told.labels)
+    if told.trace_context:
+        message.trace_context.update(told.trace_context)
     if kind is Kind.UNDO:
         _fill_undo(message.undo, saga_id, invocation)
     return message

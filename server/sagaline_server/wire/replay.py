@@ -15,7 +15,7 @@ from sagaline_server.core.topology import flatten
 from sagaline_server.wire.entries import UnreadableLog, entry_from
 from sagaline_server.wire.payloads import payload_from
 from sagaline_server.wire.specs import graph_from, spec_from
-from sagaline_server.wire.views import add_details, summary
+from sagaline_server.wire.views import about, add_details, summary
 
 
 class BadDump(Exception):
@@ -58,7 +58,7 @@ def replay_dump(lines: Iterable[str], to_seq: int | None = None) -> saga_pb2.Sag
             raise BadDump(f"line {number}: {error}") from error
     if record is None or saga is None:
         raise BadDump("there is no record: the file is empty")
-    view = summary(record.spec.saga_id, record, saga, None)
+    view = summary(record.spec.saga_id, about(record), saga, None)
     add_details(view, record, saga)
     return view
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -11,7 +11,7 @@ from sagaline_server.core.entries import Kind
 from sagaline_server.core.state import NO_RUN, Saga
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.wire.payloads import fill_failure, fill_payload
-from sagaline_server.wire.times import timestamp
+from sagaline_server.wire.times import fill_timestamp, timestamp, to_seconds
 
 
 class Ownership(msgspec.Struct, frozen=True):
@@ -21,11 +21,34 @@ class Ownership(msgspec.Struct, frozen=True):
     epoch: int
 
 
+NO_PAIRS: Mapping[str, str] = {}
+
 Waiting = Callable[[int, Kind], str]
 """Say, for people, why one side of a node that could start does not."""
 
 
-def summary(saga_id: str, record: log_pb2.SagaRecord, saga: Saga, owner: Ownership | None) -> saga_pb2.Saga:
+class About(msgspec.Struct, frozen=True):
+    """What a record tells of a saga beside its graph and parameters."""
+
+    create_time: float
+    """Seconds since 1970."""
+    labels: Mapping[str, str] = NO_PAIRS
+    scopes: tuple[str, ...] = ()
+    trace_context: Mapping[str, str] = NO_PAIRS
+
+
+def about(record: log_pb2.SagaRecord) -> About:
+    """Return what a record tells."""
+    spec = record.spec
+    return About(
+        to_seconds(record.create_time),
+        dict(spec.labels) if spec.labels else NO_PAIRS,
+        tuple(spec.scopes),
+        dict(spec.trace_context) if spec.trace_context else NO_PAIRS,
+    )
+
+
+def summary(saga_id: str, told: About, saga: Saga, owner: Ownership | None) -> saga_pb2.Saga:
     """Return the BASIC view of a saga."""
     state = saga.state
     view = saga_pb2.Saga(
@@ -34,14 +57,16 @@ def summary(saga_id: str, record: log_pb2.SagaRecord, saga: Saga, owner: Ownersh
         state=saga_pb2.SagaState.ValueType(state),
         paused=saga.paused and saga.finished is None,
         needs_operator=saga.needs_operator,
-        create_time=record.create_time,
-        update_time=timestamp(saga.updated),
-        labels=record.spec.labels,
-        scopes=record.spec.scopes,
         log_length=saga.seq,
     )
+    fill_timestamp(view.create_time, told.create_time)
+    fill_timestamp(view.update_time, saga.updated)
+    if told.labels:
+        view.labels.update(told.labels)
+    if told.scopes:
+        view.scopes.extend(told.scopes)
     if saga.finished is not None:
-        view.finish_time.CopyFrom(timestamp(saga.updated))
+        fill_timestamp(view.finish_time, saga.updated)
         if not saga.unwinding:
             fill_payload(view.output, saga.result())
     if saga.failure is not None:
