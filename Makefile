@@ -1,7 +1,7 @@
 # A table of contents: what a target does stands in the script it calls. Variables to set on the command line:
 #   PYTHON=python3.12   what .venv is made with        PYTEST_ARGS='-k gate -x'   what pytest gets besides
 #   BENCH='--help'      what the benchmark gets        DEMO=--fast                what the demonstration gets
-#   DEV='--port 7433'   what `sagaline dev` gets
+#   DEV='--listen 127.0.0.1:7433'   what `sagaline dev` gets
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -4,12 +4,17 @@
 SagalineError                     SAGALINE_ERROR        everything below
 ├── ActionOutcome                 ACTION_OUTCOME        raised by your actions and undo actions
 │   ├── Failed                    FAILED                no effect, in this or any earlier attempt
+│   │   └── Suppressed            SUPPRESSED            a barrier: the node was undone before this action came
 │   ├── Retry                     RETRY                 may have had an effect; try again
+│   │   └── StaleToken            STALE_TOKEN           a barrier: a later attempt has been here already
 │   └── Hold                      HOLD                  an operator has to decide
+│       ├── InputMismatch         INPUT_MISMATCH        a barrier: the node was recorded with other inputs
+│       └── NotRecorded           NOT_RECORDED          a barrier: knows nothing of an action that succeeded
 ├── DefinitionError               BAD_DEFINITION        a mistake in your program; nothing was sent
 │   ├── ActionError               BAD_ACTION            a function that cannot be an action or undo action
 │   ├── GraphError                BAD_GRAPH             a graph that the server would refuse: `problems`
-│   └── PolicyError               BAD_POLICY            a policy out of its range
+│   ├── PolicyError               BAD_POLICY            a policy out of its range
+│   └── BarrierMisuse             BARRIER_MISUSE        a barrier is used where it cannot keep its promise
 ├── ConversionError               CONVERSION_FAILED     a value does not fit its type: `path`
 │   ├── TypeNotSupported          TYPE_NOT_SUPPORTED    a type that no payload can carry
 │   └── PayloadTooLarge           PAYLOAD_TOO_LARGE     a value over 256 KiB
@@ -96,6 +101,16 @@ class Failed(ActionOutcome):
     code = "FAILED"
 
 
+class Suppressed(Failed):
+    """The node was undone before this action arrived: a barrier kept it from running, and always will.
+
+    It counts as `Failed` because that is what it is: nothing of the node stands, or ever will. To answer with success
+    would be a lie, and to be tried again could never help.
+    """
+
+    code = "SUPPRESSED"
+
+
 class Retry(ActionOutcome):
     """The attempt may or may not have had an effect; try again.
 
@@ -117,10 +132,35 @@ class Retry(ActionOutcome):
         self.delay = delay
 
 
+class StaleToken(Retry):
+    """A later attempt of the node has passed the barrier, so this one must change nothing.
+
+    It knows nothing of what the later one did, hence `Retry`: its effect counts as unknown.
+    """
+
+    code = "STALE_TOKEN"
+
+
 class Hold(ActionOutcome):
     """Neither try again nor unwind: an operator has to look at this node."""
 
     code = "HOLD"
+
+
+class InputMismatch(Hold):
+    """The barrier has a record of this node with other inputs. Nothing ran: one of the two is not this node."""
+
+    code = "INPUT_MISMATCH"
+
+
+class NotRecorded(Hold):
+    """An undo action found no effect on record, and the SEC knows that its action succeeded.
+
+    The record was removed too early, or is in another database. Nothing ran: to say that the node is undone would
+    leave its effect behind.
+    """
+
+    code = "NOT_RECORDED"
 
 
 class DefinitionError(SagalineError):
@@ -175,6 +215,12 @@ class PolicyError(DefinitionError):
     """A policy has a value out of its range."""
 
     code = "BAD_POLICY"
+
+
+class BarrierMisuse(DefinitionError):
+    """A barrier is used where it cannot keep its promise, such as outside of a transaction. Nothing was changed."""
+
+    code = "BARRIER_MISUSE"
 
 
 class ConversionError(SagalineError):

@@ -10,7 +10,7 @@ from typing import Self, TypeVar, Unpack
 import grpc
 
 from sagaline.client import calls, methods
-from sagaline.client.calls import SagaFilterOptions, saga_filter
+from sagaline.client.calls import DRAIN_DEFAULT_S, SagaFilterOptions, saga_filter
 from sagaline.client.channels import PATIENCE_DEFAULT_S, TARGET_DEFAULT, TIMEOUT_DEFAULT_S, WINDOW_DEFAULT
 from sagaline.client.ends import Created, Ended, result_of
 from sagaline.client.running import RunBook
@@ -150,6 +150,10 @@ class Client:
             if not token:
                 return
 
+    def record(self, saga_id: str) -> log_pb2.SagaRecord:
+        """Return what a saga is, as it was written at its creation: with the log, all there is of it."""
+        return self._link.unary(calls.record(saga_id))
+
     def log(self, saga_id: str, *, from_seq: int = 1) -> Generator[log_pb2.LogEntry, None, None]:
         """Yield a saga's log as it stands, from an entry on."""
         while from_seq:
@@ -198,6 +202,10 @@ class Client:
         """Return why the nodes of a saga wait."""
         return self._link.unary(calls.explain(saga_id))
 
+    def secs(self) -> Sequence[admin_service_pb2.SecStatus]:
+        """Return the live SECs."""
+        return self._link.unary(calls.list_secs())
+
     # ---- steering ----------------------------------------------------------------------------------------
 
     def pause(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
@@ -224,3 +232,11 @@ class Client:
     ) -> saga_pb2.Saga:
         """Decide about a node that is held, in doubt, or whose undo failed. Never repeated by itself."""
         return self._link.unary(calls.resolve(saga_id, node, resolution, output, actor, reason))
+
+    def hand_off(self, saga_id: str, *, to_sec_id: str = "") -> admin_service_pb2.HandOffResponse:
+        """Make another SEC the owner of a saga. Never repeated by itself."""
+        return self._link.unary(calls.hand_off(saga_id, to_sec_id))
+
+    def drain(self, sec_id: str = "", *, within_s: float = DRAIN_DEFAULT_S) -> None:
+        """Make a SEC hand off everything and stop. Never repeated by itself."""
+        self._link.unary(calls.drain(sec_id, within_s))

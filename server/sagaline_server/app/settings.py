@@ -35,7 +35,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: str = "127.0.0.1:7070"
     """Address to serve on; port 0 takes a free one."""
     advertise: str = ""
-    """Address that workers and clients are told to dial. Absent: the one served on."""
+    """Address that workers and clients are told to dial. Absent: the one served on, with the host's name where that
+    is every address of the host."""
     sec_id: str = ""
     """Name of this SEC. Absent: the host's name."""
     store: Literal["sqlite", "etcd", "memory"] = "sqlite"

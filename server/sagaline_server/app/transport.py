@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from sagaline_server.app.settings import Settings, SettingsError
 
 MAX_RECEIVE_BYTES = 4 * 1024 * 1024
 MAX_SEND_BYTES = 16 * 1024 * 1024
+
+WILDCARDS = ("0.0.0.0", "[::]")  # noqa: S104 - they are only recognised here
 
 OPTIONS = (
     # Two servers on one port would split connections between them without a word.
@@ -33,7 +36,7 @@ def make_server(interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.
 
 
 def bind(server: grpc.aio.Server, settings: Settings) -> str:
-    """Bind the server to its address; returns "host:port" with the real port.
+    """Bind the server to its address; returns "host:port" as others may dial it.
 
     Raises:
         SettingsError: It can't be bound, or the certificate can't be read.
@@ -46,7 +49,8 @@ def bind(server: grpc.aio.Server, settings: Settings) -> str:
             port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
         raise SettingsError(f"can't serve on {settings.listen}: is another process using it?") from error
-    return f"{host}:{port}"
+    # "Every address of this host" means something else on every other host.
+    return f"{socket.gethostname() if host in WILDCARDS else host}:{port}"
 
 
 def _credentials(settings: Settings) -> grpc.ServerCredentials:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2, saga_service_pb2
+from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2, saga_service_pb2, worker_service_pb2
 from sagaline_server.core.decide import Input, Resolve, Result, SetPaused, Unwind
 from sagaline_server.core.entries import Entry, Kind, SagaCreated, SagaState, Stamped
 from sagaline_server.core.state import Saga
@@ -21,7 +21,7 @@ from sagaline_server.runtime.requests import (
     SagaNotFound,
 )
 from sagaline_server.wire.payloads import fill_payload
-from sagaline_server.wire.views import Ownership, add_details, summary
+from sagaline_server.wire.views import Ownership, about, add_details, summary
 
 OWNER = Ownership("sec-test", 1)
 DONE = Payload(json='"done"')
@@ -96,6 +96,9 @@ class FakeRuntime:
         self.watching = 0
         self.waits: list[float] = []
         self.worker_statuses: list[admin_service_pb2.WorkerStatus] = []
+        self.other_secs: list[worker_service_pb2.Sec] = []
+        """SECs beside this one, whose name is OWNER's."""
+        self.drains: list[tuple[str, float]] = []
         self._waiting: set[asyncio.Task[None]] = set()
 
     # ---- what tests do
@@ -163,7 +166,7 @@ class FakeRuntime:
         return end
 
     def _view(self, kept: KeptSaga, *, full: bool) -> saga_pb2.Saga:
-        view = summary(kept.id, kept.record, kept.saga, OWNER)
+        view = summary(kept.id, about(kept.record), kept.saga, OWNER)
         if full:
             add_details(view, kept.record, kept.saga)
         return view
@@ -233,6 +236,9 @@ class FakeRuntime:
         page = entries[from_seq - 1 : from_seq - 1 + limit]
         following = from_seq + len(page)
         return page, following if page and following <= len(entries) else 0
+
+    async def record(self, saga_id: str) -> bytes:
+        return self._kept(saga_id).record.SerializeToString()
 
     async def watch(self, saga_id: str, from_seq: int) -> AsyncGenerator[tuple[list[Stamped], SagaState], None]:
         kept = self._kept(saga_id)
@@ -317,3 +323,27 @@ class FakeRuntime:
     def workers(self) -> list[admin_service_pb2.WorkerStatus]:
         self._check()
         return self.worker_statuses
+
+    def secs(self) -> list[admin_service_pb2.SecStatus]:
+        self._check()
+        me = worker_service_pb2.Sec(sec_id=OWNER.sec_id, address="sec-test:7070")
+        owned = sum(kept.saga.finished is None for kept in self.sagas.values())
+        statuses = [admin_service_pb2.SecStatus(sec=me, incarnation=1, owned_sagas=owned)]
+        return statuses + [admin_service_pb2.SecStatus(sec=sec, incarnation=2) for sec in self.other_secs]
+
+    async def hand_off(self, saga_id: str, to_sec_id: str) -> tuple[worker_service_pb2.Sec, int]:
+        kept = self._kept(saga_id)
+        if kept.saga.finished is not None:
+            raise RequestRefused("SAGA_FINISHED", "the saga has ended")
+        if not self.other_secs:
+            raise RequestRefused("NO_OTHER_SEC", "there is no other SEC to hand the saga to")
+        for sec in self.other_secs:
+            if to_sec_id in ("", sec.sec_id):
+                return sec, 2
+        raise RequestRefused("SEC_NOT_FOUND", f"there is no live SEC {to_sec_id!r}")
+
+    async def drain(self, sec_id: str, timeout: float) -> None:
+        self._check()
+        if sec_id not in ("", OWNER.sec_id, *(sec.sec_id for sec in self.other_secs)):
+            raise RequestRefused("SEC_NOT_FOUND", f"there is no live SEC {sec_id!r}")
+        self.drains.append((sec_id, timeout))

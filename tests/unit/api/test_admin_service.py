@@ -2,21 +2,96 @@
 
 from __future__ import annotations
 
-from sagaline.v1 import admin_service_pb2, saga_pb2, saga_service_pb2
+import grpc
+import pytest
+
+from sagaline.v1 import admin_service_pb2 as pb
+from sagaline.v1 import saga_pb2, saga_service_pb2, worker_service_pb2
+from sagaline_server.core import limits
 from tests.unit.api.conftest import Served
-from tests.unit.api.specs import trip
+from tests.unit.api.refusals import refused
+from tests.unit.api.specs import TRIP, trip
+
+OTHER = worker_service_pb2.Sec(sec_id="sec-2", address="sec-2:7070")
+
+
+async def create(served: Served, *, ended: bool = False) -> None:
+    await served.sagas.CreateSaga(saga_service_pb2.CreateSagaRequest(saga=trip("s1")))
+    if ended:
+        for node in TRIP:
+            served.runtime.finish("s1", node)
 
 
 async def test_workers_are_listed(served: Served) -> None:
-    served.runtime.worker_statuses = [admin_service_pb2.WorkerStatus(worker_id="w1", connected=True)]
-    response = await served.admin.ListWorkers(admin_service_pb2.ListWorkersRequest())
+    served.runtime.worker_statuses = [pb.WorkerStatus(worker_id="w1", connected=True)]
+    response = await served.admin.ListWorkers(pb.ListWorkersRequest())
     assert [worker.worker_id for worker in response.workers] == ["w1"]
 
 
 async def test_a_saga_is_explained(served: Served) -> None:
-    await served.sagas.CreateSaga(saga_service_pb2.CreateSagaRequest(saga=trip("s1")))
-    request = admin_service_pb2.ExplainSagaRequest(saga_id="s1")
+    await create(served)
+    request = pb.ExplainSagaRequest(saga_id="s1")
     (wait,) = (await served.admin.ExplainSaga(request)).waits
     assert (wait.node, wait.kind) == ("pay", saga_pb2.INVOCATION_KIND_ACTION)
     served.runtime.run_on()
     assert not (await served.admin.ExplainSaga(request)).waits
+
+
+async def test_secs_are_listed(served: Served) -> None:
+    await create(served)
+    served.runtime.other_secs = [OTHER]
+    me, other = (await served.admin.ListSecs(pb.ListSecsRequest())).secs
+    assert (me.sec.sec_id, me.owned_sagas) == ("sec-test", 1)
+    assert other.sec == OTHER
+
+
+# ---- HandOff
+
+
+@pytest.mark.parametrize("to", ["", "sec-2"])
+async def test_a_saga_is_handed_off(served: Served, to: str) -> None:
+    await create(served)
+    served.runtime.other_secs = [OTHER]
+    response = await served.admin.HandOff(pb.HandOffRequest(saga_id="s1", to_sec_id=to))
+    assert response == pb.HandOffResponse(owner=OTHER, epoch=2)
+
+
+async def test_nobody_is_there_to_take_a_saga(served: Served) -> None:
+    await create(served)
+    told = await refused(served.admin.HandOff(pb.HandOffRequest(saga_id="s1")))
+    assert (told.code, told.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NO_OTHER_SEC")
+    assert told.details["PreconditionFailure"].violations[0].subject == "s1"
+
+
+async def test_a_saga_goes_to_no_sec_that_is_not_there(served: Served) -> None:
+    await create(served)
+    served.runtime.other_secs = [OTHER]
+    told = await refused(served.admin.HandOff(pb.HandOffRequest(saga_id="s1", to_sec_id="sec-9")))
+    assert (told.code, told.reason) == (grpc.StatusCode.NOT_FOUND, "SEC_NOT_FOUND")
+    found = told.details["ResourceInfo"]
+    assert (found.resource_type, found.resource_name) == ("sagaline.v1.Sec", "sec-9")
+
+
+async def test_a_saga_that_has_ended_is_not_handed_off(served: Served) -> None:
+    await create(served, ended=True)
+    served.runtime.other_secs = [OTHER]
+    told = await refused(served.admin.HandOff(pb.HandOffRequest(saga_id="s1")))
+    assert (told.code, told.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "SAGA_FINISHED")
+
+
+# ---- DrainSec
+
+
+async def test_a_sec_is_drained(served: Served) -> None:
+    await served.admin.DrainSec(pb.DrainSecRequest())
+    named = pb.DrainSecRequest(sec_id="sec-test")
+    named.timeout.FromMilliseconds(1500)
+    await served.admin.DrainSec(named)
+    assert served.runtime.drains == [("", limits.DRAIN_SECONDS_DEFAULT), ("sec-test", 1.5)]
+
+
+async def test_a_sec_that_is_not_there_is_not_drained(served: Served) -> None:
+    told = await refused(served.admin.DrainSec(pb.DrainSecRequest(sec_id="sec-9")))
+    assert (told.code, told.reason) == (grpc.StatusCode.NOT_FOUND, "SEC_NOT_FOUND")
+    assert told.details["ResourceInfo"].resource_name == "sec-9"
+    assert not served.runtime.drains

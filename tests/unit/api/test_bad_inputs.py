@@ -55,6 +55,7 @@ EMPTY: dict[str, tuple[Message, list[tuple[str, str]]]] = {
         ],
     ),
     "ExplainSaga": (admin.ExplainSagaRequest(), [MISSING_ID]),
+    "HandOff": (admin.HandOffRequest(), [MISSING_ID]),
 }
 
 
@@ -126,6 +127,10 @@ def listing(**fields: Any) -> pb.ListSagasRequest:
 OUT = "OUT_OF_RANGE"
 CASES: list[Case] = [
     ("GetSaga", pb.GetSagaRequest(saga_id="s1", view=saga_pb2.SagaView.ValueType(77)), [("view", "UNKNOWN_VALUE")]),
+    ("HandOff", admin.HandOffRequest(saga_id="s1", to_sec_id="s" * 65), [("to_sec_id", "TOO_LONG")]),
+    ("DrainSec", admin.DrainSecRequest(sec_id="s" * 65), [("sec_id", "TOO_LONG")]),
+    ("DrainSec", admin.DrainSecRequest(timeout=Duration(seconds=3601)), [("timeout", OUT)]),
+    ("DrainSec", admin.DrainSecRequest(timeout=Duration(nanos=-1)), [("timeout", OUT)]),
     ("ListSagas", pb.ListSagasRequest(view=saga_pb2.SagaView.ValueType(77)), [("view", "UNKNOWN_VALUE")]),
     ("ListSagas", pb.ListSagasRequest(page_size=-1), [("page_size", OUT)]),
     ("ListSagas", pb.ListSagasRequest(page_size=-(2**31)), [("page_size", OUT)]),
@@ -339,9 +344,6 @@ UNSERVED: list[tuple[str, Message]] = [
     ("InjectFault", pb.InjectFaultRequest(saga_id="s1")),
     ("BatchControlSagas", pb.BatchControlSagasRequest()),
     ("CountSagas", pb.CountSagasRequest()),
-    ("ListSecs", admin.ListSecsRequest()),
-    ("HandOff", admin.HandOffRequest()),
-    ("DrainSec", admin.DrainSecRequest()),
     ("SetLimit", admin.SetLimitRequest()),
     ("ListLimits", admin.ListLimitsRequest()),
     ("QuarantineSaga", admin.QuarantineSagaRequest()),
@@ -362,5 +364,7 @@ def test_every_method_is_served_or_known_to_be_unserved() -> None:
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
-    tested = set(EMPTY) | {name for name, _ in UNSERVED} | {"RunSagas", "ListSagas", "ListWorkers"}
+    tested = (
+        set(EMPTY) | {name for name, _ in UNSERVED} | {"RunSagas", "ListSagas", "ListWorkers", "ListSecs", "DrainSec"}
+    )
     assert described == tested

@@ -27,6 +27,8 @@ LEAKY = {name: filled(name) for name in WITH_ID} | {
     "CreateSagas": pb.CreateSagasRequest(sagas=[trip("s1")]),
     "ListSagas": pb.ListSagasRequest(),
     "ListWorkers": admin.ListWorkersRequest(),
+    "ListSecs": admin.ListSecsRequest(),
+    "DrainSec": admin.DrainSecRequest(),
 }
 
 

@@ -13,7 +13,7 @@ from sagaline_server.api import reading
 from sagaline_server.api.runtime_port import SagaRuntime
 from sagaline_server.core.entries import NodeSucceeded, SagaState, Stamped
 from sagaline_server.core.values import Payload
-from sagaline_server.runtime.runtime import Runtime
+from sagaline_server.ownership.cluster_runtime import ClusterRuntime
 from tests.unit.api.conftest import Served
 from tests.unit.api.fake_runtime import NO_EFFECT, FakeRuntime
 from tests.unit.api.refusals import refused
@@ -30,7 +30,7 @@ async def create(served: Served, saga_id: str = "s1", *, ended: bool = False) ->
 
 def test_the_runtime_keeps_what_the_api_relies_on() -> None:
     """mypy checks here that the real runtime fits the contract, which the fake of these tests keeps too."""
-    real: type[SagaRuntime] = Runtime
+    real: type[SagaRuntime] = ClusterRuntime
     fake: type[SagaRuntime] = FakeRuntime
     assert real is not fake
 
@@ -85,6 +85,22 @@ async def test_a_log_is_read_in_pages(served: Served) -> None:
     assert entries[-1].saga_finished.state == saga_pb2.SAGA_STATE_SUCCEEDED
     beyond = await served.sagas.GetSagaLog(pb.GetSagaLogRequest(saga_id="s1", from_seq=length + 1))
     assert (list(beyond.entries), beyond.next_seq) == ([], 0)
+
+
+async def test_the_page_that_begins_with_entry_1_tells_what_the_saga_is(served: Served) -> None:
+    spec = trip("s1")
+    spec.deadline.FromSeconds(60)
+    spec.labels["team"] = "a"
+    spec.trace_context["traceparent"] = "00-1-2-01"
+    given = saga_pb2.SagaSpec()
+    given.CopyFrom(spec)
+    await served.sagas.CreateSaga(pb.CreateSagaRequest(saga=spec))
+    for from_seq in (0, 1):
+        record = (await served.sagas.GetSagaLog(pb.GetSagaLogRequest(saga_id="s1", from_seq=from_seq))).record
+        assert record.spec == given
+        assert record.digest == served.runtime.sagas["s1"].saga.digest
+    later = await served.sagas.GetSagaLog(pb.GetSagaLogRequest(saga_id="s1", from_seq=2))
+    assert not later.HasField("record")
 
 
 async def test_a_page_of_a_log_is_bounded_by_its_bytes(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

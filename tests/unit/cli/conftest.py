@@ -15,7 +15,15 @@ Sagaline = Callable[..., Result]
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SAGALINE_ADDRESS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+    for name in (
+        "SAGALINE_ADDRESS",
+        "SAGALINE_CA",
+        "SAGALINE_CERT",
+        "SAGALINE_KEY",
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "TTY_COMPATIBLE",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

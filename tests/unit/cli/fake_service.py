@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from sagaline.client.status import DETAILS_KEY
-from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2, saga_service_pb2
+from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2, saga_service_pb2, worker_service_pb2
 from tests.unit.client.serving import ADMIN_SERVICE, SAGA_SERVICE, handlers
 
 PAGE = 2
@@ -24,8 +24,11 @@ class FakeService:
     def __init__(self) -> None:
         self.sagas: dict[str, saga_pb2.Saga] = {}
         self.logs: dict[str, list[log_pb2.LogEntry]] = {}
+        self.records: dict[str, log_pb2.SagaRecord] = {}
         self.workers: list[admin_service_pb2.WorkerStatus] = []
         self.waits: list[admin_service_pb2.NodeWait] = []
+        self.secs: list[admin_service_pb2.SecStatus] = []
+        self.owner = worker_service_pb2.Sec()
         self.refusal: status_pb2.Status | None = None
         self.requests: list[Any] = []
 
@@ -58,7 +61,8 @@ class FakeService:
     def GetSagaLog(self, request: Any, context: Any) -> saga_service_pb2.GetSagaLogResponse:
         entries = self._entries(request, context)
         following = entries[0].seq + PAGE if len(entries) > PAGE else 0
-        return saga_service_pb2.GetSagaLogResponse(entries=entries[:PAGE], next_seq=following)
+        record = self.records.get(request.saga_id) if request.from_seq == 1 else None
+        return saga_service_pb2.GetSagaLogResponse(entries=entries[:PAGE], next_seq=following, record=record)
 
     def WatchSaga(self, request: Any, context: Any) -> Iterator[saga_service_pb2.WatchSagaResponse]:
         for entry in self._entries(request, context):
@@ -89,6 +93,18 @@ class FakeService:
     def ExplainSaga(self, request: Any, context: Any) -> admin_service_pb2.ExplainSagaResponse:
         self._find(request, context)
         return admin_service_pb2.ExplainSagaResponse(waits=self.waits)
+
+    def ListSecs(self, request: Any, context: Any) -> admin_service_pb2.ListSecsResponse:
+        self._begin(request, context)
+        return admin_service_pb2.ListSecsResponse(secs=self.secs)
+
+    def HandOff(self, request: Any, context: Any) -> admin_service_pb2.HandOffResponse:
+        self._find(request, context)
+        return admin_service_pb2.HandOffResponse(owner=self.owner, epoch=2)
+
+    def DrainSec(self, request: Any, context: Any) -> admin_service_pb2.DrainSecResponse:
+        self._begin(request, context)
+        return admin_service_pb2.DrainSecResponse()
 
     def _begin(self, request: Any, context: Any) -> None:
         self.requests.append(request)

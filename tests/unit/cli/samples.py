@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sagaline.v1 import failure_pb2, log_pb2, payload_pb2, saga_pb2
@@ -63,6 +64,20 @@ def succeeded(saga_id: str = "t-2") -> saga_pb2.Saga:
             node("confirm", saga_pb2.NODE_STATUS_SUCCEEDED, action="trips.confirm", attempt=1),
         ],
     )
+
+
+def record(saga_id: str = "t-2") -> log_pb2.SagaRecord:
+    """What the saga of `succeeded` and `log` was created as: with all that a spec can say."""
+    spec = saga_pb2.SagaSpec(
+        saga_id=saga_id,
+        graph=graph(),
+        params=payload_pb2.Payload(json="[1]"),
+        labels={"team": "a"},
+        scopes=["rack/1"],
+        deadline=Duration(seconds=60),
+        trace_context={"traceparent": "00-1-2-01"},
+    )
+    return log_pb2.SagaRecord(spec=spec, digest=b"d" * 32, create_time=START)
 
 
 def running(saga_id: str = "t-3", *, needs_operator: bool = False) -> saga_pb2.Saga:

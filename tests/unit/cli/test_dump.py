@@ -8,41 +8,38 @@ from pathlib import Path
 import pytest
 from google.protobuf import json_format
 
-from sagaline.cli.dump import dump_lines, record_of
-from sagaline.v1 import log_pb2, payload_pb2, saga_pb2
+from sagaline.cli.dump import dump_lines
+from sagaline.v1 import log_pb2, saga_pb2
 from sagaline_server.wire.replay import saga_of_record
 from tests.unit.cli.conftest import Sagaline
 from tests.unit.cli.fake_service import FakeService
-from tests.unit.cli.samples import START, graph, log, succeeded
+from tests.unit.cli.samples import log, record, succeeded
 
 
 def test_a_dump_is_the_record_and_then_every_entry(sagaline: Sagaline, service: FakeService, tmp_path: Path) -> None:
-    saga = succeeded("t")
-    saga.params.json = "[1]"
-    saga.labels["team"] = "a"
-    saga.scopes.append("rack/1")
-    service.add(saga, log())
+    service.add(succeeded("t"), log())
+    service.records["t"] = record("t")
     path = tmp_path / "t.jsonl"
     result = sagaline("dump", "t", str(path))
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "6 entries\n")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [list(line) for line in lines] == [["record"], *[["entry"]] * 6]
-    spec = saga_pb2.SagaSpec(
-        saga_id="t",
-        graph=graph(),
-        params=payload_pb2.Payload(json="[1]"),
-        labels={"team": "a"},
-        scopes=["rack/1"],
-    )
-    record = json_format.ParseDict(lines[0]["record"], log_pb2.SagaRecord())
-    assert record == log_pb2.SagaRecord(spec=spec, digest=b"d" * 32, create_time=START)
+    assert json_format.ParseDict(lines[0]["record"], log_pb2.SagaRecord()) == record("t")
     entries = [json_format.ParseDict(line["entry"], log_pb2.LogEntry()) for line in lines[1:]]
     assert entries == log()
 
 
 def test_a_dump_may_go_to_standard_output(sagaline: Sagaline, service: FakeService) -> None:
     service.add(succeeded("t"), log())
+    service.records["t"] = record("t")
     assert len(sagaline("dump", "t", "-").stdout.splitlines()) == 7
+
+
+def test_a_log_without_a_record_is_no_answer(sagaline: Sagaline, service: FakeService) -> None:
+    service.add(succeeded("t"), log())
+    result = sagaline("dump", "t", "-")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr == "error: the log came without the saga's record\n"
 
 
 def test_a_saga_that_is_not_there_leaves_no_file(sagaline: Sagaline, tmp_path: Path) -> None:
@@ -54,16 +51,15 @@ def test_a_saga_that_is_not_there_leaves_no_file(sagaline: Sagaline, tmp_path: P
 @pytest.fixture
 def trip_dump(tmp_path: Path) -> str:
     """A dump of a saga whose log is legal: its digest is that of its record."""
-    saga = succeeded("t")
-    saga.params.json = "[1]"
-    for node in saga.graph.nodes:
+    made = record("t")
+    for node in made.spec.graph.nodes:
         node.action.pivot = False
-    del saga.graph.nodes[2]  # the subsaga: the log knows of pay and confirm alone
-    del saga.graph.nodes[0].after[:]
+    del made.spec.graph.nodes[2]  # the subsaga: the log knows of pay and confirm alone
+    del made.spec.graph.nodes[0].after[:]
     entries = log()
-    entries[0].saga_created.digest = saga_of_record(record_of(saga, entries)).digest
+    entries[0].saga_created.digest = saga_of_record(made).digest
     path = tmp_path / "t.jsonl"
-    path.write_text("\n".join(dump_lines(saga, entries)))
+    path.write_text("\n".join(dump_lines(made, entries)))
     return str(path)
 
 

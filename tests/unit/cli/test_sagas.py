@@ -1,4 +1,4 @@
-"""get, list and wait; pause, resume, unwind and resolve; workers and why."""
+"""get, list and wait; pause, resume, unwind and resolve."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 from google.protobuf import json_format
 
-from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2, saga_service_pb2, worker_service_pb2
+from sagaline.v1 import log_pb2, saga_pb2, saga_service_pb2
 from tests.unit.cli.conftest import Sagaline
 from tests.unit.cli.fake_service import FakeService
 from tests.unit.cli.samples import running, succeeded, unwound
@@ -145,41 +145,3 @@ def test_resolve_sends_the_decision(
 def test_resolve_needs_one_decision_and_a_reason(sagaline: Sagaline, service: FakeService, options: list[str]) -> None:
     assert sagaline("resolve", "t", "pay", *options).exit_code == 2
     assert service.requests == []
-
-
-def test_workers(sagaline: Sagaline, service: FakeService) -> None:
-    actions = [worker_service_pb2.ActionSpec(action=name) for name in ("b", "a")]
-    service.workers = [
-        admin_service_pb2.WorkerStatus(
-            worker_id="w-1",
-            identity="host/1",
-            connected=True,
-            in_flight=2,
-            capacity=worker_service_pb2.Capacity(max_in_flight_by_pool={"": 100, "gpu": 4}),
-            actions=actions,
-            sdk="sagaline-python/0.1.0",
-        )
-    ]
-    lines = sagaline("workers").stdout.splitlines()
-    assert lines[1].split("  ")[0] == "w-1"
-    assert "2/104" in lines[1]
-    assert lines[1].endswith("a, b")
-    assert json.loads(sagaline("workers", "-o", "json").stdout)["worker_id"] == "w-1"
-
-
-def test_why(sagaline: Sagaline, service: FakeService) -> None:
-    service.add(running("t"))
-    empty = sagaline("why", "t")
-    assert (empty.exit_code, empty.stdout, empty.stderr) == (0, "", "nothing waits\n")
-    wait = admin_service_pb2.NodeWait(
-        node="pay",
-        kind=saga_pb2.INVOCATION_KIND_UNDO,
-        reason=admin_service_pb2.WAIT_REASON_NO_WORKER,
-        message="nobody serves payments.charge",
-    )
-    wait.age.FromSeconds(75)
-    service.waits = [wait]
-    assert sagaline("why", "t").stdout.splitlines()[1].split() == (
-        ["pay", "undo", "no", "worker", "1m15s", "nobody", "serves", "payments.charge"]
-    )
-    assert json.loads(sagaline("why", "t", "-o", "json").stdout)["reason"] == "WAIT_REASON_NO_WORKER"

@@ -19,6 +19,7 @@ from tests.unit.client.serving import ADMIN_SERVICE, SAGA_SERVICE, handlers
 
 BY = {"actor": "ann", "reason": "look"}
 OUTPUT = payload_pb2.Payload(json='{"number":1}')
+RECORD = log_pb2.SagaRecord(digest=b"d" * 32)
 DONE = saga_pb2.Saga(saga_id="t", state=SUCCEEDED, output=OUTPUT)
 
 CALLS: dict[str, Callable[[Any], Any]] = {
@@ -29,10 +30,14 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "result": lambda client: client.result(trip("t")),
     "get": lambda client: client.get("t", view=saga_pb2.SAGA_VIEW_BASIC),
     "list": lambda client: client.list(graph_name="trip", view=saga_pb2.SAGA_VIEW_FULL),
+    "record": lambda client: client.record("t"),
     "log": lambda client: client.log("t", from_seq=3),
     "wait": lambda client: client.wait("t", or_needs_operator=True),
     "workers": lambda client: client.workers(),
     "explain": lambda client: client.explain("t"),
+    "secs": lambda client: client.secs(),
+    "hand_off": lambda client: client.hand_off("t", to_sec_id="sec-2"),
+    "drain": lambda client: client.drain("sec-2", within_s=1.5),
     "pause": lambda client: client.pause("t", **BY),
     "resume": lambda client: client.resume("t", **BY),
     "unwind": lambda client: client.unwind("t", **BY),
@@ -46,13 +51,16 @@ ANSWERS = {
     "CreateSagas": saga_service_pb2.CreateSagasResponse(results=[saga_service_pb2.CreateResult(saga_id="t")]),
     "GetSaga": saga_service_pb2.GetSagaResponse(saga=DONE),
     "ListSagas": saga_service_pb2.ListSagasResponse(sagas=[DONE]),
-    "GetSagaLog": saga_service_pb2.GetSagaLogResponse(entries=[log_pb2.LogEntry(seq=3)]),
+    "GetSagaLog": saga_service_pb2.GetSagaLogResponse(entries=[log_pb2.LogEntry(seq=3)], record=RECORD),
     "WaitSaga": saga_service_pb2.WaitSagaResponse(saga=DONE),
     "PauseSaga": saga_service_pb2.PauseSagaResponse(saga=DONE),
     "ResumeSaga": saga_service_pb2.ResumeSagaResponse(saga=DONE),
     "UnwindSaga": saga_service_pb2.UnwindSagaResponse(saga=DONE),
     "ResolveNode": saga_service_pb2.ResolveNodeResponse(saga=DONE),
     "ListWorkers": admin_service_pb2.ListWorkersResponse(workers=[admin_service_pb2.WorkerStatus(worker_id="w")]),
+    "ListSecs": admin_service_pb2.ListSecsResponse(secs=[admin_service_pb2.SecStatus(incarnation=7)]),
+    "HandOff": admin_service_pb2.HandOffResponse(epoch=2),
+    "DrainSec": admin_service_pb2.DrainSecResponse(),
     "ExplainSaga": admin_service_pb2.ExplainSagaResponse(waits=[admin_service_pb2.NodeWait(node="n")]),
 }
 

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sagaline import errors
 from sagaline.client import calls
 from sagaline.client.sagas import Batcher
-from sagaline.v1 import log_pb2, payload_pb2, saga_pb2, saga_service_pb2
+from sagaline.v1 import admin_service_pb2, log_pb2, payload_pb2, saga_pb2, saga_service_pb2
 from tests.unit.client.samples import result, trip
 
 
@@ -75,11 +75,13 @@ def test_a_batch_with_too_few_results_is_refused() -> None:
         calls.create_batch(batch, [trip("a")]).parse(saga_service_pb2.CreateSagasResponse())
 
 
-def test_a_decision_about_a_node_is_never_repeated() -> None:
+def test_what_would_be_done_twice_is_never_repeated() -> None:
     call = calls.resolve(
         "s", "server/pick", log_pb2.RESOLUTION_SUPPLY_OUTPUT, payload_pb2.Payload(json="1"), "me", "by hand"
     )
     assert not call.method.repeatable
+    assert not calls.hand_off("s", "").method.repeatable
+    assert not calls.drain("", 1.0).method.repeatable
     assert call.request == saga_service_pb2.ResolveNodeRequest(
         saga_id="s",
         node="server/pick",
@@ -101,3 +103,10 @@ def test_who_asks_and_why_is_sent(call: calls.Call[saga_pb2.Saga], kind: type) -
     by = saga_service_pb2.Attribution(actor="me", reason="why")
     assert call.request == kind(saga_id="s", by=by)
     assert call.method.repeatable
+
+
+def test_a_drain_has_the_time_that_it_may_take() -> None:
+    call = calls.drain("sec-2", 90.0)
+    assert call.request == admin_service_pb2.DrainSecRequest(sec_id="sec-2", timeout=Duration(seconds=90))
+    assert call.timeout_s is not None
+    assert call.timeout_s > 90.0

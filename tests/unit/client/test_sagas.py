@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from sagaline.client.ids import new_saga_id, uuid7
 from sagaline.client.sagas import (
     BATCH_BYTES_MAX,
     BATCH_GRAPHS_MAX,
@@ -82,13 +81,6 @@ def test_the_result_is_decoded_as_the_graph_says() -> None:
     assert trip("t").decode(payload_pb2.Payload(json='{"number":4}')) == Booking(4)
     with pytest.raises(ConversionError):
         trip("t").decode(payload_pb2.Payload(json='"four"'))
-
-
-def test_the_layout_of_a_uuid7() -> None:
-    made = uuid7(0x017F22E279B0, (0xCC3 << 62) | 0x18C4DC0C0C07398F)
-    assert str(made) == "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"  # the example of RFC 9562
-    assert str(uuid7((1 << 48) - 1, (1 << 74) - 1)) == "ffffffff-ffff-7fff-bfff-ffffffffffff"
-    assert len({new_saga_id() for _ in range(1_000)}) == 1_000
 
 
 # ---- batches

@@ -1,11 +1,12 @@
-"""The commands `workers` and `why`."""
+"""The group `admin`. Its commands `workers` and `why` stand beside it as well: they are what is asked most."""
 
 from __future__ import annotations
 
 import click
 
 from sagaline.cli.arguments import saga_argument
-from sagaline.cli.output import print_json_line, print_table
+from sagaline.cli.durations import seconds
+from sagaline.cli.output import print_json, print_json_line, print_table
 from sagaline.cli.settings import Settings, common_options, pass_settings
 from sagaline.cli.text import age_text, clean, duration_text, enum_text
 from sagaline.v1 import admin_service_pb2, saga_pb2
@@ -66,3 +67,72 @@ def _wait_row(wait: admin_service_pb2.NodeWait) -> tuple[str, ...]:
         duration_text(wait.age) if wait.HasField("age") else "",
         clean(wait.message),
     )
+
+
+@click.command("secs", short_help="List the live SECs.")
+@common_options
+@pass_settings
+def secs_command(settings: Settings) -> None:
+    """List the live SECs: what each owns, and how many workers have a session with it."""
+    with settings.client() as client:
+        secs = client.secs()
+    if settings.json:
+        for sec in secs:
+            print_json_line(sec)
+        return
+    header = ["SEC", "ADDRESS", "STATE", "SAGAS", "WORKERS", "INCARNATION", "VERSION"]
+    print_table(header, [_sec_row(sec) for sec in secs])
+
+
+def _sec_row(status: admin_service_pb2.SecStatus) -> tuple[str, ...]:
+    return (
+        clean(status.sec.sec_id),
+        clean(status.sec.address),
+        "draining" if status.sec.draining else "serving",
+        str(status.owned_sagas),
+        str(status.workers),
+        str(status.incarnation),
+        clean(status.version),
+    )
+
+
+@click.command("handoff", short_help="Hand a saga off to another SEC.")
+@saga_argument
+@click.option("--to", "to_sec_id", metavar="SEC", default="", help="SEC to take it.  [default: as placement prefers]")
+@common_options
+@pass_settings
+def handoff_command(settings: Settings, saga_id: str, to_sec_id: str) -> None:
+    """Make another SEC the owner of the saga SAGA. What is in flight goes on."""
+    with settings.client() as client:
+        done = client.hand_off(saga_id, to_sec_id=to_sec_id)
+    if settings.json:
+        print_json(done)
+        return
+    click.echo(f"{clean(saga_id)}  {clean(done.owner.sec_id)} at {clean(done.owner.address)}, epoch {done.epoch}")
+
+
+@click.command("drain", short_help="Make a SEC hand off everything and stop.")
+@click.argument("sec_id", metavar="[SEC]", required=False, default="")
+@click.option(
+    "--within", "within_s", type=seconds, metavar="DURATION", default="60s", show_default=True, help="Time it may take."
+)
+@common_options
+@pass_settings
+def drain_command(settings: Settings, sec_id: str, within_s: float) -> None:
+    """Make the SEC SEC, or the one at --address, hand off everything and stop."""
+    with settings.client() as client:
+        client.drain(sec_id, within_s=within_s)
+    if settings.json:
+        print_json(admin_service_pb2.DrainSecResponse())
+        return
+    click.echo(f"{clean(sec_id) or 'the SEC'} leaves", err=True)
+
+
+@click.group("admin", short_help="Look at SECs and workers, hand sagas off, drain a SEC.")
+@common_options
+def admin_command() -> None:
+    """Look after SECs: what they own, which workers they have, where a saga runs."""
+
+
+for _command in (secs_command, workers_command, why_command, handoff_command, drain_command):
+    admin_command.add_command(_command)

@@ -7,7 +7,7 @@ for each entry of the log, in order, all in the protobuf JSON mapping.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 import click
@@ -19,7 +19,7 @@ from sagaline.cli.exits import REFUSED, UnusableInput, print_error
 from sagaline.cli.loading import read_text
 from sagaline.cli.settings import Settings, common_options, output_option, pass_settings
 from sagaline.cli.show import show_saga
-from sagaline.v1 import log_pb2, saga_pb2
+from sagaline.v1 import log_pb2
 
 
 @click.command("dump", short_help="Write a saga's record and log to a file.")
@@ -30,31 +30,17 @@ from sagaline.v1 import log_pb2, saga_pb2
 def dump_command(settings: Settings, saga_id: str, file: TextIO) -> None:
     """Write the record and log of the saga SAGA to FILE ("-" for standard output), for `sagaline replay`."""
     with settings.client() as client:
-        saga = client.get(saga_id)
+        record = client.record(saga_id)
         entries = list(client.log(saga_id))
-    file.writelines(f"{line}\n" for line in dump_lines(saga, entries))
+    file.writelines(f"{line}\n" for line in dump_lines(record, entries))
     click.echo(f"{len(entries)} entries", err=True)
 
 
-def dump_lines(saga: saga_pb2.Saga, entries: list[log_pb2.LogEntry]) -> Iterator[str]:
+def dump_lines(record: log_pb2.SagaRecord, entries: Iterable[log_pb2.LogEntry]) -> Iterator[str]:
     """Yield the lines of a dump."""
-    yield _line("record", record_of(saga, entries))
+    yield _line("record", record)
     for entry in entries:
         yield _line("entry", entry)
-
-
-def record_of(saga: saga_pb2.Saga, entries: list[log_pb2.LogEntry]) -> log_pb2.SagaRecord:
-    """Put the saga's record together from what the API tells of it."""
-    first = entries[0].saga_created if entries else log_pb2.SagaCreated()
-    spec = saga_pb2.SagaSpec(
-        saga_id=saga.saga_id,
-        graph=saga.graph,
-        params=saga.params if saga.HasField("params") else None,
-        labels=dict(saga.labels),
-        scopes=saga.scopes,
-        start_paused=first.paused,
-    )
-    return log_pb2.SagaRecord(spec=spec, digest=first.digest, create_time=saga.create_time)
 
 
 def _line(name: str, message: Message) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import click
@@ -34,6 +35,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Look inside": {
         "workers": ("admin", "List the workers that have a session with a SEC."),
         "why": ("admin", "Say why the nodes of a saga wait."),
+        "admin": ("admin", "Look at SECs and workers, hand sagas off, drain a SEC."),
         "dump": ("dump", "Write a saga's record and log to a file."),
         "replay": ("dump", "Show, offline, the state that a dumped saga had at any entry."),
     },
@@ -68,6 +70,8 @@ class CommandGroup(click.Group):
         """Run the command; what went wrong is told on standard error and by the exit code."""
         from sagaline.errors import SagalineError
 
+        # An error is one line of ours; what gRPC has to tell beside it is for those who ask for it.
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
         try:
             return super().invoke(ctx)
         except SagalineError as error:
@@ -89,5 +93,5 @@ class CommandGroup(click.Group):
 def main() -> None:
     """Run sagas: graphs of actions of which each can be undone.
 
-    Every command that asks a SEC takes --address, --timeout and -o, after its name or before it.
+    Every command that asks a SEC takes --address, --ca, --cert, --key, --timeout and -o, after its name or before it.
     """

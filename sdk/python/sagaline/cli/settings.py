@@ -17,6 +17,8 @@ from sagaline.cli.durations import seconds
 from sagaline.cli.interrupts import leaving_at_once
 
 if TYPE_CHECKING:
+    import grpc
+
     from sagaline.sync import Client
 
 ADDRESS_DEFAULT = "localhost:7070"
@@ -37,6 +39,9 @@ class Settings:
     given_address: str | None = None
     given_timeout_s: float | None = None
     given_output: str | None = None
+    given_ca: str | None = None
+    given_cert: str | None = None
+    given_key: str | None = None
 
     @property
     def address(self) -> str:
@@ -48,6 +53,21 @@ class Settings:
         """Whether to print for programs."""
         return self.given_output == "json"
 
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """Return the TLS credentials that the options or the environment name; None: plain text.
+
+        Raises:
+            UnusableInput: A file cannot be used.
+        """
+        ca = self.given_ca or os.environ.get("SAGALINE_CA")
+        cert = self.given_cert or os.environ.get("SAGALINE_CERT")
+        key = self.given_key or os.environ.get("SAGALINE_KEY")
+        if not (ca or cert or key):
+            return None
+        from sagaline.cli.tls import channel_credentials
+
+        return channel_credentials(ca or None, cert or None, key or None)
+
     @contextmanager
     def client(self, *, waits: bool = False) -> Iterator[Client]:
         """Open a client of the SEC, for as long as the context lasts. `waits`: for a command that waits anyway."""
@@ -55,7 +75,9 @@ class Settings:
 
         timeout_s = self.given_timeout_s or TIMEOUT_DEFAULT_S
         patience_s = PATIENCE_WAITING_S if waits else PATIENCE_S
-        with leaving_at_once(), Client(self.address, timeout_s=timeout_s, patience_s=patience_s) as client:
+        credentials = self.credentials()
+        client = Client(self.address, credentials=credentials, timeout_s=timeout_s, patience_s=patience_s)
+        with leaving_at_once(), client:
             yield client
 
 
@@ -74,6 +96,27 @@ _ADDRESS = click.option(
     expose_value=False,
     callback=_stores("given_address"),
     help=f"The SEC to ask.  [env: SAGALINE_ADDRESS; default: {ADDRESS_DEFAULT}]",
+)
+_CA = click.option(
+    "--ca",
+    metavar="FILE",
+    expose_value=False,
+    callback=_stores("given_ca"),
+    help="TLS: certificates of the authorities to trust.  [env: SAGALINE_CA; default: plain text]",
+)
+_CERT = click.option(
+    "--cert",
+    metavar="FILE",
+    expose_value=False,
+    callback=_stores("given_cert"),
+    help="TLS: certificate to show.  [env: SAGALINE_CERT]",
+)
+_KEY = click.option(
+    "--key",
+    metavar="FILE",
+    expose_value=False,
+    callback=_stores("given_key"),
+    help="TLS: the certificate's private key.  [env: SAGALINE_KEY]",
 )
 _TIMEOUT = click.option(
     "--timeout",
@@ -95,7 +138,7 @@ _OUTPUT = click.option(
 
 def common_options(command: F) -> F:
     """Give a command the options that every command has."""
-    return _ADDRESS(_TIMEOUT(_OUTPUT(command)))
+    return _ADDRESS(_CA(_CERT(_KEY(_TIMEOUT(_OUTPUT(command))))))
 
 
 def output_option(command: F) -> F:

@@ -56,6 +56,7 @@ def worker_command(
         drain_timeout=timedelta(seconds=drain_timeout),
         identity=identity,
         build_id=build_id,
+        credentials=settings.credentials(),
     )
     worker.run_forever()
 

@@ -29,7 +29,9 @@ WAIT_SLICE_S = 60.0
 """A long wait is made of calls of this length, so that a connection that died in silence is found out."""
 
 WAIT_MARGIN_S = 10.0
-"""How much longer than its wait a WaitSaga may take."""
+"""How much longer than what it waits for a call may take."""
+
+DRAIN_DEFAULT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,18 @@ def log_page(saga_id: str, from_seq: int) -> Call[saga_service_pb2.GetSagaLogRes
     return Call(methods.GET_SAGA_LOG, request, _itself)
 
 
+def record(saga_id: str) -> Call[log_pb2.SagaRecord]:
+    """Read what a saga is: it comes with the first entry of its log."""
+
+    def parse(response: saga_service_pb2.GetSagaLogResponse) -> log_pb2.SagaRecord:
+        if not response.HasField("record"):
+            raise UnexpectedAnswer("the log came without the saga's record")
+        return response.record
+
+    request = saga_service_pb2.GetSagaLogRequest(saga_id=saga_id, from_seq=1, page_size=1)
+    return Call(methods.GET_SAGA_LOG, request, parse)
+
+
 def wait(saga_id: str, remaining_s: float | None, *, or_needs_operator: bool) -> Call[saga_pb2.Saga]:
     """Wait for one slice of the time that remains; None is without bound."""
     slice_s = WAIT_SLICE_S if remaining_s is None else max(0.0, min(WAIT_SLICE_S, remaining_s))
@@ -179,6 +193,11 @@ def explain(saga_id: str) -> Call[Sequence[admin_service_pb2.NodeWait]]:
     """Ask why the nodes of a saga wait."""
     request = admin_service_pb2.ExplainSagaRequest(saga_id=saga_id)
     return Call(methods.EXPLAIN_SAGA, request, lambda response: response.waits)
+
+
+def list_secs() -> Call[Sequence[admin_service_pb2.SecStatus]]:
+    """List the live SECs."""
+    return Call(methods.LIST_SECS, admin_service_pb2.ListSecsRequest(), lambda response: response.secs)
 
 
 def _itself(response: T) -> T:
@@ -204,6 +223,18 @@ def unwind(saga_id: str, actor: str, reason: str) -> Call[saga_pb2.Saga]:
     """Ask a saga to unwind."""
     request = saga_service_pb2.UnwindSagaRequest(saga_id=saga_id, by=_attribution(actor, reason))
     return Call(methods.UNWIND_SAGA, request, _saga)
+
+
+def hand_off(saga_id: str, to_sec_id: str) -> Call[admin_service_pb2.HandOffResponse]:
+    """Hand a saga off to another SEC."""
+    request = admin_service_pb2.HandOffRequest(saga_id=saga_id, to_sec_id=to_sec_id)
+    return Call(methods.HAND_OFF, request, _itself)
+
+
+def drain(sec_id: str, within_s: float) -> Call[None]:
+    """Make a SEC hand off everything and stop."""
+    request = admin_service_pb2.DrainSecRequest(sec_id=sec_id, timeout=duration(timedelta(seconds=within_s)))
+    return Call(methods.DRAIN_SEC, request, lambda _response: None, timeout_s=within_s + WAIT_MARGIN_S)
 
 
 def resolve(

@@ -13,7 +13,7 @@ import grpc.aio
 
 from sagaline.client import calls, methods
 from sagaline.client.aio_link import AioFrames, AioLink
-from sagaline.client.calls import SagaFilterOptions, saga_filter
+from sagaline.client.calls import DRAIN_DEFAULT_S, SagaFilterOptions, saga_filter
 from sagaline.client.channels import (
     PATIENCE_DEFAULT_S,
     TARGET_DEFAULT,
@@ -215,6 +215,15 @@ class Client:
             if not token:
                 return
 
+    async def record(self, saga_id: str) -> log_pb2.SagaRecord:
+        """Return what a saga is, as it was written at its creation: with the log, all there is of it.
+
+        Raises:
+            SagaNotFound: There is none of that id.
+            NotAllowedNow: Its log has been compacted away.
+        """
+        return await self._link.unary(calls.record(saga_id))
+
     async def log(self, saga_id: str, *, from_seq: int = 1) -> AsyncGenerator[log_pb2.LogEntry, None]:
         """Yield a saga's log as it stands, from an entry on.
 
@@ -291,6 +300,10 @@ class Client:
         """
         return await self._link.unary(calls.explain(saga_id))
 
+    async def secs(self) -> Sequence[admin_service_pb2.SecStatus]:
+        """Return the live SECs."""
+        return await self._link.unary(calls.list_secs())
+
     # ---- steering ----------------------------------------------------------------------------------------
 
     async def pause(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
@@ -335,3 +348,32 @@ class Client:
             NotAllowedNow: The node's status does not allow that decision.
         """
         return await self._link.unary(calls.resolve(saga_id, node, resolution, output, actor, reason))
+
+    async def hand_off(self, saga_id: str, *, to_sec_id: str = "") -> admin_service_pb2.HandOffResponse:
+        """Make another SEC the owner of a saga. Never repeated by itself.
+
+        Args:
+            saga_id: Which saga, whoever owns it.
+            to_sec_id: Name of the SEC to take it. Empty: the one that placement prefers.
+
+        Returns:
+            The new owner, and the epoch of its ownership.
+
+        Raises:
+            SagaNotFound: There is none of that id.
+            NotFound: There is no live SEC of that name.
+            NotAllowedNow: It has ended, or there is no other SEC.
+        """
+        return await self._link.unary(calls.hand_off(saga_id, to_sec_id))
+
+    async def drain(self, sec_id: str = "", *, within_s: float = DRAIN_DEFAULT_S) -> None:
+        """Make a SEC hand off everything and stop. Never repeated by itself.
+
+        Args:
+            sec_id: Its name. Empty: the SEC that answers.
+            within_s: How long it may take, in seconds.
+
+        Raises:
+            NotFound: There is no live SEC of that name.
+        """
+        await self._link.unary(calls.drain(sec_id, within_s))

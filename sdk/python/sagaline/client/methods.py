@@ -100,3 +100,22 @@ EXPLAIN_SAGA = Method(
     admin_service_pb2.ExplainSagaRequest,
     admin_service_pb2.ExplainSagaResponse,
 )
+LIST_SECS = Method(
+    f"{_ADMIN}/ListSecs",
+    admin_service_pb2.ListSecsRequest,
+    admin_service_pb2.ListSecsResponse,
+)
+HAND_OFF = Method(
+    f"{_ADMIN}/HandOff",
+    admin_service_pb2.HandOffRequest,
+    admin_service_pb2.HandOffResponse,
+    # Where the first call went well, a second one would hand the saga on.
+    repeatable=False,
+)
+DRAIN_SEC = Method(
+    f"{_ADMIN}/DrainSec",
+    admin_service_pb2.DrainSecRequest,
+    admin_service_pb2.DrainSecResponse,
+    # A SEC that has stopped may have been started again, and is not to be stopped twice.
+    repeatable=False,
+)

@@ -10,8 +10,8 @@ from typing import Any, Generic, Protocol, TypedDict, TypeVar, Unpack
 
 from google.protobuf.duration_pb2 import Duration
 
-from sagaline.client.ids import new_saga_id
 from sagaline.graph import Graph
+from sagaline.ids import new_uuid7
 from sagaline.v1 import payload_pb2, saga_pb2
 from sagaline.values import decode, encode
 
@@ -97,7 +97,7 @@ class NewSaga(Generic[R]):
         new.spec = saga_pb2.SagaSpec()
         new.spec.CopyFrom(spec)
         new.spec.ClearField("graph")
-        new.spec.saga_id = spec.saga_id or new_saga_id()
+        new.spec.saga_id = spec.saga_id or new_uuid7()
         new.graph = _RawGraph(spec.graph) if spec.HasField("graph") else None
         new._result_type = Any
         return new
@@ -134,7 +134,7 @@ class NewSaga(Generic[R]):
 
 def _spec(params: payload_pb2.Payload, options: SagaOptions) -> saga_pb2.SagaSpec:
     spec = saga_pb2.SagaSpec(
-        saga_id=options.get("saga_id") or new_saga_id(),
+        saga_id=options.get("saga_id") or new_uuid7(),
         params=params,
         labels=options.get("labels"),
         scopes=options.get("scopes"),

@@ -1,4 +1,6 @@
-"""Makes ids of sagas, so that a creation can be repeated when its answer was lost."""
+"""Makes ids that need nobody's leave: of sagas, so that a creation can be repeated when its answer was lost, and of
+workers.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ import time
 import uuid
 
 
-def new_saga_id() -> str:
-    """Return a new UUIDv7: ids sort by the time of their making, and no two clients make the same one."""
+def new_uuid7() -> str:
+    """Return a new UUIDv7: ids sort by the time of their making, and no two processes make the same one."""
     unix_ms = time.time_ns() // 1_000_000
     return str(uuid7(unix_ms, secrets.randbits(74)))
 

@@ -1,0 +1,109 @@
+"""The group admin; workers and why, which stand beside it as well."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import pytest
+from google.rpc import code_pb2
+
+from sagaline.cli.admin import admin_command
+from sagaline.cli.main import main
+from sagaline.v1 import admin_service_pb2, saga_pb2, worker_service_pb2
+from tests.unit.cli.conftest import Sagaline
+from tests.unit.cli.fake_service import FakeService, status
+from tests.unit.cli.samples import running
+
+SEC = worker_service_pb2.Sec(sec_id="sec-1", address="sec-1:7070")
+OTHER = worker_service_pb2.Sec(sec_id="sec-2", address="sec-2:7070", draining=True)
+
+
+def test_workers(sagaline: Sagaline, service: FakeService) -> None:
+    actions = [worker_service_pb2.ActionSpec(action=name) for name in ("b", "a")]
+    service.workers = [
+        admin_service_pb2.WorkerStatus(
+            worker_id="w-1",
+            identity="host/1",
+            connected=True,
+            in_flight=2,
+            capacity=worker_service_pb2.Capacity(max_in_flight_by_pool={"": 100, "gpu": 4}),
+            actions=actions,
+            sdk="sagaline-python/0.1.0",
+        )
+    ]
+    lines = sagaline("workers").stdout.splitlines()
+    assert lines[1].split("  ")[0] == "w-1"
+    assert "2/104" in lines[1]
+    assert lines[1].endswith("a, b")
+    assert json.loads(sagaline("workers", "-o", "json").stdout)["worker_id"] == "w-1"
+
+
+def test_why(sagaline: Sagaline, service: FakeService) -> None:
+    service.add(running("t"))
+    empty = sagaline("why", "t")
+    assert (empty.exit_code, empty.stdout, empty.stderr) == (0, "", "nothing waits\n")
+    wait = admin_service_pb2.NodeWait(
+        node="pay",
+        kind=saga_pb2.INVOCATION_KIND_UNDO,
+        reason=admin_service_pb2.WAIT_REASON_NO_WORKER,
+        message="nobody serves payments.charge",
+    )
+    wait.age.FromSeconds(75)
+    service.waits = [wait]
+    assert sagaline("why", "t").stdout.splitlines()[1].split() == (
+        ["pay", "undo", "no", "worker", "1m15s", "nobody", "serves", "payments.charge"]
+    )
+    assert json.loads(sagaline("why", "t", "-o", "json").stdout)["reason"] == "WAIT_REASON_NO_WORKER"
+
+
+@pytest.mark.parametrize("name", ["workers", "why"])
+def test_what_stands_beside_the_group_is_the_same_command(name: str) -> None:
+    assert main.get_command(click.Context(main), name) is admin_command.commands[name]
+
+
+def test_secs(sagaline: Sagaline, service: FakeService) -> None:
+    service.secs = [
+        admin_service_pb2.SecStatus(sec=SEC, incarnation=7, version="0.1.0", owned_sagas=12, workers=3),
+        admin_service_pb2.SecStatus(sec=OTHER, incarnation=9),
+    ]
+    lines = [line.split() for line in sagaline("admin", "secs").stdout.splitlines()]
+    assert lines == [
+        ["SEC", "ADDRESS", "STATE", "SAGAS", "WORKERS", "INCARNATION", "VERSION"],
+        ["sec-1", "sec-1:7070", "serving", "12", "3", "7", "0.1.0"],
+        ["sec-2", "sec-2:7070", "draining", "0", "0", "9"],
+    ]
+    printed = sagaline("admin", "secs", "-o", "json").stdout.splitlines()
+    assert [json.loads(line)["sec"]["sec_id"] for line in printed] == ["sec-1", "sec-2"]
+    assert sagaline("admin", "-o", "json", "secs").stdout.splitlines() == printed
+
+
+@pytest.mark.parametrize("to", ["", "sec-2"])
+def test_handoff(sagaline: Sagaline, service: FakeService, to: str) -> None:
+    service.add(running("t"))
+    service.owner = OTHER
+    result = sagaline("admin", "handoff", "t", *(("--to", to) if to else ()))
+    assert (result.exit_code, result.stdout) == (0, "t  sec-2 at sec-2:7070, epoch 2\n")
+    assert service.requests[-1] == admin_service_pb2.HandOffRequest(saga_id="t", to_sec_id=to)
+    printed = json.loads(sagaline("admin", "handoff", "t", "-o", "json").stdout)
+    assert printed == {"owner": {"sec_id": "sec-2", "address": "sec-2:7070", "draining": True}, "epoch": "2"}
+
+
+def test_a_handoff_that_nobody_can_take(sagaline: Sagaline, service: FakeService) -> None:
+    service.refusal = status(code_pb2.FAILED_PRECONDITION, "NO_OTHER_SEC", "there is no other SEC")
+    result = sagaline("admin", "handoff", "t")
+    assert (result.exit_code, result.stderr) == (4, "error: there is no other SEC [NO_OTHER_SEC]\n")
+    service.refusal = status(code_pb2.NOT_FOUND, "SEC_NOT_FOUND", "there is no live SEC 'x'")
+    assert sagaline("admin", "handoff", "t", "--to", "x").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sec_id", "seconds"), [([], "", 60), (["sec-2"], "sec-2", 60), (["--within", "2m"], "", 120)]
+)
+def test_drain(sagaline: Sagaline, service: FakeService, arguments: list[str], sec_id: str, seconds: int) -> None:
+    result = sagaline("admin", "drain", *arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"{sec_id or 'the SEC'} leaves\n")
+    expected = admin_service_pb2.DrainSecRequest(sec_id=sec_id)
+    expected.timeout.FromSeconds(seconds)
+    assert service.requests == [expected]
+    assert sagaline("admin", "drain", "-o", "json").stdout == "{}\n"
