@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from base64 import b64encode
 from typing import Any
 
@@ -15,7 +14,7 @@ from sagaline_server.core.values import Payload
 
 def graph_digest(graph: Graph) -> bytes:
     """Return the SHA-256 of a graph's canonical form. The order of nodes, inputs and `after` does not matter."""
-    return hashlib.sha256(_canonical(_graph(graph))).digest()
+    return hashlib.sha256(_CANONICAL.encode(_graph(graph))).digest()
 
 
 def saga_digest(spec: SagaSpec, graph: bytes) -> bytes:
@@ -28,11 +27,11 @@ def saga_digest(spec: SagaSpec, graph: bytes) -> bytes:
         "deadline": spec.deadline,
         "start_paused": spec.start_paused,
     }
-    return hashlib.sha256(_canonical(content)).digest()
+    return hashlib.sha256(_CANONICAL.encode(content)).digest()
 
 
-def _canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+_CANONICAL = msgspec.json.Encoder(order="deterministic")
+"""JSON without spaces, keys in order, text as UTF-8: a promise, because digests are stored."""
 
 
 def _graph(graph: Graph) -> dict[str, Any]:

@@ -64,7 +64,7 @@ SPEC = SagaSpec(
         (FULL, "a3be9cc2224743c6972a5b4f46c680f0c9d0030deaa02051045c8496656fb1ab"),
         (
             Graph("unicode", (Node("k", ConstantNode(Payload(json='"äß漢"'))),)),
-            "2edcd82d17ca69807e533537be5bf0fa33491bfab3845d76cb103a30c00d6cc1",
+            "eaa754c1b647255a2157042b5b5c7bee37d1b5c20d67f7b4edc5f2b9d9a9684a",
         ),
     ],
     ids=["one", "full", "unicode"],
