@@ -11,15 +11,20 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from aetcd import rpc
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
+QUICK = ("--heartbeat-interval", "10", "--election-timeout", "100")
+"""For an etcd that is alone: it elects itself at once, instead of after a second."""
+BRISK = ("--heartbeat-interval", "30", "--election-timeout", "300")
+"""For one of several on a machine that is busy with tests."""
 READY = "ready to serve client requests"
 
 
@@ -33,37 +38,57 @@ def etcd_binary() -> str:
 
 
 class EtcdServer:
-    """One etcd of a cluster of one, on ports that were free and keep being its own over restarts."""
+    """One etcd, of a cluster of one unless it is told of others, on ports that keep being its own over restarts."""
 
-    def __init__(self, directory: Path, *flags: str, scheme: str = "http") -> None:
+    def __init__(self, directory: Path, *flags: str, scheme: str = "http", name: str = "test") -> None:
         self._directory = directory
         self._flags = flags
         self._scheme = scheme
-        self.port, self._peer_port = free_ports(2)
+        self.name = name
+        self.data = directory / "data"
+        """Where it keeps what it knows."""
+        self.port, peer_port = free_ports(2)
         self.endpoint = f"127.0.0.1:{self.port}"
+        self.peer_url = f"http://127.0.0.1:{peer_port}"
+        self.members: Sequence[EtcdServer] = (self,)
+        """All members of its cluster."""
         self._process: subprocess.Popen[str] | None = None
         self._output: threading.Thread | None = None
+        self._ready = threading.Event()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
 
     def start(self) -> None:
         """Start it and wait until it serves."""
-        client, peer = f"{self._scheme}://{self.endpoint}", f"http://127.0.0.1:{self._peer_port}"
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self) -> None:
+        """Start it; the first members of a cluster serve only when most of them run."""
+        client = f"{self._scheme}://{self.endpoint}"
         self._process = subprocess.Popen(
             [
                 etcd_binary(),
-                *("--name", "test", "--data-dir", str(self._directory / "data")),
+                *("--name", self.name, "--data-dir", str(self.data)),
                 *("--listen-client-urls", client, "--advertise-client-urls", client),
-                *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
-                *("--initial-cluster", f"test={peer}"),
+                *("--listen-peer-urls", self.peer_url, "--initial-advertise-peer-urls", self.peer_url),
+                *("--initial-cluster", ",".join(f"{member.name}={member.peer_url}" for member in self.members)),
                 *self._flags,
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
-        ready = threading.Event()
-        self._output = threading.Thread(target=self._read_output, args=(self._process, ready), daemon=True)
+        self._ready = threading.Event()
+        self._output = threading.Thread(target=self._read_output, args=(self._process, self._ready), daemon=True)
         self._output.start()
-        if not ready.wait(START_SECONDS) or self._process.poll() is not None:
+
+    def wait_until_ready(self) -> None:
+        """Wait until it serves."""
+        assert self._process is not None
+        if not self._ready.wait(START_SECONDS) or self._process.poll() is not None:
             self.kill()
             raise RuntimeError(f"etcd did not start; see {self._directory / 'etcd.log'}")
 
@@ -96,6 +121,58 @@ class EtcdServer:
         """End `pause`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+
+class EtcdCluster:
+    """Three etcds that agree on everything, as long as two of them run."""
+
+    def __init__(self, directory: Path, *flags: str, size: int = 3) -> None:
+        self.members: list[EtcdServer] = []
+        flags = (*BRISK, *flags)
+        for number in range(size):
+            member_directory = directory / f"member-{number}"
+            member_directory.mkdir(parents=True)
+            self.members.append(EtcdServer(member_directory, *flags, name=f"member-{number}"))
+        for member in self.members:
+            member.members = self.members
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """All members' endpoints, running or not."""
+        return tuple(member.endpoint for member in self.members)
+
+    def start(self) -> None:
+        """Start those that do not run, and wait until all serve."""
+        stopped = [member for member in self.members if not member.is_running]
+        for member in stopped:
+            member.launch()
+        for member in stopped:
+            member.wait_until_ready()
+
+    def kill(self) -> None:
+        """End all of them as a loss of power would."""
+        for member in self.members:
+            member.kill()
+
+    def leader(self) -> EtcdServer:
+        """Return the member that leads. Right after the loss of a leader this waits until there is another."""
+        asked = next(member for member in self.members if member.is_running)
+        with grpc.insecure_channel(asked.endpoint) as channel:
+            # Answered once there is a leader.
+            rpc.KVStub(channel).Range(rpc.RangeRequest(key=b"leader"), timeout=START_SECONDS, wait_for_ready=True)
+            leader = rpc.MaintenanceStub(channel).Status(rpc.StatusRequest(), timeout=START_SECONDS).leader
+        return next(member for member in self.members if member.is_running and _member_id(member) == leader)
+
+    def followers(self) -> list[EtcdServer]:
+        """Return the running members that do not lead."""
+        leader = self.leader()
+        return [member for member in self.members if member.is_running and member is not leader]
+
+
+def _member_id(member: EtcdServer) -> int:
+    with grpc.insecure_channel(member.endpoint) as channel:
+        status = rpc.MaintenanceStub(channel).Status(rpc.StatusRequest(), timeout=START_SECONDS, wait_for_ready=True)
+        return int(status.header.member_id)
 
 
 def free_ports(count: int) -> list[int]:

@@ -29,8 +29,7 @@ class TcpProxy:
     """Listens on a port of its own and passes everything on to `target`, until told otherwise."""
 
     def __init__(self, target: str) -> None:
-        host, port = target.rsplit(":", 1)
-        self._target = (host, int(port))
+        self._target = _address(target)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -59,6 +58,11 @@ class TcpProxy:
         """Lose the next request or answer, and cut the connection with it."""
         self._lose = what
         self.lost.clear()
+
+    def lead_to(self, target: str) -> None:
+        """Lead somewhere else from now on, and cut every connection."""
+        self._target = _address(target)
+        self.cut()
 
     def hang(self) -> None:
         """Pass nothing on from now on; connections stay."""
@@ -115,3 +119,8 @@ class TcpProxy:
     async def _read_frame(self, reader: asyncio.StreamReader) -> bytes:
         header = await reader.readexactly(FRAME_HEADER_BYTES)
         return header + await reader.readexactly(int.from_bytes(header[:3], "big"))
+
+
+def _address(endpoint: str) -> tuple[str, int]:
+    host, port = endpoint.rsplit(":", 1)
+    return host, int(port)

@@ -11,13 +11,12 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from sagaline_server.ports.cluster import StoredControl
+from sagaline_server.ports.cluster import RELIST_SECONDS, ClusterStore
 from sagaline_server.ports.store import SagaStore
 from sagaline_server.store import sqlite as sqlite_store
 from sagaline_server.store.etcd.channel import EtcdOptions
@@ -38,18 +37,10 @@ class BootClock:
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class ControlStore(SagaStore, Protocol):
-    """A store that also carries requests for owners."""
-
-    async def put_control(self, saga_id: str, control_id: str, control: bytes) -> bool: ...
-
-    async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]: ...
-
-
 class Cluster(Protocol):
     """The SECs of one test and the store they share."""
 
-    async def open(self, sec_id: str = "sec-a") -> ControlStore:
+    async def open(self, sec_id: str = "sec-a", *, relist_seconds: float = RELIST_SECONDS) -> ClusterStore:
         """Start a SEC."""
         ...
 
@@ -74,8 +65,8 @@ class MemoryCluster:
         fault, self._next = self._next, Fault.NONE
         return fault
 
-    async def open(self, sec_id: str = "sec-a") -> ControlStore:
-        store = MemoryStore(self._backend)
+    async def open(self, sec_id: str = "sec-a", *, relist_seconds: float = RELIST_SECONDS) -> ClusterStore:
+        store = MemoryStore(self._backend, relist_seconds=relist_seconds)
         self._names[await store.open(sec_id=sec_id, address="host:7433", version="1")] = sec_id
         return store
 
@@ -112,9 +103,9 @@ class SqliteCluster:
     def directory(self) -> Path:
         return self._root / f"disk-{self._disks}"
 
-    async def open(self, sec_id: str = "sec-a") -> ControlStore:
+    async def open(self, sec_id: str = "sec-a", *, relist_seconds: float = RELIST_SECONDS) -> ClusterStore:
         connect = partial(sqlite_store.connect, factory=FailingConnection)
-        store = SqliteStore(self.directory, connect=connect)
+        store = SqliteStore(self.directory, connect=connect, relist_seconds=relist_seconds)
         await store.open(sec_id=sec_id, address="host:7433", version="1")
         self._stores.append(store)
         return store
@@ -141,10 +132,16 @@ class EtcdCluster:
         self._proxies: dict[int, TcpProxy] = {}
         self.prefix = f"test-{uuid.uuid4().hex}"
 
-    async def open(self, sec_id: str = "sec-a") -> ControlStore:
+    async def open(self, sec_id: str = "sec-a", *, relist_seconds: float = RELIST_SECONDS) -> ClusterStore:
         proxy = await self._stack.enter_async_context(TcpProxy(self._server.endpoint))
         # A lease so long that no renewal comes in between and is lost in a request's place.
-        options = EtcdOptions((proxy.endpoint,), prefix=self.prefix, lease_seconds=120, call_seconds=10.0)
+        options = EtcdOptions(
+            (proxy.endpoint,),
+            prefix=self.prefix,
+            lease_seconds=120,
+            call_seconds=10.0,
+            relist_seconds=relist_seconds,
+        )
         store = EtcdStore(options, BootClock())
         incarnation = await store.open(sec_id=sec_id, address="host:7433", version="1")
         self._stack.push_async_callback(store.close)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from sagaline.v1 import log_pb2, saga_pb2
 from sagaline_server.ports.store import (
@@ -15,9 +16,12 @@ from sagaline_server.ports.store import (
     OwnedSaga,
     SagaStore,
     Status,
+    StoreError,
     Write,
     WriteResult,
 )
+
+T = TypeVar("T")
 
 
 def record(saga_id: str, graph: str = "trip", filler: int = 0) -> bytes:
@@ -26,11 +30,11 @@ def record(saga_id: str, graph: str = "trip", filler: int = 0) -> bytes:
     return log_pb2.SagaRecord(spec=spec).SerializeToString()
 
 
-def batch(writer_id: bytes, first_seq: int, node: str = "pay", filler: int = 0) -> bytes:
+def batch(writer_id: bytes, first_seq: int, *, filler: int = 0, entries: int = 1) -> bytes:
     entry = log_pb2.LogEntry()
-    entry.attempt_started.node = node
+    entry.attempt_started.node = "pay"
     entry.attempt_started.worker_id = "w" * filler
-    return log_pb2.LogBatch(writer_id=writer_id, first_seq=first_seq, entries=[entry]).SerializeToString()
+    return log_pb2.LogBatch(writer_id=writer_id, first_seq=first_seq, entries=[entry] * entries).SerializeToString()
 
 
 def done(saga_id: str) -> bytes:
@@ -49,9 +53,14 @@ def new_saga(saga_id: str, graph: str = "trip", *, filler: int = 0) -> NewSaga:
     )
 
 
-def append(claim: Claim, first_seq: int, *, filler: int = 0) -> Append:
+def append(claim: Claim, first_seq: int, *, filler: int = 0, entries: int = 1) -> Append:
     writer_id = uuid.uuid4().bytes
-    return Append(claim, first_seq, batch(writer_id, first_seq, filler=filler), writer_id)
+    return Append(claim, first_seq, batch(writer_id, first_seq, filler=filler, entries=entries), writer_id)
+
+
+def consume(claim: Claim, *control_ids: str) -> Append:
+    """Return a write that consumes requests and logs nothing."""
+    return Append(claim, 1, b"", uuid.uuid4().bytes, consumes=control_ids)
 
 
 def finish(claim: Claim, first_seq: int) -> Append:
@@ -76,6 +85,16 @@ async def settled(store: SagaStore, writes: Sequence[Write]) -> list[WriteResult
     return [results[index] for index in range(len(writes))]
 
 
+async def insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Call again what a broken connection may still get in the way of, until it is answered."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await call()
+            except StoreError:
+                await asyncio.sleep(0)
+
+
 async def write_all(store: SagaStore, writes: Sequence[Write]) -> None:
     """Commit writes that must all be done."""
     results = await store.commit(writes)
@@ -94,6 +113,13 @@ async def create_many(store: SagaStore, saga_ids: Sequence[str], graph: str = "t
     claims = [result.claim for result in results if result.claim is not None]
     assert len(claims) == len(saga_ids)
     return claims
+
+
+async def adopted(store: SagaStore, saga_id: str) -> Claim:
+    """Claim a saga whose owner is dead."""
+    (claim,) = await store.adopt([await owned(store, saga_id)])
+    assert claim is not None
+    return claim
 
 
 async def owned(store: SagaStore, saga_id: str) -> OwnedSaga:

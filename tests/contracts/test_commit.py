@@ -8,8 +8,8 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from sagaline_server.ports.store import Append, Claim, NewSaga, SagaStore, Status
-from sagaline_server.store.checks import WRITE_BYTES_MAX
+from sagaline_server.ports.store import Append, Claim, NewSaga, SagaStore, Status, Write, WriteRefused
+from sagaline_server.store.checks import WRITE_BYTES_MAX, saga_of
 from tests.contracts.clusters import Cluster
 from tests.contracts.sagas import (
     append,
@@ -247,11 +247,26 @@ async def test_what_no_store_could_keep_is_refused(cluster: Cluster, wrong: Wron
     store = await cluster.open()
     claim = await create(store, "s-1")
 
-    with pytest.raises(ValueError, match="saga"):
+    with pytest.raises(WriteRefused, match="saga") as refused:
         await store.commit([new_saga("s-2"), *wrong(claim)])
 
+    assert set(refused.value.saga_ids) == {saga_of(write) for write in wrong(claim)}
     assert await store.read("s-2") is None
     assert len(await batches(store, "s-1")) == 1
+
+
+async def test_all_that_are_refused_are_named_and_the_others_can_be_sent_again(cluster: Cluster) -> None:
+    store = await cluster.open()
+    first, second, third = await create_many(store, ["s-1", "s-2", "s-3"])
+    good: list[Write] = [append(first, 2), new_saga("s-4")]
+    large, odd = append(second, 2, filler=WRITE_BYTES_MAX), append(third, 0)
+
+    with pytest.raises(WriteRefused) as refused:
+        await store.commit([large, *good, odd])
+
+    assert refused.value.saga_ids == ("s-2", "s-3")
+    assert len(await batches(store, "s-1")) == 1
+    await write_all(store, good)
 
 
 async def test_two_writers_at_one_number_are_a_programming_error(cluster: Cluster) -> None:
@@ -261,9 +276,13 @@ async def test_two_writers_at_one_number_are_a_programming_error(cluster: Cluste
     first = append(claim, 2)
     await write_all(store, [first])
 
-    with pytest.raises(ValueError, match="'s-1'"):
-        await store.commit([append(claim, 2), append(other, 2), new_saga("s-3")])
+    beside: list[Write] = [append(other, 2), new_saga("s-3")]
 
+    with pytest.raises(WriteRefused, match="'s-1'") as refused:
+        await store.commit([append(claim, 2), *beside])
+
+    assert refused.value.saga_ids == ("s-1",)
+    await write_all(store, beside)
     assert (await batches(store, "s-1"))[1:] == [first.batch]
     assert len(await batches(store, "s-2")) == 2
     assert await store.read("s-3") is not None

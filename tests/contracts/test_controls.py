@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
-
 import msgspec
 import pytest
 
-from sagaline_server.ports.cluster import StoredControl
-from sagaline_server.ports.store import Append, Claim, SagaStore, Status
-from tests.contracts.clusters import Cluster, ControlStore
-from tests.contracts.sagas import append, batches, create, create_many, finish, settled, write, write_all
+from sagaline_server.ports.cluster import ClusterStore, StoredControl
+from sagaline_server.ports.store import Status
+from tests.contracts.clusters import Cluster
+from tests.contracts.sagas import append, batches, consume, create, create_many, finish, settled, write, write_all
 from tests.tcp_proxy import Lose
 
 
-def consume(claim: Claim, *control_ids: str) -> Append:
-    """Return a write that consumes requests and logs nothing."""
-    return Append(claim, 1, b"", uuid.uuid4().bytes, consumes=control_ids)
-
-
-async def ids(store: ControlStore, saga_id: str | None = None) -> list[str]:
+async def ids(store: ClusterStore, saga_id: str | None = None) -> list[str]:
     return [control.control_id for control in await store.list_controls(saga_id)]
 
 
@@ -164,7 +157,7 @@ async def test_requests_that_no_store_could_keep_or_consume_are_refused(cluster:
 
 
 async def test_an_owner_that_is_dead_can_still_be_asked_and_its_heir_reads_it(cluster: Cluster) -> None:
-    before: SagaStore = await cluster.open()
+    before = await cluster.open()
     await create(before, "s-1")
     await before.close()
     store = await cluster.open("sec-b")

@@ -42,7 +42,7 @@ async def test_a_long_log_is_read_whole_and_in_order(cluster: Cluster) -> None:
     store = await cluster.open()
     claim = await create(store, "s-1")
     neighbour = await create(store, "s-1.a")
-    appends = [append(claim, seq) for seq in range(2, 400)]
+    appends = [append(claim, seq) for seq in range(2, 300)]
     await write_all(store, [append(neighbour, 2)])
     for each in appends:
         await write_all(store, [each])

@@ -183,6 +183,7 @@ class MemoryStore:
         yield backend
         if fault is Fault.LOSE_ANSWER:
             raise StoreError("the answer was lost")
+        self._seen = backend.revision
 
     def _reachable(self) -> MemoryBackend:
         if self._watches is None:

@@ -14,7 +14,7 @@ from sagaline_server.ports.clock import Clock
 from sagaline_server.store.etcd.channel import EtcdOptions
 from sagaline_server.store.etcd.store import EtcdStore
 from tests.contracts.clusters import BootClock
-from tests.etcd_server import EtcdServer, independent_client
+from tests.etcd_server import QUICK, EtcdServer, independent_client
 from tests.tcp_proxy import TcpProxy
 
 
@@ -54,7 +54,7 @@ def own_etcd(tmp_path: Path) -> Iterator[Callable[..., EtcdServer]]:
     def start(*flags: str, **options: Any) -> EtcdServer:
         directory = tmp_path / f"etcd-{len(servers)}"
         directory.mkdir()
-        server = EtcdServer(directory, *flags, **options)
+        server = EtcdServer(directory, *QUICK, *flags, **options)
         servers.append(server)
         server.start()
         return server

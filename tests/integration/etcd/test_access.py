@@ -11,9 +11,22 @@ import pytest
 import trustme
 from aetcd import rpc
 
-from sagaline_server.ports.store import Status, StoreError
+from sagaline_server.ports.cluster import ControlPut, HandOff, HandOffFate, StoredControl
+from sagaline_server.ports.store import Status, StoreError, WriteRefused
 from sagaline_server.store.etcd.channel import EtcdOptions, EtcdTls
-from tests.contracts.sagas import append, batches, create, create_many, finish, new_saga, settled, write, write_all
+from tests.contracts.sagas import (
+    append,
+    batches,
+    create,
+    create_many,
+    finish,
+    insist,
+    new_saga,
+    settled,
+    write,
+    write_all,
+)
+from tests.contracts.watching import watching
 from tests.etcd_server import EtcdServer
 from tests.integration.etcd.conftest import OpenStore
 
@@ -62,7 +75,7 @@ async def test_a_client_without_the_right_certificate_is_refused(
 ) -> None:
     for tls in (client_tls(trustme.CA(), authority), client_tls(authority, trustme.CA()), None):
         with pytest.raises(StoreError):
-            await open_store(endpoints=(tls_etcd.endpoint,), tls=tls, call_seconds=0.5)
+            await open_store(endpoints=(tls_etcd.endpoint,), tls=tls, call_seconds=0.2)
 
 
 @pytest.fixture
@@ -114,6 +127,20 @@ async def test_a_token_that_etcd_forgot_is_renewed(open_store: OpenStore, guarde
     assert len(await batches(store, "s-1")) == 2
 
 
+async def test_a_watch_goes_on_with_a_new_token(open_store: OpenStore, guarded_etcd: EtcdServer) -> None:
+    store = await open_store(
+        endpoints=(guarded_etcd.endpoint,), user="sec", password="sec-secret", lease_seconds=60, relist_seconds=600
+    )
+    await create(store, "s-1")
+    async with watching(store) as watch:
+        await store.put_control("s-1", "01", b"x")
+        assert await watch.next() == ControlPut(StoredControl("s-1", "01", b"x"))
+        guarded_etcd.kill()
+        guarded_etcd.start()
+        await insist(lambda: store.put_control("s-1", "02", b"x"))
+        assert await watch.next() == ControlPut(StoredControl("s-1", "02", b"x"))
+
+
 async def test_a_token_is_renewed_when_permissions_changed(open_store: OpenStore, guarded_etcd: EtcdServer) -> None:
     store = await open_store(endpoints=(guarded_etcd.endpoint,), user="sec", password="sec-secret", lease_seconds=60)
     claim = await create(store, "s-1")
@@ -152,6 +179,10 @@ async def test_an_etcd_with_narrower_limits_gets_smaller_transactions(
     expected = [Status.DONE] * 60
     expected[7] = Status.FENCED
     assert [result.status for result in results] == expected
+    await open_store(sec_id="sec-b", endpoints=(server.endpoint,))
+    target = next(sec for sec in await store.list_secs() if sec.sec_id == "sec-b")
+    fates = await store.hand_off([HandOff(claim, b"run") for claim in (*claims[:7], fenced, *claims[8:])], target)
+    assert [fate is HandOffFate.DONE for fate in fates] == [status is Status.DONE for status in expected]
 
 
 async def test_what_a_narrower_etcd_cannot_store_is_refused_by_name(open_store: OpenStore, own_etcd: StartEtcd) -> None:
@@ -159,8 +190,9 @@ async def test_what_a_narrower_etcd_cannot_store_is_refused_by_name(open_store: 
     store = await open_store(endpoints=(server.endpoint,))
     claim, other = await create_many(store, ["s-1", "s-2"])
     for filler in (100_000, 1_000_000):
-        with pytest.raises(ValueError, match=r"'s-1'.*too large"):
+        with pytest.raises(WriteRefused, match=r"'s-1'.*too large") as refused:
             await store.commit([append(claim, 2, filler=filler), new_saga(f"beside-{filler}")])
+        assert refused.value.saga_ids == ("s-1",)
         assert await store.read(f"beside-{filler}") is not None
 
     assert len(await batches(store, "s-1")) == 1

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from sagaline.v1 import log_pb2
+from sagaline_server.ports.cluster import ControlPut, HandOff, HandOffFate, StoredControl, hand_off_id
 from sagaline_server.ports.store import Status
 from tests.contracts.sagas import append, create, finish, new_saga, owned, write, write_all
+from tests.contracts.watching import watching
 from tests.integration.etcd.conftest import OpenStore
 
 pytestmark = pytest.mark.etcd
@@ -36,6 +38,57 @@ async def test_a_sec_is_one_leased_key_and_its_incarnation_is_its_create_revisio
     lease = independent.get_lease_info(metadata.lease_id)
     assert lease.grantedTTL == 60
     assert list(lease.keys) == [metadata.key]
+
+
+async def test_a_changed_registration_keeps_the_lease_and_the_create_revision(
+    open_store: OpenStore, independent: Any, prefix: str
+) -> None:
+    store = await open_store(sec_id="sec-a", lease_seconds=60)
+    _, before = independent.get(f"{prefix}/sec/sec-a")
+
+    await store.register(draining=True, owned_sagas=5)
+
+    value, metadata = independent.get(f"{prefix}/sec/sec-a")
+    expected = log_pb2.SecRegistration(address="host:7433", version="1", draining=True, owned_sagas=5)
+    assert log_pb2.SecRegistration.FromString(value) == expected
+    assert (metadata.create_revision, metadata.lease_id) == (store.incarnation, before.lease_id)
+    assert metadata.mod_revision > before.mod_revision
+    await store.close()
+    assert dump(independent, prefix) == {}
+
+
+async def test_a_hand_off_is_an_owner_and_a_request_of_one_revision(
+    open_store: OpenStore, independent: Any, prefix: str
+) -> None:
+    first, second = await open_store(sec_id="sec-a"), await open_store(sec_id="sec-b")
+    claim = await create(first, "s-1")
+    target = next(sec for sec in await first.list_secs() if sec.sec_id == "sec-b")
+
+    assert list(await first.hand_off([HandOff(claim, b"run")], target)) == [HandOffFate.DONE]
+
+    found = dump(independent, prefix)
+    value, owner = found["owner/s-1"]
+    expected = log_pb2.OwnerRecord(sec_id="sec-b", incarnation=second.incarnation)
+    assert log_pb2.OwnerRecord.FromString(value) == expected
+    value, control = found[f"control/s-1/{hand_off_id(claim)}"]
+    assert (value, control.version, control.lease_id) == (b"run", 1, 0)
+    assert owner.mod_revision == control.mod_revision
+    assert owner.version == claim.epoch + 1
+
+
+async def test_what_somebody_else_put_among_the_requests_is_left_alone(
+    open_store: OpenStore, independent: Any, prefix: str
+) -> None:
+    store = await open_store(relist_seconds=600)
+    await create(store, "s-1")
+    async with watching(store) as watch:
+        for name in ("s-1", "s-1/", "/x", "/", ""):
+            independent.put(f"{prefix}/control/{name}", b"stray")
+        client: Any = independent
+        client.put(f"{prefix}/control/".encode() + b"\xff\xfe/1", b"stray")
+        await store.put_control("s-1", "01", b"x")
+        assert await watch.next() == ControlPut(StoredControl("s-1", "01", b"x"))
+    assert [control.control_id for control in await store.list_controls()] == ["01"]
 
 
 async def test_every_key_of_a_running_saga(open_store: OpenStore, independent: Any, prefix: str) -> None:

@@ -64,17 +64,17 @@ async def test_the_end_passes_when_renewals_go_unanswered_though_the_saga_is_sti
 ) -> None:
     clock = ManualClock()
     proxy = await proxy_to(etcd_server.endpoint)
-    store = await open_store(clock=clock, endpoints=(proxy.endpoint,), lease_seconds=4, lease_margin=1.0)
+    store = await open_store(clock=clock, endpoints=(proxy.endpoint,), lease_seconds=3, lease_margin=1.0)
     claim = await create(store, "s-1")
     proxy.hang()
     clock.now += 10
     await clock.next_reading()  # a renewal is sent
     await clock.next_reading()  # and again, because it was not answered
-    assert store.serving_until == 1000 + 4 - 1
+    assert store.serving_until == 1000 + 3 - 1
 
     proxy.flow()
     await clock.next_reading()  # the next one: this one was answered
-    assert store.serving_until == 1010 + 4 - 1
+    assert store.serving_until == 1010 + 3 - 1
     await write_all(store, [append(claim, 2)])
 
 
@@ -98,7 +98,7 @@ async def test_a_lease_that_is_kept_outlives_its_length(open_store: OpenStore, i
     store = await open_store(clock=clock, lease_seconds=2, lease_margin=0.5)
     claim = await create(store, "s-1")
     _, metadata = independent.get(f"{prefix}/sec/sec-a")
-    for _ in range(6):  # renewals, a third of two seconds apart
+    for _ in range(4):  # renewals, a third of two seconds apart
         await clock.next_reading()
 
     assert independent.get_lease_info(metadata.lease_id).TTL > 0

@@ -13,12 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+import msgspec
 import pytest
 
+from sagaline_server.ports.cluster import ControlGone
 from sagaline_server.ports.store import SecNameTaken, Status, StoreError
 from sagaline_server.store import sqlite as sqlite_store
 from sagaline_server.store.sqlite import DATABASE, LOCK, SqliteStore
+from sagaline_server.store.sqlite_schema import VERSIONS
 from tests.contracts.sagas import append, batches, create, finish, new_saga, owned, write, write_all
+from tests.contracts.watching import batches_of, watching, watching_log
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -100,6 +104,30 @@ async def test_a_directory_of_a_newer_release_is_refused_and_left_as_it_is(
         await open_store(tmp_path)
 
 
+async def test_a_directory_of_an_earlier_release_is_brought_up_to_date(open_store: OpenStore, tmp_path: Path) -> None:
+    connection = sqlite_store.connect(tmp_path / DATABASE)
+    for statement in VERSIONS[0].split(";"):
+        connection.execute(statement)
+    connection.execute("INSERT INTO schema_version VALUES (1)")
+    connection.execute("UPDATE counters SET value = 1")
+    connection.execute("INSERT INTO secs VALUES ('sec-a', 1, 'host:7433', '1')")
+    connection.execute("INSERT INTO records VALUES ('s-1', 'trip', 0.0, x'00')")
+    connection.execute("INSERT INTO owners VALUES ('s-1', 'sec-a', 1, 1, 1)")
+    connection.close()
+
+    store = await open_store(tmp_path)
+
+    (claim,) = await store.adopt(await store.list_owned())
+    assert claim is not None
+    await write_all(store, [append(claim, 2)])
+    await store.register(draining=True, owned_sagas=1)
+    cluster_id = store.cluster_id
+    await store.close()
+    again = await open_store(tmp_path)
+    assert again.cluster_id == cluster_id != ""
+    assert len(await batches(again, "s-1")) == 1
+
+
 async def test_what_is_no_directory_and_no_database_is_an_error(open_store: OpenStore, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="can't be used"):
@@ -131,6 +159,21 @@ async def test_a_commit_on_a_hanging_disk_is_unknown_and_recognised_when_it_answ
             pass
     assert result.status is Status.DONE
     assert (await batches(store, "s-1"))[1:] == [one.batch]
+
+
+async def test_what_a_hanging_disk_did_in_the_end_is_told_to_the_watches(open_store: OpenStore, tmp_path: Path) -> None:
+    """Though the commit was given up long before."""
+    store = await open_store(tmp_path, commit_seconds=0.2)
+    claim = await create(store, "s-1")
+    await store.put_control("s-1", "01", b"x")
+    one = msgspec.structs.replace(append(claim, 2), consumes=("01",))
+    async with watching(store) as watch, watching_log(store, "s-1", 2) as log:
+        following = asyncio.create_task(batches_of(log, 1))
+        SlowDisk.answers.clear()
+        assert (await write(store, one)).status is Status.UNKNOWN
+        SlowDisk.answers.set()
+        assert await watch.next() == ControlGone("s-1", "01")
+        assert await following == [one.batch]
 
 
 async def test_the_log_is_moved_into_the_database_before_it_grows_large(open_store: OpenStore, tmp_path: Path) -> None:

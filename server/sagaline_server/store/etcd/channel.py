@@ -219,6 +219,12 @@ class EtcdChannel:
         """
         self._believe(stream.member, header)
 
+    def give_up(self, stream: WatchStream, reason: str) -> EtcdError:
+        """Leave an endpoint whose watch does not do what it must, and return the error to raise."""
+        stream.member.is_recognised = False  # it may hang: it has to answer before anything is asked of it again
+        self._leave(stream.member)
+        return EtcdError(grpc.StatusCode.UNAVAILABLE, f"the watch broke: {reason}", stream.member.endpoint)
+
     def log_in_again(self) -> None:
         """Get a new token for the next request: etcd does not like this one, if it is the token that it dislikes."""
         self._token = None

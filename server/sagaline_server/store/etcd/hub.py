@@ -16,15 +16,12 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import grpc
 import structlog
 from aetcd import rpc
 
 from sagaline_server.ports.store import StoreError
-from sagaline_server.store.etcd.channel import EtcdChannel, EtcdError, WatchStream
+from sagaline_server.store.etcd.channel import EtcdChannel, WatchStream
 
-SILENCE_SECONDS = 4.0
-"""After this much silence etcd is asked whether it is there, and after twice as much the stream counts as broken."""
 SEND_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 RETRY_SECONDS_MAX = 1.0
@@ -67,12 +64,23 @@ class Subscription:
 
 
 class WatchHub:
-    """All subscriptions of one SEC."""
+    """All subscriptions of one SEC.
 
-    def __init__(self, channel: EtcdChannel) -> None:
+    Args:
+        channel: Opens the stream.
+        silence_seconds: After so much silence etcd is asked whether it is there, and after twice as much the stream
+            counts as broken.
+    """
+
+    def __init__(self, channel: EtcdChannel, silence_seconds: float) -> None:
         self._channel = channel
+        self._silence_seconds = silence_seconds
         self._subscriptions: dict[int, Subscription] = {}
         self._ids = itertools.count(1)
+        # What the present stream has still to be told, if there is one.
+        self._to_begin: dict[int, None] = {}
+        self._to_end: dict[int, None] = {}
+        self._has_stream = False
         self._changed = asyncio.Event()
         self._heard_at = 0.0
         self._trouble = ""
@@ -83,6 +91,7 @@ class WatchHub:
         """Begin to watch; returns the numbers to `unsubscribe` with."""
         numbers = [next(self._ids) for _ in subscriptions]
         self._subscriptions.update(zip(numbers, subscriptions, strict=True))
+        self._to_begin.update(dict.fromkeys(numbers))
         self._changed.set()
         if self.is_closed:
             for number in numbers:
@@ -94,8 +103,7 @@ class WatchHub:
     def unsubscribe(self, numbers: Sequence[int]) -> None:
         """Watch no longer. Lost subscriptions are gone already."""
         for number in numbers:
-            self._subscriptions.pop(number, None)
-        self._changed.set()
+            self._drop(number)
 
     async def close(self) -> None:
         """End everything. Whoever still watches is told that it has lost."""
@@ -133,6 +141,7 @@ class WatchHub:
             for task in done:
                 task.result()
         finally:
+            self._has_stream = False
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -149,42 +158,40 @@ class WatchHub:
     async def _talk(self, stream: WatchStream) -> None:
         """Tell etcd what is watched, and ask whether it is still there when it has been silent for long."""
         loop = asyncio.get_running_loop()
-        watched: set[int] = set()
-        asked_at = 0.0
+        self._to_begin, self._to_end, self._has_stream = dict.fromkeys(self._subscriptions), {}, True
+        self._heard_at, asked_at = loop.time(), 0.0
         while True:
-            await self._tell_changes(stream, watched)
+            await self._tell_changes(stream)
             silence = loop.time() - self._heard_at
-            if silence >= 2 * SILENCE_SECONDS and watched:
-                raise EtcdError(grpc.StatusCode.DEADLINE_EXCEEDED, "the watch is silent", stream.member.endpoint)
-            if silence >= SILENCE_SECONDS and asked_at <= self._heard_at and watched:
+            if silence >= 2 * self._silence_seconds:
+                raise self._channel.give_up(stream, "it is silent")
+            if silence >= self._silence_seconds and asked_at <= self._heard_at:
                 await self._send(stream, PROGRESS)
                 asked_at = loop.time()
-            due = self._heard_at + (2 if asked_at > self._heard_at else 1) * SILENCE_SECONDS
+            due = self._heard_at + (2 if asked_at > self._heard_at else 1) * self._silence_seconds
             try:
-                async with asyncio.timeout_at(due if watched else None):
+                async with asyncio.timeout_at(due if self._subscriptions else None):
                     await self._changed.wait()
             except TimeoutError:
-                pass
+                continue
+            if not self._subscriptions or len(self._to_begin) == len(self._subscriptions):
+                self._heard_at = loop.time()  # it had nothing to say until now
 
-    async def _tell_changes(self, stream: WatchStream, watched: set[int]) -> None:
+    async def _tell_changes(self, stream: WatchStream) -> None:
         self._changed.clear()
-        if not watched:
-            self._heard_at = asyncio.get_running_loop().time()  # until now it had nothing to say
-        for number in watched - self._subscriptions.keys():
+        while self._to_end:
+            number, _ = self._to_end.popitem()
             await self._send(stream, rpc.WatchRequest(cancel_request=rpc.WatchCancelRequest(watch_id=number)))
-            watched.discard(number)
-        for number in [number for number in self._subscriptions if number not in watched]:
-            if await self._ask(stream, number):
-                watched.add(number)
+        while self._to_begin:
+            number = next(iter(self._to_begin))
+            del self._to_begin[number]
+            await self._ask(stream, self._subscriptions[number], number)
 
-    async def _ask(self, stream: WatchStream, number: int) -> bool:
+    async def _ask(self, stream: WatchStream, subscription: Subscription, number: int) -> None:
         """Begin one watch, where that is worth while."""
-        subscription = self._subscriptions.get(number)
-        if subscription is None:
-            return False
         if self._channel.lineage.revision - subscription.next_revision > RESUMED_REVISIONS_MAX:
             self._lose(number)
-            return False
+            return
         request = rpc.WatchCreateRequest(key=subscription.key, watch_id=number, fragment=True)
         if subscription.range_end is not None:
             request.range_end = subscription.range_end
@@ -192,15 +199,13 @@ class WatchHub:
         # there is a watch whose first revision has not come yet.
         request.start_revision = subscription.next_revision - 1
         await self._send(stream, rpc.WatchRequest(create_request=request))
-        return True
 
     async def _send(self, stream: WatchStream, request: Any) -> None:
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 await stream.send(request)
         except TimeoutError:
-            endpoint = stream.member.endpoint
-            raise EtcdError(grpc.StatusCode.DEADLINE_EXCEEDED, "the watch takes no requests", endpoint) from None
+            raise self._channel.give_up(stream, "it takes no requests") from None
 
     # ---- what comes
 
@@ -212,8 +217,7 @@ class WatchHub:
         if response.canceled:
             if not response.compact_revision:
                 self._channel.log_in_again()
-                endpoint = stream.member.endpoint
-                raise EtcdError(grpc.StatusCode.UNAVAILABLE, f"the watch ended: {response.cancel_reason}", endpoint)
+                raise self._channel.give_up(stream, response.cancel_reason)
             log.info("watch_compacted", next_revision=subscription.next_revision, compacted=response.compact_revision)
             self._lose(number)
             return
@@ -229,10 +233,19 @@ class WatchHub:
             self._lose(number)
 
     def _lose(self, number: int) -> None:
-        subscription = self._subscriptions.pop(number, None)
+        subscription = self._drop(number)
         if subscription is not None:
             subscription.lose()
+
+    def _drop(self, number: int) -> Subscription | None:
+        subscription = self._subscriptions.pop(number, None)
+        if subscription is not None:
+            if number in self._to_begin:
+                del self._to_begin[number]
+            elif self._has_stream:
+                self._to_end[number] = None
             self._changed.set()
+        return subscription
 
     def _note(self, trouble: str) -> None:
         """Log what is wrong, once for as long as it is the same."""

@@ -114,9 +114,9 @@ class _Growth:
                 if first_seq > self.next_seq:
                     self._is_lost = True  # there must be something between them
                     break
-                if first_seq == self.next_seq:
+                if (end := end_of(first_seq, batch)) > self.next_seq:
                     batches.append(batch)
-                    self.next_seq = end_of(first_seq, batch)
+                    self.next_seq = end
             # The last batch is put with the summary, but the two come from different watches.
             is_done = not self._is_lost and 0 < self._done_revision <= self._log_revision
             if batches or is_done:

@@ -22,6 +22,7 @@ CHANNEL_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.enable_retries", 0),
     ("grpc.lb_policy_name", "pick_first"),
+    ("grpc.use_local_subchannel_pool", 1),  # else somebody else's channel could reconnect ours, unseen and unrecognised
 ]
 
 

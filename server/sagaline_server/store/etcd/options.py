@@ -39,6 +39,9 @@ class EtcdOptions:
     """Seconds before the end of the lease at which dispatching stops."""
     relist_seconds: float = RELIST_SECONDS
     """Longest time between two Resyncs of a watch."""
+    silence_seconds: float = 4.0
+    """After so much silence on a watch etcd is asked whether it is there, and after twice as much the watch counts as
+    broken."""
     heal_seconds: float = 30.0
     """How long whoever follows a log waits for an etcd that is away before it is told."""
 

@@ -107,7 +107,7 @@ class EtcdStore:
             raise
         before = self._keeper
         self._channel, self._keeper, self._registration = channel, keeper, registration
-        self._hub = self._hub or WatchHub(channel)
+        self._hub = self._hub or WatchHub(channel, self._options.silence_seconds)
         self._fence = transactions.fence(self._keys, sec_id, incarnation)
         if before is not None:  # of an incarnation that is dead now; its lease holds nothing any more
             await before.stop()
