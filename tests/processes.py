@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import grpc
@@ -32,6 +32,11 @@ class Process:
             return (int(fields[11]) + int(fields[12])) / _TICKS
         return 0.0
 
+    @property
+    def running(self) -> bool:
+        """True until it has ended."""
+        return self._process.returncode is None
+
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
@@ -51,9 +56,22 @@ class Process:
                 await self._process.wait()
 
 
-async def start(name: str, *command: str) -> Process:
-    """Start a child whose output goes to this process's standard error."""
-    process = await asyncio.create_subprocess_exec(*command, stdout=sys.stderr, stderr=sys.stderr)
+async def start(
+    name: str, *command: str, log: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Process:
+    """Start a child.
+
+    Args:
+        name: For people.
+        command: What to run.
+        log: File that its output is added to. None: it goes to this process's standard error.
+        environment: Variables besides those of this process.
+    """
+    with contextlib.ExitStack() as open_files:
+        output = sys.stderr if log is None else open_files.enter_context(log.open("ab"))
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+        )
     return Process(name, process)
 
 

@@ -28,6 +28,7 @@ from sagaline_server import __version__
 from sagaline_server.api.health import Health
 from sagaline_server.api.ids import uuid7
 from sagaline_server.api.registration import add_services, interceptors
+from sagaline_server.app.crashing import CrashingWorkerService
 from sagaline_server.app.settings import Settings, SettingsError
 from sagaline_server.app.stores import make_store
 from sagaline_server.app.system import SystemClock, SystemRandom
@@ -40,6 +41,8 @@ from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
 from sagaline_server.ownership.strays import Strays
 from sagaline_server.ports.store import SecNameTaken, StoreError
+from sagaline_server.runtime import crashpoints
+from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.metrics import RuntimeMetrics
 from sagaline_server.runtime.recovery import Folder, Recovery
@@ -83,7 +86,8 @@ class Sec:
             lambda: uuid7(clock.wall(), random.entropy),
             partial(open_channel, settings),
         )
-        self._workers = WorkerService(
+        worker_service = CrashingWorkerService if crashpoints.is_armed else WorkerService
+        self._workers = worker_service(
             self._dispatcher,
             clock,
             SecFacts(settings.sec_id, 0, ""),
@@ -129,12 +133,12 @@ class Sec:
         try:
             await server.start()
             await self._open_and_recover()
+            tasks.append(asyncio.create_task(self._wait_for_stop(), name="stop"))
             if self._engine.is_serving:
                 log.info("server_ready", address=self.address, store=self.settings.store, sec=self.settings.sec_id)
-            tasks.append(asyncio.create_task(self._live_on(), name="incarnations"))
-            tasks.append(asyncio.create_task(self._keeper.run(), name="keeper"))
-            tasks.append(asyncio.create_task(self._hand_offs.serve_orders(self._keeper.orders), name="hand-offs"))
-            tasks.append(asyncio.create_task(self._wait_for_stop(), name="stop"))
+                tasks.append(asyncio.create_task(self._live_on(), name="incarnations"))
+                tasks.append(asyncio.create_task(self._keeper.run(), name="keeper"))
+                tasks.append(asyncio.create_task(self._hand_offs.serve_orders(self._keeper.orders), name="hand-offs"))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -157,15 +161,21 @@ class Sec:
                 incarnation = await self._store.open(
                     sec_id=self.settings.sec_id, address=self.address, version=__version__
                 )
+                reach("open.registered")
                 self._workers.facts = SecFacts(self.settings.sec_id, incarnation, self.address)
+                self._engine.is_between_lives = False
                 await self._keeper.refresh()
                 await self._keeper.sweep()
             except SecNameTaken:
                 raise
             except StoreError as error:
                 log.warning("store_away", error=str(error))
+                # The next try makes another incarnation, and what this one has adopted already is not its own.
+                self._engine.forget_all()
+                # Not wait_for: Python 3.11's loses a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), OPEN_RETRY_SECONDS)
+                    async with asyncio.timeout(OPEN_RETRY_SECONDS):
+                        await self._stopping.wait()
             else:
                 await self._set_serving(serving=True)
                 return
@@ -237,6 +247,7 @@ class Sec:
         was_serving = self._engine.is_serving
         if was_serving:
             await self._hand_everything_off()
+            await self._hand_offs.close()
         await self._set_serving(serving=False)
         await self._workers.leave()
         if was_serving and not await self._engine.commit.flush(self.settings.shutdown_timeout):
@@ -249,8 +260,10 @@ class Sec:
         try:
             async with asyncio.timeout(self.settings.drain_timeout):
                 await self._store.register(draining=True, owned_sagas=len(self._engine.sagas))
+                reach("drain.announced")
                 await self._keeper.refresh()
                 left = await self._hand_offs.drain()
+                reach("drain.done")
         except (StoreError, TimeoutError) as error:
             log.warning("drain_incomplete", left=len(self._engine.sagas), error=str(error))
         else:

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import msgspec
+
 from sagaline.v1 import saga_pb2, worker_service_pb2
 from sagaline_server.core import limits
 from sagaline_server.core.decide import Cancel, Lost, Rejected, Result, ResultFate
@@ -31,6 +33,14 @@ of a SEC does not lose its workers' attempts too."""
 
 _KINDS = {int(kind): kind for kind in Kind}
 _STATES = frozenset(worker_service_pb2.InFlightState.values()) - {worker_service_pb2.IN_FLIGHT_STATE_UNSPECIFIED}
+
+
+class _Expected(msgspec.Struct, frozen=True):
+    """An attempt that a recovered log gives to a worker."""
+
+    action: ActionKey
+    epoch: int
+    """Of the ownership that it was recovered in."""
 
 
 class Dispatcher:
@@ -53,7 +63,7 @@ class Dispatcher:
         self._is_waiting: set[tuple[str, int, Kind]] = set()
         self._grace_ends: dict[str, float] = {}
         """When the attempts of a worker without a stream count as lost, by worker."""
-        self._expected: dict[str, dict[AttemptKey, ActionKey]] = {}
+        self._expected: dict[str, dict[AttemptKey, _Expected]] = {}
         """Attempts that a recovered log gives to a worker that has not yet said whether it holds them."""
         self._sagas: SagaInputs | None = None
         self._pumping = False
@@ -192,10 +202,13 @@ class Dispatcher:
     def reconcile(self, session: Session) -> None:
         """Take what a hello says to be with the worker.
 
-        What it does not list is certainly not running there: the worker reads no older stream any more.
+        What was sent from here and is not listed is certainly not running there: the worker reads no older stream
+        any more. What was taken over it may hold for the SEC that sent it, so it is asked for that by name.
         """
-        session.question = dict.fromkeys((*session.in_flight, *self._expected.get(session.worker_id, ())))
+        session.question = dict.fromkeys(session.in_flight)
         self.report(session, session.hello.in_flight)
+        for key, expected in self._expected.get(session.worker_id, {}).items():
+            session.say(_adoption(key, expected.epoch))
 
     def disconnect(self, session: Session) -> None:
         """End the stream of a worker; its attempts stay with it for the grace time."""
@@ -244,11 +257,10 @@ class Dispatcher:
 
     def expect(self, worker_id: str, key: AttemptKey, action: ActionKey, epoch: int) -> None:
         """Note an attempt of a recovered saga: its worker has the grace time to say that it holds it."""
-        self._expected.setdefault(worker_id, {})[key] = action
+        self._expected.setdefault(worker_id, {})[key] = _Expected(action, epoch)
         session = self.sessions.get(worker_id)
         if session is not None and session.attached:
-            adoption = worker_service_pb2.Adoption(saga_id=key[0], epoch=epoch, refs=[ref_message(key)])
-            session.say(worker_service_pb2.ConnectResponse(adoptions=[adoption]))
+            session.say(_adoption(key, epoch))
         if session is None or not session.attached:
             self._grace_ends.setdefault(worker_id, self._clock.boottime() + self.grace)
 
@@ -262,15 +274,15 @@ class Dispatcher:
         for entry in report.entries:
             key = ref_key(entry.ref)
             is_held = _is_held(entry)
-            action = expected.pop(key, None)
+            taken_over = expected.pop(key, None)
             attempt = session.in_flight.get(key)
             if session.question is not None:
                 session.question.pop(key, None)
             if not is_held:
-                if action is not None or session.finish(key) is not None:
+                if taken_over is not None or session.finish(key) is not None:
                     self._lose(key, "its worker does not hold it", uncounted=True)
-            elif action is not None:
-                session.adopt(key, action)
+            elif taken_over is not None:
+                session.adopt(key, taken_over.action)
             elif attempt is not None:
                 attempt.received = True
             elif not self.sagas.is_live(key[0]):
@@ -284,25 +296,40 @@ class Dispatcher:
 
     def _unnamed(self, session: Session, key: AttemptKey) -> None:
         """End an attempt that the worker was asked about and did not name."""
-        is_expected = self._expected.get(session.worker_id, {}).pop(key, None) is not None
         attempt = session.in_flight.get(key)
+        if attempt is None:
+            return
         session.finish(key)
-        if is_expected or (attempt is not None and attempt.received):
+        if attempt.received:
             self._lose(key, "its worker does not hold it", uncounted=True)
-        elif attempt is not None:
+        else:
             # Its frame was of an earlier stream, and was never read.
             self.sagas.ended(key[0], Rejected(key[1], key[2], key[3]))
+
+    def answered(self, session: Session, key: AttemptKey) -> None:
+        """Note that an attempt has a result: it is with its worker no longer, whatever that still says it holds."""
+        session.finish(key)
+        expected = self._expected.get(session.worker_id)
+        if expected is not None:
+            expected.pop(key, None)
 
     def move(self, saga_id: str, owner: tuple[str, str], epoch: int) -> None:
         """Tell the workers that hold attempts of a saga who owns it now; this SEC has nothing more with them."""
         sec = worker_service_pb2.Sec(sec_id=owner[0], address=owner[1])
-        moved = worker_service_pb2.SagaMoved(saga_id=saga_id, owner=sec, epoch=epoch)
-        for session in self.sessions.values():
+        self._forget_attempts(saga_id, worker_service_pb2.SagaMoved(saga_id=saga_id, owner=sec, epoch=epoch))
+
+    def forget(self, saga_id: str) -> None:
+        """Forget the attempts of a saga that another SEC owns now, nobody knows which: it asks the workers itself."""
+        self._forget_attempts(saga_id, None)
+
+    def _forget_attempts(self, saga_id: str, moved: worker_service_pb2.SagaMoved | None) -> None:
+        for session in list(self.sessions.values()):
             keys = [key for key in session.in_flight if key[0] == saga_id]
             for key in keys:
                 session.finish(key)
-            if keys:
+            if keys and moved is not None:
                 session.say(worker_service_pb2.ConnectResponse(saga_moves=[moved]))
+            if keys:
                 self.pump(session)
         for expected in self._expected.values():
             for key in [key for key in expected if key[0] == saga_id]:
@@ -367,6 +394,11 @@ def ref_message(key: AttemptKey) -> worker_service_pb2.InvocationRef:
     return worker_service_pb2.InvocationRef(
         saga_id=saga_id, node=node, kind=saga_pb2.InvocationKind.ValueType(kind), attempt=attempt
     )
+
+
+def _adoption(key: AttemptKey, epoch: int) -> worker_service_pb2.ConnectResponse:
+    adoption = worker_service_pb2.Adoption(saga_id=key[0], epoch=epoch, refs=[ref_message(key)])
+    return worker_service_pb2.ConnectResponse(adoptions=[adoption])
 
 
 def check_report(report: worker_service_pb2.InFlightReport) -> None:

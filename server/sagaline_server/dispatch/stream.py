@@ -198,7 +198,7 @@ class WorkerStream:
 
     def _take_result(self, session: Session, message: worker_service_pb2.InvocationResult) -> None:
         key = ref_key(message.ref)
-        session.finish(key)
+        self._dispatcher.answered(session, key)
         take_result(self._dispatcher.sagas, key, message, session.ack)
 
     def _take_rejection(self, session: Session, rejection: worker_service_pb2.Rejection) -> None:

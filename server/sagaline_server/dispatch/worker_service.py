@@ -148,7 +148,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             future: asyncio.Future[worker_service_pb2.ResultAck] = asyncio.get_running_loop().create_future()
             fates.append(future)
             if session is not None:
-                session.finish(key)
+                self._dispatcher.answered(session, key)
             take_result(self._dispatcher.sagas, key, message, partial(_resolve, future))
         if session is not None:
             self._dispatcher.pump(session)

@@ -30,6 +30,7 @@ from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
 from sagaline_server.ports.cluster import ClusterStore
 from sagaline_server.ports.store import OwnedSaga, SecRecord, StoredSaga, StoreError
+from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.recovery import Folder
 from sagaline_server.runtime.requests import NotServing, RequestRefused, RuntimeRefusal
@@ -128,6 +129,7 @@ class ClusterRuntime(Runtime):
         gone = self._keeper.expect_gone(saga_id, control_id)
         try:
             if await self._store.put_control(saga_id, control_id, record.SerializeToString()):
+                reach("order.put")
                 async with asyncio.timeout(ORDER_SECONDS):
                     await gone.wait()
         except TimeoutError:

@@ -19,6 +19,7 @@ from sagaline_server.ownership.membership import Membership
 from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.cluster import ClusterStore, HandOff, HandOffFate, StoredControl
 from sagaline_server.ports.store import SecRecord, StoreError
+from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.live import LiveSaga
 from sagaline_server.wire.times import timestamp
@@ -39,12 +40,27 @@ class HandOffs:
         self._engine = engine
         self._membership = membership
         self._clock = clock
+        self._under_way: set[asyncio.Task[int]] = set()
 
     async def hand_off(self, saga_ids: Sequence[str], to: SecRecord) -> int:
         """Make another SEC the owner of sagas that run here; returns how many it owns now.
 
-        Tries until the outcome of each is known. Those that could not be given stay.
+        Tries until the outcome of each is known, also when whoever asked gives up meanwhile: a saga must not stay
+        held because a client went away. Those that could not be given, or are being handed off already, stay.
         """
+        task = asyncio.create_task(self._hand_off_all(saga_ids, to), name="hand-off")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Give up what is under way. Nothing more is written to a saga whose owner is not known."""
+        under_way = list(self._under_way)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _hand_off_all(self, saga_ids: Sequence[str], to: SecRecord) -> int:
         count = 0
         for start in range(0, len(saga_ids), BATCH):
             lives = [self._engine.sagas.get(saga_id) for saga_id in saga_ids[start : start + BATCH]]
@@ -56,6 +72,7 @@ class HandOffs:
         ready = [live for live, is_held in zip(lives, held, strict=True) if is_held]
         if not ready:
             return 0
+        reach("handoff.held")
         try:
             fates = await self._commit([self._order(live) for live in ready], to)
         except asyncio.CancelledError:
@@ -63,10 +80,12 @@ class HandOffs:
             for live in ready:
                 self._engine.lose(live)
             raise
+        reach("handoff.committed")
         count = 0
         for live, fate in zip(ready, fates, strict=True):
             if fate is HandOffFate.DONE:
                 self._engine.leave(live, (to.sec_id, to.address))
+                reach("handoff.left")
                 count += 1
             elif fate is HandOffFate.TARGET_GONE:
                 self._engine.stay(live)

@@ -19,6 +19,7 @@ from sagaline_server.ownership.membership import Membership
 from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.cluster import ClusterStore, ControlGone, ControlPut, Resync, SecsChanged, StoredControl
 from sagaline_server.ports.store import Claim, OwnedSaga, StoreError
+from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.recovery import Recovery
 from sagaline_server.wire.payloads import payload_from
@@ -74,8 +75,14 @@ class Keeper:
                     await self.sweep()
 
     async def refresh(self) -> bool:
-        """Read who lives; True when an incarnation has gone."""
-        return self._membership.update(await self._store.list_secs(), self._store.revision)
+        """Read who lives; True when an incarnation has gone.
+
+        If it is this one, the engine is told: a SEC that owns nothing would not hear of it by any append.
+        """
+        has_gone = self._membership.update(await self._store.list_secs(), self._store.revision)
+        if not self._membership.is_alive(self._membership.me, self._store.incarnation):
+            self._engine.incarnation_lost.set()
+        return has_gone
 
     async def sweep(self) -> None:
         """Read who owns what: adopt this SEC's share of the orphans, and run what was handed to it."""
@@ -128,6 +135,7 @@ class Keeper:
         live = self._recovery.load(stored, claim)
         if live is None:
             return
+        reach("handoff.taken")
         given = NewOwner(self._membership.me, self._store.incarnation, OwnerChange.HANDED_OFF, from_sec_id)
         if control_id is None:
             self._engine.post(live, given)

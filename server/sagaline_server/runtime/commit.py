@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from sagaline_server.ports.store import SagaStore, Status, Write, WriteResult
+from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.store.checks import saga_of
 
 log = structlog.get_logger("sagaline.commit")
@@ -57,7 +58,8 @@ class GroupCommit:
     async def flush(self, timeout: float) -> bool:
         """Wait until nothing is under way; False when that takes longer than `timeout` seconds."""
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
         except TimeoutError:
             return False
         return True
@@ -86,7 +88,9 @@ class GroupCommit:
             await self._something.wait()
             batch = self._take()
             abandoned = self._abandoned
+            reach("commit.before")
             results = await self._commit([write for write, _ in batch])
+            reach("commit.after")
             self._deliver(batch, results, may_repeat=abandoned == self._abandoned)
             self._delivered.set()
             if self._unknown:

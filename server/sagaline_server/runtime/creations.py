@@ -11,6 +11,7 @@ from sagaline_server.core.entries import SagaCreated
 from sagaline_server.core.state import Saga
 from sagaline_server.core.turn import Turn
 from sagaline_server.ports.store import ListedSaga, NewSaga, Status, WriteResult
+from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.live import LiveSaga
 from sagaline_server.runtime.requests import (
@@ -105,6 +106,7 @@ class Creations:
         del self._creating[live.saga_id]
         if result.status is Status.DONE:
             self._begin(creation, live, turn, result)
+            reach("create.durable")
             digest = creation.digest
         else:
             self._engine.release(live, turn)

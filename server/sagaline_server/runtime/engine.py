@@ -29,6 +29,7 @@ from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.sagas import NotTaken, OnFate
 from sagaline_server.ports.store import Append, SagaStore, Status, WriteResult
 from sagaline_server.runtime.commit import GroupCommit
+from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.live import Controlled, Incoming, LiveSaga, Offer, OnDecision, Wake
 from sagaline_server.runtime.metrics import RuntimeMetrics
 from sagaline_server.runtime.steady import SteadyClock
@@ -87,6 +88,8 @@ class SagaEngine:
         self.need_operator: set[str] = set()
         """Live sagas that need an operator."""
         self.is_serving = False
+        self.is_between_lives = False
+        """True from the death of an incarnation to the beginning of the next: no saga may begin to run meanwhile."""
         self.incarnation_lost = asyncio.Event()
         """Set when the store says that this incarnation owns nothing any more."""
         self.commit = GroupCommit(store)
@@ -131,6 +134,7 @@ class SagaEngine:
 
     def result(self, saga_id: str, given: Result, on_fate: OnFate) -> None:
         """Take a worker's result."""
+        reach("result.received")
         live = self.sagas.get(saga_id)
         if live is not None:
             self.post(live, given, partial(_answer_result, on_fate))
@@ -195,17 +199,18 @@ class SagaEngine:
 
     def _guarded_turn(self, live: LiveSaga) -> None:
         """Run a turn; a saga that the machine can't run is set aside, and the others go on."""
+        assert live.claim is not None
+        turn = Turn(live.state, live.claim.epoch, self.clock.wall(), self.draw)
         try:
-            self._turn(live)
+            self._turn(live, turn)
         except Exception as error:
             if not isinstance(error, IllegalEntry):
                 log.exception("turn_failed", saga_id=live.saga_id)
+            self.release(live, turn)
             self.quarantine(live.saga_id, f"{type(error).__name__} in a turn")
             self._drop(live)
 
-    def _turn(self, live: LiveSaga) -> None:
-        assert live.claim is not None
-        turn = Turn(live.state, live.claim.epoch, self.clock.wall(), self.draw)
+    def _turn(self, live: LiveSaga, turn: Turn) -> None:
         inbox, live.inbox = live.inbox, []
         answers: list[Answer] = []
         consumed: list[str] = []
@@ -277,7 +282,9 @@ class SagaEngine:
                 self.quarantine(live.saga_id, f"the store refuses its append: {result.error}")
                 self.release(live, turn)
                 self._drop(live)
-            elif not live.is_gone:
+            elif live.is_gone:
+                self.release(live, turn)
+            else:
                 self._fenced(live, turn)
             return
         live.state = turn.saga
@@ -285,13 +292,17 @@ class SagaEngine:
             self.need_operator.add(live.saga_id)
         elif self.need_operator:
             self.need_operator.discard(live.saga_id)
+        reach("turn.applied")
         self._send(live, turn, result.revision)
+        reach("turn.sent")
         for on_decision, decision in answers:
             on_decision(decision)
+        reach("turn.answered")
         self.metrics.appended(turn.entries)
         if live.observers:
             live.notify(turn.entries)
         if turn.saga.finished is not None:
+            reach("saga.finished")
             self._drop(live)
         elif live.on_idle is not None:
             live.on_idle()
@@ -340,6 +351,7 @@ class SagaEngine:
         self.metrics.fenced += 1
         self.release(live, turn)
         self._drop(live)
+        self.dispatcher.forget(live.saga_id)
         self.incarnation_lost.set()
 
     def _drop(self, live: LiveSaga) -> None:
@@ -363,7 +375,13 @@ class SagaEngine:
     # ---- handing off
 
     async def hold(self, live: LiveSaga) -> bool:
-        """Let a saga take no more turns, and wait until nothing of it is being written; False: it is gone."""
+        """Let a saga take no more turns, and wait until nothing of it is being written.
+
+        Returns:
+            False: it is gone, or held by somebody else.
+        """
+        if live.is_leaving:
+            return False
         live.is_leaving = True
         if live.is_writing:
             idle = asyncio.Event()
@@ -382,6 +400,7 @@ class SagaEngine:
         """Stop running a saga that this SEC may not own any more; the sweep looks at it again."""
         self.metrics.fenced += 1
         self._drop(live)
+        self.dispatcher.forget(live.saga_id)
 
     def leave(self, live: LiveSaga, owner: tuple[str, str]) -> None:
         """Give up a held saga that another SEC owns now, and tell its workers."""
@@ -399,6 +418,7 @@ class SagaEngine:
 
     def forget_all(self) -> None:
         """Drop every saga: this incarnation is dead. What is durable stays, and will be adopted."""
+        self.is_between_lives = True
         for live in list(self.sagas.values()):
             self._drop(live)
         self.quarantined.clear()

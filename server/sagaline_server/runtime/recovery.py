@@ -17,6 +17,7 @@ from sagaline_server.core.state import Saga
 from sagaline_server.core.topology import Topology, flatten
 from sagaline_server.core.validate import check_graph
 from sagaline_server.ports.store import Claim, OwnedSaga, StoredSaga
+from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.live import LiveSaga
 from sagaline_server.wire.entries import UnreadableLog, decode_log
@@ -115,6 +116,7 @@ class Recovery:
 
     async def _adopt(self, orphans: Sequence[OwnedSaga]) -> int:
         claims = await self._engine.store.adopt(orphans)
+        reach("adopt.claimed")
         taken = [(old, claim) for old, claim in zip(orphans, claims, strict=True) if claim is not None]
         gate = asyncio.Semaphore(READS_AT_ONCE)
 
@@ -124,6 +126,7 @@ class Recovery:
             live = None if stored is None else self.load(stored, claim)
             if live is None:
                 return False
+            reach("adopt.folded")
             incarnation = self._engine.store.incarnation
             self._engine.metrics.adopted += 1
             self._engine.post(live, NewOwner(self._engine.sec_id, incarnation, OwnerChange.ADOPTED, old.sec_id))
@@ -132,7 +135,12 @@ class Recovery:
         return sum(await asyncio.gather(*(take(old, claim) for old, claim in taken)))
 
     def load(self, stored: StoredSaga, claim: Claim) -> LiveSaga | None:
-        """Fold a saga that this SEC owns and begin to run it; None when it runs already or had to be set aside."""
+        """Fold a saga that this SEC owns and begin to run it; None when it had to be set aside, or is not to be run."""
+        owner = stored.owner
+        if owner is None or owner.revision != claim.revision:
+            return None  # it has moved on since it was claimed
+        if self._engine.is_between_lives or owner.incarnation != self._engine.store.incarnation:
+            return None  # claimed by an incarnation that is dead
         if stored.saga_id in self._engine.sagas:
             return None  # begun by somebody else while it was read
         try:
