@@ -215,6 +215,9 @@ class Sec:
             await asyncio.sleep(TICK_SECONDS)
             self._engine.send_held()
             self._measure()
+            if self._health is not None:
+                # Without its lease a SEC may still own sagas, but it starts nothing: others should be asked.
+                await self._health.set_serving(serving=self._engine.is_serving and self._engine.may_send())
 
     def _serve_metrics(self) -> Callable[[], None]:
         """Serve the metrics if asked to; returns what ends that."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from sagaline_server.ports.store import SagaStore, Status, Write, WriteResult
+from sagaline_server.ports.store import SagaStore, Status, Write, WriteRefused, WriteResult
 from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.store.checks import saga_of
 
@@ -106,11 +106,12 @@ class GroupCommit:
         """Commit writes; one that the store can't take must not hold up the others."""
         try:
             return await self._store.commit(writes)
-        except ValueError as error:
-            log.exception("write_refused", writes=len(writes))
-            if len(writes) == 1:
-                return [WriteResult(Status.REFUSED, error=str(error))]
-        return [(await self._commit([write]))[0] for write in writes]
+        except WriteRefused as refused:
+            log.error("writes_refused", sagas=refused.saga_ids, error=str(refused))  # noqa: TRY400 - it says all
+            left = [write for write in writes if saga_of(write) not in refused.saga_ids]
+            results = iter(await self._commit(left) if left else ())
+            no = WriteResult(Status.REFUSED, error=str(refused))
+            return [no if saga_of(write) in refused.saga_ids else next(results) for write in writes]
 
     def _take(self) -> list[tuple[Write, OnWritten]]:
         batch, self._unknown = self._unknown, []

@@ -311,7 +311,7 @@ class SagaEngine:
 
     def _send(self, live: LiveSaga, turn: Turn, revision: int) -> None:
         """Send what the turn's entries have announced, now that they are durable."""
-        may_send = self._may_send()
+        may_send = self.may_send()
         for node, kind in turn.starts:
             if may_send:
                 self._send_attempt(live, node, kind, revision)
@@ -327,13 +327,14 @@ class SagaEngine:
         message = invocation_message(live.saga_id, work, live.claim.epoch, revision, live.about)
         self.dispatcher.send(live.saga_id, work, message)
 
-    def _may_send(self) -> bool:
+    def may_send(self) -> bool:
+        """True while this SEC may start anything: the store can't have given its sagas away."""
         until = self.store.serving_until
         return until is None or self.clock.boottime() < until
 
     def send_held(self) -> None:
         """Send what was held back while the lease was in doubt. Call it every second or so."""
-        if self._held_sends and self._may_send():
+        if self._held_sends and self.may_send():
             held, self._held_sends = self._held_sends, []
             for live, node, kind, revision in held:
                 if not live.is_gone and live.state.run(node, kind).in_flight:
