@@ -216,6 +216,21 @@ class Client:
         """End a pause."""
         return self._link.unary(calls.resume(saga_id, actor, reason))
 
+    def step(self, saga_id: str, steps: int = 1, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
+        """Let a number of starts pass the gate of a saga that is held. Never repeated by itself."""
+        return self._link.unary(calls.step(saga_id, steps, actor, reason))
+
+    def set_breakpoints(
+        self,
+        saga_id: str,
+        breakpoints: Sequence[log_pb2.Breakpoint | str],
+        *,
+        actor: str = "",
+        reason: str = "",
+    ) -> saga_pb2.Saga:
+        """Replace a saga's breakpoints: where its gate holds every start until a step lets it pass."""
+        return self._link.unary(calls.set_breakpoints(saga_id, breakpoints, actor, reason))
+
     def unwind(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
         """Ask a saga to undo what it has done; nodes in flight are waited for."""
         return self._link.unary(calls.unwind(saga_id, actor, reason))

@@ -57,7 +57,7 @@ TABLE: Mapping[str, Rule] = {
         "the request can't be decoded as the message of this method; strings must be UTF-8",
     ),
     "SAGA_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "there is no saga of this id", resource=SAGA),
-    "NODE_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "the saga has no such action node", resource=NODE),
+    "NODE_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "the saga has no such node", resource=NODE),
     "SEC_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "there is no live SEC of this name", resource=SEC),
     "NO_OTHER_SEC": Rule(
         grpc.StatusCode.FAILED_PRECONDITION, "there is no other SEC that could take the saga", precondition=True
@@ -69,6 +69,7 @@ TABLE: Mapping[str, Rule] = {
     ),
     "SAGA_FINISHED": Rule(grpc.StatusCode.FAILED_PRECONDITION, "the saga has ended", precondition=True),
     "SAGA_QUARANTINED": Rule(grpc.StatusCode.FAILED_PRECONDITION, "the saga is set aside", precondition=True),
+    "SAGA_NOT_PAUSED": Rule(grpc.StatusCode.FAILED_PRECONDITION, "the gate holds nothing", precondition=True),
     "NODE_NOT_RESOLVABLE": Rule(
         grpc.StatusCode.FAILED_PRECONDITION, "the node does not wait for that decision", precondition=True
     ),

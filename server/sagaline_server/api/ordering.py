@@ -1,4 +1,4 @@
-"""PauseSaga, ResumeSaga, UnwindSaga and ResolveNode: orders to a saga."""
+"""PauseSaga, ResumeSaga, StepSaga, SetBreakpoints, UnwindSaga and ResolveNode: orders to a saga."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from sagaline.v1 import log_pb2, saga_pb2, saga_service_pb2
 from sagaline_server.api import checks
 from sagaline_server.api.errors import refusal, refuse
 from sagaline_server.api.runtime_port import SagaRuntime
-from sagaline_server.core.decide import Resolve, SetPaused, Unwind
+from sagaline_server.core import limits
+from sagaline_server.core.decide import Resolve, SetBreakpoints, SetPaused, Step, Unwind
 from sagaline_server.core.entries import Resolution
 from sagaline_server.core.validate import Problem, check_payload, check_saga_id
 from sagaline_server.runtime.requests import RequestRefused
+from sagaline_server.wire.breakpoints import breakpoints_from
 from sagaline_server.wire.payloads import payload_from
 
+_SIDES = frozenset(saga_pb2.InvocationKind.values())
 _RESOLUTIONS = frozenset(int(resolution) for resolution in Resolution)
 
 
@@ -24,6 +27,30 @@ async def set_paused(
     """Hold a saga, or let it go on."""
     refuse(check_saga_id(request.saga_id) + checks.attribution(request.by))
     return await runtime.request(request.saga_id, SetPaused(paused, request.by.actor, request.by.reason))
+
+
+async def step(runtime: SagaRuntime, request: saga_service_pb2.StepSagaRequest) -> saga_pb2.Saga:
+    """Let a number of starts pass the gate."""
+    problems = check_saga_id(request.saga_id) + checks.attribution(request.by)
+    if not 0 <= request.steps <= limits.STEPS:
+        message = f"1 to {limits.STEPS} steps are allowed, and 0 means 1; this is {request.steps}"
+        problems.append(Problem("steps", "OUT_OF_RANGE", message))
+    refuse(problems)
+    return await runtime.request(request.saga_id, Step(request.steps or 1, request.by.actor, request.by.reason))
+
+
+async def set_breakpoints(runtime: SagaRuntime, request: saga_service_pb2.SetBreakpointsRequest) -> saga_pb2.Saga:
+    """Replace a saga's breakpoints."""
+    problems = check_saga_id(request.saga_id) + checks.attribution(request.by)
+    problems += checks.at_most_items(len(request.breakpoints), limits.BREAKPOINTS, "breakpoints")
+    for i, point in enumerate(request.breakpoints[: limits.BREAKPOINTS]):
+        problems += checks.required(bool(point.node), f"breakpoints[{i}].node", "a node")
+        problems += checks.at_most_chars(point.node, checks.NODE_PATH_CHARS, f"breakpoints[{i}].node")
+        problems += checks.known_value(point.kind, _SIDES, f"breakpoints[{i}].kind")
+    refuse(problems)
+    breakpoints = breakpoints_from(request.breakpoints)
+    order = SetBreakpoints(breakpoints, request.by.actor, request.by.reason)
+    return await runtime.request(request.saga_id, order)
 
 
 async def unwind(runtime: SagaRuntime, request: saga_service_pb2.UnwindSagaRequest) -> saga_pb2.Saga:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from sagaline.v1 import admin_service_pb2, saga_pb2, saga_service_pb2, worker_service_pb2
-from sagaline_server.core.decide import Resolve, SetPaused, Unwind
+from sagaline_server.core.decide import Order
 from sagaline_server.core.entries import SagaState, Stamped
 from sagaline_server.ports.store import ListQuery
 from sagaline_server.runtime.requests import CreateFate, Creation, RuntimeRefusal
@@ -43,7 +43,7 @@ class SagaRuntime(Protocol):
         """
         ...
 
-    async def request(self, saga_id: str, given: Unwind | SetPaused | Resolve) -> saga_pb2.Saga:
+    async def request(self, saga_id: str, given: Order) -> saga_pb2.Saga:
         """Give an order to a saga; returns its BASIC view once the order is durable.
 
         Raises:

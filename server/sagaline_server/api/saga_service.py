@@ -69,14 +69,18 @@ class SagaService(saga_service_pb2_grpc.SagaServiceServicer):
     async def ResumeSaga(self, request: pb.ResumeSagaRequest, context: Context) -> pb.ResumeSagaResponse:
         return pb.ResumeSagaResponse(saga=await ordering.set_paused(self._runtime, request, paused=False))
 
+    async def StepSaga(self, request: pb.StepSagaRequest, context: Context) -> pb.StepSagaResponse:
+        return pb.StepSagaResponse(saga=await ordering.step(self._runtime, request))
+
+    async def SetBreakpoints(self, request: pb.SetBreakpointsRequest, context: Context) -> pb.SetBreakpointsResponse:
+        return pb.SetBreakpointsResponse(saga=await ordering.set_breakpoints(self._runtime, request))
+
     async def UnwindSaga(self, request: pb.UnwindSagaRequest, context: Context) -> pb.UnwindSagaResponse:
         return pb.UnwindSagaResponse(saga=await ordering.unwind(self._runtime, request))
 
     async def ResolveNode(self, request: pb.ResolveNodeRequest, context: Context) -> pb.ResolveNodeResponse:
         return pb.ResolveNodeResponse(saga=await ordering.resolve(self._runtime, request))
 
-    StepSaga: Any = unserved
-    SetBreakpoints: Any = unserved
     SignalSaga: Any = unserved
     InjectFault: Any = unserved
     BatchControlSagas: Any = unserved

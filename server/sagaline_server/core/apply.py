@@ -40,6 +40,7 @@ from sagaline_server.core.entries import (
     UnwindCause,
     UnwindRequested,
 )
+from sagaline_server.core.gate import is_held
 from sagaline_server.core.graph import UndoKind
 from sagaline_server.core.state import NO_RUN, Run, Saga
 from sagaline_server.core.transitions import SETTLED, Event, NodeStatus, next_status
@@ -143,9 +144,18 @@ class _Step:
         self._turn(None, Failure(type=kind, message=entry.reason, source=source))
 
     def _gate_changed(self, entry: GateChanged) -> None:
-        self.saga.paused = entry.paused
-        if not entry.paused:
-            self.saga.woken.extend(range(len(self.saga.statuses)))
+        saga = self.saga
+        saga.paused = entry.paused
+        saga.steps = entry.steps
+        saga.breakpoints = entry.breakpoints
+        if not entry.paused or entry.steps:
+            saga.woken.extend(range(len(saga.statuses)))
+
+    def _pass_gate(self, node: int, kind: Kind) -> None:
+        """Use a step up. A start that a gate should have held is no breach: a release may come to hold more."""
+        saga = self.saga
+        if saga.steps and is_held(saga, node, kind):
+            saga.steps -= 1
 
     # ---- going forward
 
@@ -158,6 +168,7 @@ class _Step:
         old = saga.runs.get(node, NO_RUN)
         if entry.attempt != old.attempt + 1:
             raise self._illegal(f"the next attempt of node {entry.node!r} is {old.attempt + 1}")
+        self._pass_gate(node, Kind.ACTION)
         saga.runs[node] = runs.started(old, entry.worker_id, self.time)
         saga.statuses[node] = new
 
@@ -318,6 +329,7 @@ class _Step:
         old = saga.undo_runs.get(node, NO_RUN)
         if entry.attempt != old.attempt + 1:
             raise self._illegal(f"the next undo attempt of node {entry.node!r} is {old.attempt + 1}")
+        self._pass_gate(node, Kind.UNDO)
         saga.undo_runs[node] = runs.started(old, entry.worker_id, self.time)
         saga.statuses[node] = new
 

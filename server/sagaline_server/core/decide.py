@@ -8,176 +8,82 @@ append them, apply them, and only then send what they announce.
 
 from __future__ import annotations
 
-import enum
 from typing import assert_never
 
-import msgspec
-
-from sagaline_server.core.apply import ORDER_EVENTS
+from sagaline_server.core import orders
 from sagaline_server.core.entries import (
     AttemptEnded,
     AttemptStarted,
     Entry,
-    GateChanged,
     Kind,
     NodeFailed,
     NodeSucceeded,
     NodeUndone,
-    OperatorResolved,
     Outcome,
-    OwnerChange,
     OwnerChanged,
-    Resolution,
     SagaFinished,
     SagaState,
     UndoAttemptEnded,
     UndoAttemptStarted,
     UndoFailed,
     UndoneHow,
-    UnwindCause,
-    UnwindRequested,
 )
 from sagaline_server.core.gate import Verdict, gate
 from sagaline_server.core.graph import UndoKind
+from sagaline_server.core.inputs import (
+    NOTHING,
+    Cancel,
+    CancelReason,
+    Close,
+    Decision,
+    Input,
+    Look,
+    Lost,
+    NewOwner,
+    Order,
+    Placed,
+    Refusal,
+    Rejected,
+    Resolve,
+    Result,
+    ResultFate,
+    SetBreakpoints,
+    SetPaused,
+    Step,
+    Unwind,
+)
+from sagaline_server.core.orders import unwind_cancels
 from sagaline_server.core.retry import exhausted, policy_of, rejection_delay, retry_delay
 from sagaline_server.core.state import Run, Saga
-from sagaline_server.core.transitions import NodeStatus, next_status
-from sagaline_server.core.values import NULL, Disposition, Failure, FailureSource, Payload, SelectionError
+from sagaline_server.core.transitions import NodeStatus
+from sagaline_server.core.values import NULL, Disposition, Failure, FailureSource, SelectionError
 
-# ---- inputs --------------------------------------------------------------------
-
-
-class Result(msgspec.Struct, frozen=True):
-    """A worker reports the end of an attempt: an output, or a failure."""
-
-    node: str
-    kind: Kind
-    attempt: int
-    output: Payload | None = None
-    failure: Failure | None = None
-
-
-class Rejected(msgspec.Struct, frozen=True):
-    """An attempt was certainly never started."""
-
-    node: str
-    kind: Kind
-    attempt: int
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """An attempt's worker is gone, or does not know it any more."""
-
-    node: str
-    kind: Kind
-    attempt: int
-    message: str
-    uncounted: bool = False
-
-
-class Placed(msgspec.Struct, frozen=True):
-    """A worker has a slot for one side of a node."""
-
-    node: int
-    kind: Kind
-    worker_id: str
-
-
-class Look(msgspec.Struct, frozen=True):
-    """A node may go on without a worker: given up, undone with nothing to do, impossible to start."""
-
-    node: int
-
-
-class Unwind(msgspec.Struct, frozen=True):
-    """Somebody wants the saga undone, or its deadline has passed."""
-
-    cause: UnwindCause = UnwindCause.REQUESTED
-    actor: str = ""
-    reason: str = ""
-
-
-class SetPaused(msgspec.Struct, frozen=True):
-    """Somebody wants the saga held, or no longer held."""
-
-    paused: bool
-    actor: str = ""
-    reason: str = ""
-
-
-class Resolve(msgspec.Struct, frozen=True):
-    """An operator decides about a node."""
-
-    node: str
-    resolution: Resolution
-    actor: str
-    reason: str
-    output: Payload | None = None
-
-
-class NewOwner(msgspec.Struct, frozen=True):
-    """This incarnation has become the owner."""
-
-    sec_id: str
-    incarnation: int
-    how: OwnerChange
-    from_sec_id: str = ""
-
-
-class Close(msgspec.Struct, frozen=True):
-    """Everything else is decided; the saga may have ended."""
-
-
-Input = Result | Rejected | Lost | Placed | Look | Unwind | SetPaused | Resolve | NewOwner | Close
-
-# ---- decisions -----------------------------------------------------------------
-
-
-class ResultFate(enum.IntEnum):
-    """What becomes of a reported result. Values are the wire's `ResultStatus`."""
-
-    RECORDED = 1
-    DUPLICATE = 2
-    SUPERSEDED = 3
-    NOT_FOUND = 4
-
-
-class CancelReason(enum.IntEnum):
-    """Why an attempt should stop. Values are the wire's `CancellationReason`."""
-
-    SAGA_UNWINDING = 1
-    SUPERSEDED = 3
-
-
-class Cancel(msgspec.Struct, frozen=True):
-    """A wish that a worker stop an attempt."""
-
-    node: int
-    kind: Kind
-    attempt: int
-    worker_id: str
-    reason: CancelReason
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """Why a request makes no sense now."""
-
-    code: str
-    message: str
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """What to do, in the order of the fields: append and apply `entries`, then send the rest."""
-
-    entries: tuple[Entry, ...] = ()
-    cancels: tuple[Cancel, ...] = ()
-    fate: ResultFate | None = None
-    """Of a Result."""
-    refusal: Refusal | None = None
-    """Of a request."""
-
-
-NOTHING = Decision()
+__all__ = [
+    "NOTHING",
+    "Cancel",
+    "CancelReason",
+    "Close",
+    "Decision",
+    "Input",
+    "Look",
+    "Lost",
+    "NewOwner",
+    "Order",
+    "Placed",
+    "Refusal",
+    "Rejected",
+    "Resolve",
+    "Result",
+    "ResultFate",
+    "SetBreakpoints",
+    "SetPaused",
+    "Step",
+    "Unwind",
+    "decide",
+    "look",
+    "may_start",
+    "placed",
+]
 
 
 def decide(saga: Saga, given: Input, now: float, draw: float) -> Decision:
@@ -203,11 +109,15 @@ def decide(saga: Saga, given: Input, now: float, draw: float) -> Decision:
         case Lost():
             return _lost(saga, given, draw)
         case Unwind():
-            return _unwind(saga, given)
+            return orders.unwind(saga, given)
         case SetPaused():
-            return _set_paused(saga, given)
+            return orders.set_paused(saga, given)
+        case Step():
+            return orders.step(saga, given)
+        case SetBreakpoints():
+            return orders.set_breakpoints(saga, given)
         case Resolve():
-            return _resolve(saga, given)
+            return orders.resolve(saga, given)
         case NewOwner():
             return _new_owner(saga, given)
         case _:
@@ -260,7 +170,7 @@ def _action_failure(saga: Saga, node: int, run: Run, given: Result, failure: Fai
         definite = not run.overlapped and not any(attempt != given.attempt for attempt in run.unanswered)
         if definite or current:
             failed = NodeFailed(given.node, given.attempt, failure, effect_unknown=not definite)
-            return Decision((failed,), _unwind_cancels(saga, node), ResultFate.RECORDED)
+            return Decision((failed,), unwind_cancels(saga, node), ResultFate.RECORDED)
     if not current:
         outcome = Outcome.FAILED if failure.disposition is Disposition.FAIL else Outcome.UNKNOWN
         late = AttemptEnded(given.node, given.attempt, outcome, failure, answered_late=True)
@@ -380,9 +290,7 @@ def look(saga: Saga, node: int, now: float) -> Decision:
         failure = run.failure or Failure("sagaline.AttemptsExhausted")
         if kind is Kind.UNDO:
             return Decision((UndoFailed(flat.name, run.attempt, failure),))
-        return Decision(
-            (NodeFailed(flat.name, run.attempt, failure, effect_unknown=True),), _unwind_cancels(saga, node)
-        )
+        return Decision((NodeFailed(flat.name, run.attempt, failure, effect_unknown=True),), unwind_cancels(saga, node))
     if kind is Kind.UNDO and action.undo is UndoKind.NOOP:
         return Decision((NodeUndone(flat.name, 0, UndoneHow.NOOP),))
     if kind is Kind.ACTION and flat.selects:
@@ -403,19 +311,8 @@ def _check_inputs(saga: Saga, node: int) -> Decision:
                 Disposition.FAIL,
                 FailureSource.SEC,
             )
-            return Decision((NodeFailed(flat.name, 0, failure),), _unwind_cancels(saga, node))
+            return Decision((NodeFailed(flat.name, 0, failure),), unwind_cancels(saga, node))
     return NOTHING
-
-
-def _unwind_cancels(saga: Saga, failed: int | None) -> tuple[Cancel, ...]:
-    """Tell the actions in flight that the saga turns. They are waited for all the same."""
-    if saga.unwinding:
-        return ()
-    return tuple(
-        Cancel(node, kind, run.in_flight, run.worker_id, CancelReason.SAGA_UNWINDING)
-        for node, kind, run in saga.in_flight()
-        if node != failed
-    )
 
 
 def _close(saga: Saga) -> Decision:
@@ -433,40 +330,3 @@ def _new_owner(saga: Saga, given: NewOwner) -> Decision:
     if saga.finished is not None:
         return NOTHING
     return Decision((OwnerChanged(given.sec_id, given.incarnation, given.how, given.from_sec_id),))
-
-
-# ---- requests --------------------------------------------------------------------
-
-
-def _unwind(saga: Saga, given: Unwind) -> Decision:
-    if saga.unwinding:
-        return NOTHING
-    if saga.finished is not None:
-        message = "the saga has succeeded, and what has ended can't be unwound"
-        return Decision(refusal=Refusal("SAGA_FINISHED", message))
-    return Decision((UnwindRequested(given.cause, given.actor, given.reason),), _unwind_cancels(saga, None))
-
-
-def _set_paused(saga: Saga, given: SetPaused) -> Decision:
-    if saga.finished is not None:
-        return Decision(refusal=Refusal("SAGA_FINISHED", "the saga has ended"))
-    if saga.paused == given.paused:
-        return NOTHING
-    return Decision((GateChanged(given.paused, given.actor, given.reason),))
-
-
-def _resolve(saga: Saga, given: Resolve) -> Decision:
-    node = saga.topology.index.get(given.node)
-    if node is None or saga.topology.nodes[node].action is None:
-        return Decision(refusal=Refusal("NODE_NOT_FOUND", f"the saga has no action node {given.node[:128]!r}"))
-    if saga.finished is not None:
-        return Decision(refusal=Refusal("SAGA_FINISHED", "the saga has ended"))
-    status = saga.status(node)
-    if next_status(status, ORDER_EVENTS[given.resolution]) is None:
-        message = f"node {given.node!r} is {status.name}; {given.resolution.name} does not apply to that"
-        return Decision(refusal=Refusal("NODE_NOT_RESOLVABLE", message))
-    if given.resolution is Resolution.SUPPLY_OUTPUT and given.output is None:
-        return Decision(refusal=Refusal("OUTPUT_MISSING", "SUPPLY_OUTPUT comes with the output"))
-    entry = OperatorResolved(given.node, given.resolution, given.actor, given.reason, given.output)
-    cancels = _unwind_cancels(saga, node) if given.resolution is Resolution.MARK_FAILED else ()
-    return Decision((entry,), cancels)

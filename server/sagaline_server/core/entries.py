@@ -167,12 +167,24 @@ class UndoFailed(msgspec.Struct, frozen=True):
     failure: Failure
 
 
+class Breakpoint(msgspec.Struct, frozen=True):
+    """A point at which the gate holds."""
+
+    node: str
+    """Name of a node, of a subsaga for every node in it, or "*" for every node."""
+    kind: Kind | None = None
+    """Side; None: both."""
+
+
 class GateChanged(msgspec.Struct, frozen=True):
     """The gate as it is from here on."""
 
     paused: bool
     actor: str = ""
     reason: str = ""
+    steps: int = 0
+    """Starts that may pass although the gate holds them."""
+    breakpoints: tuple[Breakpoint, ...] = ()
 
 
 class OwnerChanged(msgspec.Struct, frozen=True):

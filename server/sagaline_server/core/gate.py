@@ -1,11 +1,19 @@
-"""The gate: one question asked before every start of an action or undo action."""
+"""The gate: one question asked before every start of an action or undo action.
+
+Its conditions are in the log, so they survive the owner. A condition holds a
+start; a step lets one held start pass. What nothing holds takes no step.
+"""
 
 from __future__ import annotations
 
 import enum
 
-from sagaline_server.core.entries import Kind
+from sagaline_server.core.entries import Breakpoint, Kind
 from sagaline_server.core.state import Saga
+from sagaline_server.core.topology import Topology
+
+EVERY_NODE = "*"
+"""In place of a breakpoint's node."""
 
 
 class Verdict(enum.Enum):
@@ -15,6 +23,27 @@ class Verdict(enum.Enum):
     HOLD = "hold"
 
 
-def gate(saga: Saga, node: int, kind: Kind) -> Verdict:  # noqa: ARG001 - breakpoints ask about node and side
-    """Say whether one side of a node may start now. Its conditions are in the log, so they survive the owner."""
-    return Verdict.HOLD if saga.paused else Verdict.GO
+def gate(saga: Saga, node: int, kind: Kind) -> Verdict:
+    """Say whether one side of a node may start now."""
+    return Verdict.HOLD if not saga.steps and is_held(saga, node, kind) else Verdict.GO
+
+
+def is_held(saga: Saga, node: int, kind: Kind) -> bool:
+    """True when one side of a node could start only with a step."""
+    return saga.paused or breakpoint_at(saga, node, kind) is not None
+
+
+def breakpoint_at(saga: Saga, node: int, kind: Kind) -> Breakpoint | None:
+    """Return the first breakpoint that holds one side of a node; that of a subsaga holds every node in it."""
+    if not saga.breakpoints:
+        return None
+    name = saga.topology.nodes[node].name
+    for point in saga.breakpoints:
+        if point.kind in (None, kind) and (point.node in (EVERY_NODE, name) or name.startswith(point.node + "/")):
+            return point
+    return None
+
+
+def is_place(topology: Topology, name: str) -> bool:
+    """True when a breakpoint can be set at a name."""
+    return name == EVERY_NODE or name in topology.index

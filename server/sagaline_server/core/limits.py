@@ -44,6 +44,11 @@ TRACE_CONTEXT_BYTES = 512
 LOG_ENTRIES = 200_000
 """Entries of one saga's log. At this length its actions are no longer retried, so that it can still end."""
 
+STEPS = 10_000
+"""Starts that may be let pass a gate that holds."""
+BREAKPOINTS = 100
+"""Breakpoints of one saga."""
+
 MAX_ATTEMPTS = 1_000_000
 BACKOFF_SECONDS_MAX = 30 * 86_400.0
 INITIAL_BACKOFF_SECONDS_MAX = 86_400.0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from sagaline_server.core.entries import Kind, SagaState
+from sagaline_server.core.entries import Breakpoint, Kind, SagaState
 from sagaline_server.core.topology import Source, Topology
 from sagaline_server.core.transitions import SETTLED, STATUSES, NodeStatus
 from sagaline_server.core.values import NULL, Failure, Payload, select
@@ -52,6 +52,7 @@ class Saga:
     """One saga. Changed by `apply` alone."""
 
     __slots__ = (
+        "breakpoints",
         "created",
         "digest",
         "failed_node",
@@ -64,6 +65,7 @@ class Saga:
         "runs",
         "seq",
         "statuses",
+        "steps",
         "topology",
         "undo_runs",
         "unwinding",
@@ -94,6 +96,9 @@ class Saga:
         self.undo_runs: dict[int, Run] = {}
         self.unwinding = False
         self.paused = False
+        self.steps = 0
+        """Starts that the gate lets pass although it holds them."""
+        self.breakpoints: tuple[Breakpoint, ...] = ()
         self.finished: SagaState | None = None
         self.failure: Failure | None = None
         """Why it unwinds."""
@@ -119,6 +124,8 @@ class Saga:
         new.undo_runs = self.undo_runs.copy()
         new.unwinding = self.unwinding
         new.paused = self.paused
+        new.steps = self.steps
+        new.breakpoints = self.breakpoints
         new.finished = self.finished
         new.failure = self.failure
         new.failed_node = self.failed_node

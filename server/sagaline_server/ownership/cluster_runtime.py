@@ -23,7 +23,7 @@ from sagaline.v1 import (
     worker_service_pb2,
 )
 from sagaline_server.core.apply import apply
-from sagaline_server.core.decide import Decision, Resolve, SetPaused, Unwind, decide
+from sagaline_server.core.decide import Decision, Order, Resolve, SetBreakpoints, SetPaused, Step, Unwind, decide
 from sagaline_server.core.entries import SagaState, Stamped
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
@@ -34,7 +34,8 @@ from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.recovery import Folder
 from sagaline_server.runtime.requests import NotServing, RequestRefused, RuntimeRefusal
-from sagaline_server.runtime.runtime import OnEnd, Request, Runtime
+from sagaline_server.runtime.runtime import OnEnd, Runtime
+from sagaline_server.wire.breakpoints import fill_breakpoints
 from sagaline_server.wire.entries import decode_batch
 from sagaline_server.wire.payloads import fill_payload
 from sagaline_server.wire.times import duration, timestamp
@@ -91,7 +92,7 @@ class ClusterRuntime(Runtime):
 
     # ---- orders
 
-    async def request(self, saga_id: str, given: Request) -> saga_pb2.Saga:
+    async def request(self, saga_id: str, given: Order) -> saga_pb2.Saga:
         """Give an order to a saga, whoever owns it; returns its BASIC view once the order is durable.
 
         Raises:
@@ -107,7 +108,7 @@ class ClusterRuntime(Runtime):
                 return await super().request(saga_id, given)
         return await self._order(stored, given)
 
-    async def _order(self, stored: StoredSaga, given: Request) -> saga_pb2.Saga:
+    async def _order(self, stored: StoredSaga, given: Order) -> saga_pb2.Saga:
         decision = self._foresee(stored, given)
         if decision.refusal is not None:
             raise RequestRefused(decision.refusal.code, decision.refusal.message)
@@ -115,7 +116,7 @@ class ClusterRuntime(Runtime):
             await self.put_order(stored.saga_id, _control(given, self.engine.clock.wall()))
         return await self.get(stored.saga_id, full=False)
 
-    def _foresee(self, stored: StoredSaga, given: Request) -> Decision:
+    def _foresee(self, stored: StoredSaga, given: Order) -> Decision:
         """Decide as the owner will, so that what makes no sense is refused before it is written."""
         return decide(self._folder.fold(stored).saga, given, self.engine.clock.wall(), 0.0)
 
@@ -356,13 +357,18 @@ def _sec(sec: SecRecord) -> worker_service_pb2.Sec:
     return worker_service_pb2.Sec(sec_id=sec.sec_id, address=sec.address, draining=sec.draining)
 
 
-def _control(given: Request, now: float) -> log_pb2.ControlRecord:
+def _control(given: Order, now: float) -> log_pb2.ControlRecord:
     record = log_pb2.ControlRecord(time=timestamp(now), actor=given.actor, reason=given.reason)
     match given:
         case Unwind():
             record.unwind.SetInParent()
         case SetPaused():
             record.gate.paused = given.paused
+        case Step():
+            record.gate.steps = given.steps
+        case SetBreakpoints():
+            record.gate.breakpoints.SetInParent()
+            fill_breakpoints(record.gate.breakpoints.breakpoints, given.breakpoints)
         case Resolve():
             record.resolve.node = given.node
             record.resolve.resolution = log_pb2.Resolution.ValueType(given.resolution)

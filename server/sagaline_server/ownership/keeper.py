@@ -12,7 +12,7 @@ import asyncio
 import structlog
 
 from sagaline.v1 import log_pb2
-from sagaline_server.core.decide import Close, Input, NewOwner, Resolve, SetPaused, Unwind
+from sagaline_server.core.decide import Close, Input, NewOwner, Resolve, SetBreakpoints, SetPaused, Step, Unwind
 from sagaline_server.core.entries import OwnerChange, Resolution, UnwindCause
 from sagaline_server.core.placement import plan_adoption
 from sagaline_server.ownership.membership import Membership
@@ -22,6 +22,7 @@ from sagaline_server.ports.store import Claim, OwnedSaga, StoreError
 from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.recovery import Recovery
+from sagaline_server.wire.breakpoints import breakpoints_from
 from sagaline_server.wire.payloads import payload_from
 
 log = structlog.get_logger("sagaline.ownership")
@@ -173,8 +174,8 @@ def _input(record: log_pb2.ControlRecord) -> Input | None:
     kind = record.WhichOneof("request")
     if kind == "unwind":
         return Unwind(UnwindCause.REQUESTED, record.actor, record.reason)
-    if kind == "gate" and record.gate.HasField("paused") and not record.gate.HasField("steps"):
-        return SetPaused(record.gate.paused, record.actor, record.reason)
+    if kind == "gate":
+        return _gate_input(record)
     if kind == "resolve":
         order = record.resolve
         output = payload_from(order.output) if order.HasField("output") else None
@@ -182,4 +183,16 @@ def _input(record: log_pb2.ControlRecord) -> Input | None:
     if kind in ("run", "hand_off"):
         # What it asks for has happened.
         return Close()
+    return None
+
+
+def _gate_input(record: log_pb2.ControlRecord) -> Input | None:
+    """Return what an order for the gate asks: one thing each."""
+    order = record.gate
+    if order.HasField("steps"):
+        return Step(order.steps, record.actor, record.reason)
+    if order.HasField("breakpoints"):
+        return SetBreakpoints(breakpoints_from(order.breakpoints.breakpoints), record.actor, record.reason)
+    if order.HasField("paused"):
+        return SetPaused(order.paused, record.actor, record.reason)
     return None

@@ -10,6 +10,7 @@ from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.dispatch.session import Session
 from sagaline_server.runtime.live import LiveSaga
 from sagaline_server.wire.times import duration, timestamp
+from sagaline_server.wire.views import hold_text
 
 _OPERATOR = {
     NodeStatus.HELD: "its worker asked for an operator: resolve the node",
@@ -62,7 +63,7 @@ def _startable_reason(
     saga = live.state
     due = saga.run(node, kind).due
     if gate(saga, node, kind) is Verdict.HOLD:
-        return admin_service_pb2.WAIT_REASON_GATE, "the gate holds it: the saga is paused"
+        return admin_service_pb2.WAIT_REASON_GATE, f"the gate holds it: {hold_text(saga, node, kind)}"
     if due > now:
         return admin_service_pb2.WAIT_REASON_BACKOFF, f"the next attempt is due in {due - now:.1f} s"
     is_served, is_here, message = dispatcher.why(live.action_key(node, kind))

@@ -12,7 +12,7 @@ from functools import partial
 
 from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2, saga_service_pb2
 from sagaline_server.core.apply import IllegalEntry
-from sagaline_server.core.decide import Decision, Resolve, SetPaused, Unwind, decide
+from sagaline_server.core.decide import Decision, Order, decide
 from sagaline_server.core.entries import SagaState, Stamped
 from sagaline_server.ports.store import ListQuery, StoredHead, StoredSaga, StoreError
 from sagaline_server.runtime.creations import Creations, OnCreated
@@ -33,7 +33,6 @@ from sagaline_server.wire.entries import UnreadableLog, decode_log
 from sagaline_server.wire.payloads import fill_payload
 from sagaline_server.wire.views import Ownership, about, add_details, summary
 
-Request = Unwind | SetPaused | Resolve
 OnEnd = Callable[[saga_service_pb2.SagaEnd], None]
 
 
@@ -324,7 +323,7 @@ class Runtime:
 
     # ---- orders
 
-    async def request(self, saga_id: str, given: Request) -> saga_pb2.Saga:
+    async def request(self, saga_id: str, given: Order) -> saga_pb2.Saga:
         """Give an order to a saga; returns its BASIC view once the order is durable.
 
         Raises:
@@ -344,7 +343,7 @@ class Runtime:
             raise RequestRefused(decision.refusal.code, decision.refusal.message)
         return self._live_view(live, full=False)
 
-    async def _request_of_stored(self, saga_id: str, given: Request) -> saga_pb2.Saga:
+    async def _request_of_stored(self, saga_id: str, given: Order) -> saga_pb2.Saga:
         stored = await self._read(saga_id)
         if saga_id in self.engine.quarantined:
             raise RequestRefused("SAGA_QUARANTINED", self.engine.quarantined[saga_id])

@@ -7,6 +7,7 @@ from typing import Any
 
 from sagaline.v1 import log_pb2
 from sagaline_server.core import entries as core
+from sagaline_server.wire.breakpoints import breakpoints_from, fill_breakpoints
 from sagaline_server.wire.payloads import failure_from, fill_failure, fill_payload, payload_from
 from sagaline_server.wire.times import duration, fill_timestamp, timestamp, to_seconds
 
@@ -162,7 +163,8 @@ def _write_created(message: log_pb2.LogEntry, entry: core.SagaCreated) -> None:
 
 def _write_gate(message: log_pb2.LogEntry, entry: core.GateChanged) -> None:
     out = message.gate_changed
-    out.paused, out.actor, out.reason = entry.paused, entry.actor, entry.reason
+    out.paused, out.steps, out.actor, out.reason = entry.paused, entry.steps, entry.actor, entry.reason
+    fill_breakpoints(out.breakpoints, entry.breakpoints)
     out.SetInParent()
 
 
@@ -238,9 +240,7 @@ def _read_undo_failed(m: log_pb2.UndoFailed) -> core.Entry:
 
 
 def _read_gate(m: log_pb2.GateChanged) -> core.Entry:
-    if m.steps or m.breakpoints:
-        raise ValueError("steps and breakpoints are of a newer release")
-    return core.GateChanged(m.paused, m.actor, m.reason)
+    return core.GateChanged(m.paused, m.actor, m.reason, m.steps, breakpoints_from(m.breakpoints))
 
 
 def _read_owner(m: log_pb2.OwnerChanged) -> core.Entry:

@@ -8,6 +8,7 @@ import msgspec
 
 from sagaline.v1 import log_pb2, saga_pb2
 from sagaline_server.core.entries import Kind
+from sagaline_server.core.gate import Verdict, breakpoint_at, gate
 from sagaline_server.core.state import NO_RUN, Saga
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.wire.payloads import fill_failure, fill_payload
@@ -111,4 +112,13 @@ def _fill_node(view: saga_pb2.NodeView, saga: Saga, node: int, waiting: Waiting 
     due = saga.run(node, kind).due
     if due:
         view.retry_time.CopyFrom(timestamp(due))
-    view.waiting_for = "the gate: the saga is paused" if saga.paused else waiting(node, kind) if waiting else ""
+    if gate(saga, node, kind) is Verdict.HOLD:
+        view.waiting_for = f"the gate: {hold_text(saga, node, kind)}"
+    elif waiting is not None:
+        view.waiting_for = waiting(node, kind)
+
+
+def hold_text(saga: Saga, node: int, kind: Kind) -> str:
+    """Say for people why the gate holds one side of a node."""
+    point = breakpoint_at(saga, node, kind)
+    return "the saga is paused" if saga.paused or point is None else f"a breakpoint at {point.node}"

@@ -43,6 +43,8 @@ EMPTY: dict[str, tuple[Message, list[tuple[str, str]]]] = {
     "GetSagaLog": (pb.GetSagaLogRequest(), [MISSING_ID]),
     "PauseSaga": (pb.PauseSagaRequest(), [MISSING_ID]),
     "ResumeSaga": (pb.ResumeSagaRequest(), [MISSING_ID]),
+    "StepSaga": (pb.StepSagaRequest(), [MISSING_ID]),
+    "SetBreakpoints": (pb.SetBreakpointsRequest(), [MISSING_ID]),
     "UnwindSaga": (pb.UnwindSagaRequest(), [MISSING_ID]),
     "ResolveNode": (
         pb.ResolveNodeRequest(),
@@ -338,8 +340,6 @@ async def test_what_does_not_exist(served: Served) -> None:
 
 
 UNSERVED: list[tuple[str, Message]] = [
-    ("StepSaga", pb.StepSagaRequest(saga_id="s1")),
-    ("SetBreakpoints", pb.SetBreakpointsRequest(saga_id="s1")),
     ("SignalSaga", pb.SignalSagaRequest(saga_id="s1", signal="go")),
     ("InjectFault", pb.InjectFaultRequest(saga_id="s1")),
     ("BatchControlSagas", pb.BatchControlSagasRequest()),

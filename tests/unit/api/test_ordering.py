@@ -1,4 +1,4 @@
-"""PauseSaga, ResumeSaga, UnwindSaga and ResolveNode."""
+"""PauseSaga, ResumeSaga, StepSaga, SetBreakpoints, UnwindSaga and ResolveNode."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import grpc
 
 from sagaline.v1 import log_pb2, saga_pb2
 from sagaline.v1 import saga_service_pb2 as pb
-from sagaline_server.core.entries import GateChanged, Kind, OperatorResolved, Resolution, UnwindRequested
+from sagaline_server.core.entries import Breakpoint, GateChanged, Kind, OperatorResolved, Resolution, UnwindRequested
 from sagaline_server.core.values import Disposition, Failure, Payload
 from tests.unit.api.conftest import Served
 from tests.unit.api.fake_runtime import NO_EFFECT
@@ -32,6 +32,38 @@ async def test_a_pause_and_its_end_are_logged_with_who_and_why(served: Served) -
     assert not resumed.saga.paused
     assert served.runtime.log("s1")[-1].entry == GateChanged(paused=False, actor="ann", reason="storm")
     assert not (await served.sagas.ResumeSaga(pb.ResumeSagaRequest(saga_id="s1"))).saga.paused
+
+
+async def test_steps_are_let_pass_one_by_one(served: Served) -> None:
+    spec = trip("s1")
+    spec.start_paused = True
+    await served.sagas.CreateSaga(pb.CreateSagaRequest(saga=spec))
+    await served.sagas.StepSaga(pb.StepSagaRequest(saga_id="s1", by=BY))
+    gate = served.runtime.log("s1")[1].entry
+    assert gate == GateChanged(paused=True, actor="ann", reason="storm", steps=1)
+    served.runtime.finish("s1", "pay")
+    full = (await served.sagas.GetSaga(pb.GetSagaRequest(saga_id="s1"))).saga
+    assert {node.waiting_for for node in full.nodes if node.waiting_for} == {"the gate: the saga is paused"}
+    await served.sagas.ResumeSaga(pb.ResumeSagaRequest(saga_id="s1"))
+    told = await refused(served.sagas.StepSaga(pb.StepSagaRequest(saga_id="s1")))
+    assert (told.code, told.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "SAGA_NOT_PAUSED")
+
+
+async def test_breakpoints_hold_their_nodes(served: Served) -> None:
+    await create(served)
+    point = log_pb2.Breakpoint(node="hotel", kind=saga_pb2.INVOCATION_KIND_ACTION)
+    request = pb.SetBreakpointsRequest(saga_id="s1", breakpoints=[point], by=BY)
+    await served.sagas.SetBreakpoints(request)
+    expected = GateChanged(False, "ann", "storm", breakpoints=(Breakpoint("hotel", Kind.ACTION),))
+    assert served.runtime.log("s1")[-1].entry == expected
+    served.runtime.finish("s1", "pay")
+    full = (await served.sagas.GetSaga(pb.GetSagaRequest(saga_id="s1"))).saga
+    assert {node.name: node.waiting_for for node in full.nodes}["hotel"] == "the gate: a breakpoint at hotel"
+    request.breakpoints[0].node = "nobody"
+    told = await refused(served.sagas.SetBreakpoints(request))
+    assert (told.code, told.reason) == (grpc.StatusCode.NOT_FOUND, "NODE_NOT_FOUND")
+    await served.sagas.SetBreakpoints(pb.SetBreakpointsRequest(saga_id="s1"))
+    served.runtime.finish("s1", "hotel")
 
 
 async def test_a_saga_unwinds_on_request(served: Served) -> None:

@@ -78,6 +78,12 @@ class FakeService:
         saga.paused = False
         return saga_service_pb2.ResumeSagaResponse(saga=saga)
 
+    def StepSaga(self, request: Any, context: Any) -> saga_service_pb2.StepSagaResponse:
+        return saga_service_pb2.StepSagaResponse(saga=self._find(request, context))
+
+    def SetBreakpoints(self, request: Any, context: Any) -> saga_service_pb2.SetBreakpointsResponse:
+        return saga_service_pb2.SetBreakpointsResponse(saga=self._find(request, context))
+
     def UnwindSaga(self, request: Any, context: Any) -> saga_service_pb2.UnwindSagaResponse:
         saga = self._find(request, context)
         saga.state = saga_pb2.SAGA_STATE_UNWINDING

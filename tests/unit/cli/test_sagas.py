@@ -108,6 +108,28 @@ def test_pause_resume_and_unwind_say_who_and_why(sagaline: Sagaline, service: Fa
     assert {(request.by.actor, request.by.reason) for request in service.requests} == {("ann", "look")}
 
 
+def test_step_and_break_send_what_they_are_told(sagaline: Sagaline, service: FakeService) -> None:
+    service.add(running("t"))
+    assert sagaline("step", "t").exit_code == 0
+    assert sagaline("step", "t", "3").exit_code == 0
+    assert sagaline("break", "t", "pay", "hotel/pick:undo", "*").exit_code == 0
+    assert sagaline("break", "t").exit_code == 0
+    one, three, points, none = service.requests
+    assert (one.steps, three.steps) == (1, 3)
+    assert [(point.node, point.kind) for point in points.breakpoints] == [
+        ("pay", saga_pb2.INVOCATION_KIND_UNSPECIFIED),
+        ("hotel/pick", saga_pb2.INVOCATION_KIND_UNDO),
+        ("*", saga_pb2.INVOCATION_KIND_UNSPECIFIED),
+    ]
+    assert not none.breakpoints
+
+
+@pytest.mark.parametrize("command", [["step", "t", "0"], ["break", "t", ":undo"], ["break", "t", "pay:sideways"]])
+def test_steps_and_breakpoints_that_are_none(sagaline: Sagaline, service: FakeService, command: list[str]) -> None:
+    assert sagaline(*command).exit_code == 2
+    assert service.requests == []
+
+
 def test_the_actor_is_you_unless_said_otherwise(sagaline: Sagaline, service: FakeService) -> None:
     service.add(running("t"))
     sagaline("pause", "t")

@@ -40,6 +40,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "drain": lambda client: client.drain("sec-2", within_s=1.5),
     "pause": lambda client: client.pause("t", **BY),
     "resume": lambda client: client.resume("t", **BY),
+    "step": lambda client: client.step("t", 3, **BY),
+    "set_breakpoints": lambda client: client.set_breakpoints("t", ["a", log_pb2.Breakpoint(node="b")], **BY),
     "unwind": lambda client: client.unwind("t", **BY),
     "resolve": lambda client: client.resolve("t", "n", log_pb2.RESOLUTION_RETRY, output=OUTPUT, **BY),
 }
@@ -55,6 +57,8 @@ ANSWERS = {
     "WaitSaga": saga_service_pb2.WaitSagaResponse(saga=DONE),
     "PauseSaga": saga_service_pb2.PauseSagaResponse(saga=DONE),
     "ResumeSaga": saga_service_pb2.ResumeSagaResponse(saga=DONE),
+    "StepSaga": saga_service_pb2.StepSagaResponse(saga=DONE),
+    "SetBreakpoints": saga_service_pb2.SetBreakpointsResponse(saga=DONE),
     "UnwindSaga": saga_service_pb2.UnwindSagaResponse(saga=DONE),
     "ResolveNode": saga_service_pb2.ResolveNodeResponse(saga=DONE),
     "ListWorkers": admin_service_pb2.ListWorkersResponse(workers=[admin_service_pb2.WorkerStatus(worker_id="w")]),

@@ -13,6 +13,7 @@ from typing import Any
 from sagaline_server.core.entries import (
     AttemptEnded,
     AttemptStarted,
+    Breakpoint,
     GateChanged,
     Kind,
     NodeFailed,
@@ -76,6 +77,8 @@ class Auditor:
         """Instant nodes that had succeeded when the saga turned."""
         self.turned = False
         self.paused = False
+        self.steps = 0
+        self.breakpoints: tuple[Breakpoint, ...] = ()
         self.ended = False
         self.seq = 0
 
@@ -128,7 +131,7 @@ class Auditor:
     def _attempt_started(self, entry: AttemptStarted) -> None:
         name, side = entry.node, self.acts[entry.node]
         decided = self.succeeded | self.failed | self.doubtful | self.undone | self.held
-        self._need(not (self.gate and self.paused), "rule 15: the gate holds")
+        self._pass_gate(name, Kind.ACTION)
         self._need(name not in decided, "a decided or held node is not started")
         if not side.sent:
             self._need(not self.turned, "rule 6: no new node starts after the turn")
@@ -209,7 +212,7 @@ class Auditor:
         self._need(not self.acts[name].flying, "rule 8: an attempt of its action is in flight")
 
     def _undo_started(self, entry: UndoAttemptStarted) -> None:
-        self._need(not (self.gate and self.paused), "rule 15: the gate holds")
+        self._pass_gate(entry.node, Kind.UNDO)
         self._need(entry.node not in self.stuck, "rule 12: the node is stuck")
         self._need_undoable(entry.node)
         self._start(self.undos[entry.node], entry.attempt)
@@ -240,7 +243,15 @@ class Auditor:
         self.stuck.add(entry.node)
 
     def _gate(self, entry: GateChanged) -> None:
-        self.paused = entry.paused
+        self.paused, self.steps, self.breakpoints = entry.paused, entry.steps, entry.breakpoints
+
+    def _pass_gate(self, name: str, kind: Kind) -> None:
+        inside = [name[: i + 1] for i in range(len(name)) if name[i + 1 : i + 2] == "/"]
+        places = {"*", name, *inside}
+        stops = any(point.node in places and point.kind in (kind, None) for point in self.breakpoints)
+        if self.paused or stops:
+            self._need(self.steps > 0 or not self.gate, "rule 15: the gate holds")
+            self.steps = max(self.steps - 1, 0)
 
     def _owner(self, entry: OwnerChanged) -> None:
         pass

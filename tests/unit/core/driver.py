@@ -15,6 +15,7 @@ import msgspec
 from sagaline_server.core.apply import apply
 from sagaline_server.core.decide import Cancel, Decision, Input, Lost, NewOwner, may_start
 from sagaline_server.core.entries import Entry, Kind, OwnerChange, SagaCreated, Stamped
+from sagaline_server.core.gate import Verdict, gate
 from sagaline_server.core.invocation import Invocation, invocation
 from sagaline_server.core.state import Saga
 from sagaline_server.core.topology import Topology
@@ -162,7 +163,7 @@ class Driver:
         """Whatever may start has been started, or waits for a slot, a time or the gate."""
         for node in range(len(self.topology.nodes)):
             kind = self.saga.startable(node)
-            if kind is None or self.saga.paused:
+            if kind is None or gate(self.saga, node, kind) is Verdict.HOLD:
                 continue
             assert node in self.timers or (
                 (node, kind) in self.unplaced and may_start(self.saga, node, kind, self.now)

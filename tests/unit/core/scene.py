@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sagaline_server.core.decide import Decision, Rejected, Resolve, Result, SetPaused, Unwind
-from sagaline_server.core.entries import Kind, Resolution, SagaState
+from sagaline_server.core.decide import Decision, Rejected, Resolve, Result, SetBreakpoints, SetPaused, Step, Unwind
+from sagaline_server.core.entries import Breakpoint, Kind, Resolution, SagaState
 from sagaline_server.core.invocation import Invocation
 from sagaline_server.core.topology import Topology
 from sagaline_server.core.values import NULL, Disposition, Failure, Payload
@@ -73,6 +73,13 @@ class Scene(Driver):
 
     def resume(self) -> Decision:
         return self.take(SetPaused(False))
+
+    def step(self, steps: int = 1) -> Decision:
+        return self.take(Step(steps, "somebody", "because"))
+
+    def stop_at(self, *points: str, kind: Kind | None = None) -> Decision:
+        """Set breakpoints, and no others."""
+        return self.take(SetBreakpoints(tuple(Breakpoint(point, kind) for point in points)))
 
     def order(self, name: str, resolution: Resolution, output: Payload | None = None) -> Decision:
         return self.take(Resolve(name, resolution, "somebody", "because", output))

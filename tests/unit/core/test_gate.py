@@ -9,8 +9,8 @@ from sagaline_server.core.decide import SetPaused
 from sagaline_server.core.entries import GateChanged, SagaState, Stamped
 from sagaline_server.core.graph import Graph
 from tests.unit.core.driver import empty, snapshot
-from tests.unit.core.graphs import action, beside, chain, flat, flatten_valid, join
-from tests.unit.core.scene import UNDO, Scene
+from tests.unit.core.graphs import action, beside, chain, flat, flatten_valid, join, subsaga
+from tests.unit.core.scene import ACTION, UNDO, Scene
 from tests.unit.core.strategies import GRAPHS, PARAMS, SEEDS, STEPS, TEMPERS
 from tests.unit.core.world import Temper, World
 
@@ -115,6 +115,150 @@ def test_unwinding_can_be_asked_for_while_paused() -> None:
     assert scene.flying() == {"undo b"}
 
 
+def test_a_step_lets_one_start_pass() -> None:
+    """Rule 15: counted, and the others wait for the next."""
+    scene = Scene(join(), paused=True)
+    scene.step()
+    assert scene.flying() == {"a"}
+    scene.succeed("a")
+    assert scene.flying() == set()
+    scene.step(2)
+    assert scene.flying() == {"b"}
+    scene.succeed("b")
+    assert scene.flying() == {"c"}
+    assert scene.saga.steps == 0
+
+
+def test_steps_are_left_until_they_are_used() -> None:
+    """Rule 15: a step waits for a start to let pass; retries and undo actions use them too."""
+    scene = Scene(chain("a", "b"), paused=True)
+    scene.step(3)
+    assert scene.saga.steps == 2
+    scene.retry("a")
+    scene.advance(10)
+    assert scene.flying() == {"a"}
+    scene.succeed("a")
+    assert scene.flying() == {"b"}
+    scene.fail("b")
+    assert scene.flying() == set()
+    scene.step()
+    assert scene.flying() == {"undo a"}
+
+
+def test_steps_survive_a_change_of_owner() -> None:
+    """Rule 15: the passes that are left are in the log."""
+    scene = Scene(chain("a", "b", "c"), paused=True)
+    scene.step(2)
+    scene.crash([("a", ACTION, 1)])
+    scene.succeed("a")
+    assert scene.flying() == {"b"}
+    scene.succeed("b")
+    assert scene.flying() == set()
+
+
+def test_a_step_waits_for_a_slot() -> None:
+    """Rule 15: one pass is for one start, however many nodes wait for a worker."""
+    scene = Scene(beside("a", "b"), paused=True)
+    scene.room = False
+    scene.step()
+    scene.room = True
+    scene.place_all()
+    assert len(scene.flying()) == 1
+
+
+def test_steps_end_with_the_pause() -> None:
+    """Rule 15: what was left of them does not wait for the next pause."""
+    scene = Scene(chain("a", "b", "c"), paused=True)
+    scene.step(3)
+    scene.resume()
+    scene.pause()
+    scene.succeed("a")
+    assert scene.flying() == set()
+
+
+def test_a_step_of_a_saga_that_nothing_holds_is_refused() -> None:
+    """A request that makes no sense is refused with a code."""
+    refusal = Scene(beside("a")).step().refusal
+    assert refusal is not None
+    assert refusal.code == "SAGA_NOT_PAUSED"
+
+
+def test_a_breakpoint_holds_its_node_and_no_other() -> None:
+    """Rule 15: beside it the saga goes on; a step lets it pass."""
+    scene = Scene(join())
+    scene.stop_at("c")
+    scene.succeed("a", "b")
+    assert scene.flying() == set()
+    assert not scene.saga.paused
+    scene.step()
+    assert scene.flying() == {"c"}
+    scene.succeed("c")
+    assert scene.state() is SagaState.SUCCEEDED
+
+
+def test_a_breakpoint_holds_one_side_if_it_says_so() -> None:
+    """Rule 15: before undo actions alone."""
+    scene = Scene(chain("a", "b"))
+    scene.stop_at("a", kind=UNDO)
+    assert scene.flying() == {"a"}
+    scene.succeed("a")
+    scene.fail("b")
+    assert scene.flying() == set()
+    scene.stop_at()
+    assert scene.flying() == {"undo a"}
+
+
+def test_a_breakpoint_at_every_node_single_steps() -> None:
+    """Rule 15: "*" is every start."""
+    scene = Scene(chain("a", "b"), paused=True)
+    scene.stop_at("*")
+    scene.resume()
+    assert scene.flying() == set()
+    scene.step()
+    scene.succeed("a")
+    assert scene.flying() == set()
+
+
+def test_a_breakpoint_at_a_subsaga_holds_every_node_in_it() -> None:
+    """Rule 15: the name of a subsaga stands for what is in it, and is no prefix of other names."""
+    scene = Scene(flat(subsaga("s", action("a")), action("sx")), paused=True)
+    scene.stop_at("s")
+    scene.resume()
+    assert scene.flying() == {"sx"}
+
+
+def test_breakpoints_survive_a_change_of_owner_and_a_pause() -> None:
+    """Rule 15: they are in the log, and the end of a pause does not remove them."""
+    scene = Scene(chain("a", "b"))
+    scene.stop_at("b")
+    scene.pause()
+    scene.resume()
+    scene.succeed("a")
+    scene.crash()
+    assert scene.flying() == set()
+    scene.stop_at()
+    assert scene.flying() == {"b"}
+
+
+def test_breakpoints_are_set_once_and_at_nodes_that_are_there() -> None:
+    """The gate as it is already is no change; a name that is not there would hold nothing for ever."""
+    scene = Scene(chain("a", "b"))
+    scene.stop_at("b", "b")
+    assert not scene.stop_at("b").entries
+    refusal = scene.stop_at("nobody").refusal
+    assert refusal is not None
+    assert refusal.code == "NODE_NOT_FOUND"
+
+
+def test_an_ended_saga_takes_neither_steps_nor_breakpoints() -> None:
+    """What has ended stays as it is."""
+    scene = Scene(beside("a"))
+    scene.succeed("a")
+    for decision in (scene.step(), scene.stop_at("a")):
+        assert decision.refusal is not None
+        assert decision.refusal.code == "SAGA_FINISHED"
+
+
 @given(GRAPHS, TEMPERS, SEEDS, STEPS)
 def test_pauses_change_only_when_things_happen(graph: Graph, temper: Temper, seed: int, steps: int) -> None:
     """Rule 15: a log without its pauses is a log of the same saga that was never paused, and ends the same."""
@@ -126,7 +270,7 @@ def test_pauses_change_only_when_things_happen(graph: Graph, temper: Temper, see
     for stamped in world.log:
         if not isinstance(stamped.entry, GateChanged):
             apply(saga, Stamped(saga.seq + 1, stamped.epoch, stamped.time, stamped.entry))
-    ignored = {"seq", "updated", "paused"}
+    ignored = {"seq", "updated", "paused", "steps", "breakpoints"}
     paused, never = snapshot(world.saga), snapshot(saga)
     assert {k: v for k, v in paused.items() if k not in ignored} == {k: v for k, v in never.items() if k not in ignored}
 

@@ -18,10 +18,13 @@ from sagaline_server.core.decide import (
     Resolve,
     Result,
     ResultFate,
+    SetBreakpoints,
     SetPaused,
+    Step,
     Unwind,
 )
-from sagaline_server.core.entries import Kind, Resolution, SagaState, Stamped, UnwindCause
+from sagaline_server.core.entries import Breakpoint, Kind, Resolution, SagaState, Stamped, UnwindCause
+from sagaline_server.core.gate import EVERY_NODE
 from sagaline_server.core.graph import UndoKind
 from sagaline_server.core.invocation import Invocation, invocation
 from sagaline_server.core.topology import Topology
@@ -269,7 +272,20 @@ class World(Driver):
         self.take(self.lost(node, kind))
 
     def toggle_pause(self) -> None:
-        self.take(SetPaused(not self.saga.paused, "somebody", "because"))
+        """Somebody pauses, resumes, steps, or sets breakpoints."""
+        nodes = [node.name for node in self.topology.nodes]
+        place = self.chance.choice((EVERY_NODE, *nodes))
+        points = (Breakpoint(place, self.chance.choice((None, *Kind))),)
+        orders: list[Input] = [
+            SetPaused(not self.saga.paused, "somebody", "because"),
+            Step(self.chance.randint(1, 3), "somebody", "because"),
+            SetBreakpoints(points[: self.chance.randint(0, 1)], "somebody", "because"),
+        ]
+        self.take(self.chance.choice(orders))
+
+    def open_gate(self) -> None:
+        """Nothing is held from here on."""
+        self.turn(SetBreakpoints(()), SetPaused(False))
 
     def ask_to_unwind(self) -> None:
         self.take(Unwind(self.chance.choice(list(UnwindCause)), "somebody", "because"))
@@ -333,8 +349,8 @@ class World(Driver):
         """Go on with no more mischief until nothing can happen; with `operator`, his orders included."""
         self.temper = CALM
         for _ in range(CALM_STEPS_MAX):
-            if self.saga.paused and self.saga.finished is None:
-                self.take(SetPaused(False))
+            if (self.saga.paused or self.saga.breakpoints) and self.saga.finished is None:
+                self.open_gate()
             elif self.flights or self.results or self.timers or self.unplaced:
                 self.settle_one()
             elif any(True for _ in self.saga.in_flight()) and self.saga.finished is None:

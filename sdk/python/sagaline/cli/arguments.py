@@ -9,7 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
+from sagaline.v1 import log_pb2, saga_pb2
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+STEPS_MAX = 10_000
+"""Steps of one order."""
+
+_SIDES = {"action": saga_pb2.INVOCATION_KIND_ACTION, "undo": saga_pb2.INVOCATION_KIND_UNDO}
 
 saga_argument = click.argument("saga_id", metavar="SAGA")
 
@@ -24,6 +31,18 @@ def label(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise click.BadParameter(f"{text!r} does not read KEY=VALUE")
     return key, value
+
+
+def breakpoint_at(text: str) -> log_pb2.Breakpoint:
+    """Return the breakpoint given as "NODE", "NODE:action" or "NODE:undo".
+
+    Raises:
+        click.BadParameter: It does not read so.
+    """
+    node, colon, side = text.partition(":")
+    if not node or (colon and side not in _SIDES):
+        raise click.BadParameter(f"{text!r} does not read NODE, NODE:action or NODE:undo")
+    return log_pb2.Breakpoint(node=node, kind=_SIDES[side] if colon else saga_pb2.INVOCATION_KIND_UNSPECIFIED)
 
 
 def as_labels(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

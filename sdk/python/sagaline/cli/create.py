@@ -54,7 +54,7 @@ def create_command(  # noqa: PLR0917
     SOURCE is a file with the JSON of a SagaSpec, "-" for standard input, or MODULE:GRAPH of a Python program.
     Options replace what the file says. Prints the saga's id, alone on its line.
     """
-    spec = _spec(source, params)
+    spec = spec_of(source, params)
     spec.saga_id = saga_id or spec.saga_id
     spec.labels.update(as_labels(labels))
     spec.scopes.extend(scopes)
@@ -82,7 +82,12 @@ def _print_created(saga_id: str, saga: saga_pb2.Saga | None, *, existed: bool, a
         click.echo("it was there already, with the same content", err=True)
 
 
-def _spec(source: str, params: str | None) -> saga_pb2.SagaSpec:
+def spec_of(source: str, params: str | None) -> saga_pb2.SagaSpec:
+    """Return the saga that SOURCE and --params describe.
+
+    Raises:
+        UnusableInput: They can't be used.
+    """
     text = _params_text(params)
     if looks_like_attribute(source):
         graph = load_attribute(source)

@@ -80,11 +80,12 @@ def _gate(body: log_pb2.GateChanged) -> str:
     parts = ["paused" if body.paused else "open"]
     if body.steps:
         parts.append(f"{body.steps} steps")
-    parts += [f"breakpoint {_breakpoint(point)}" for point in body.breakpoints]
+    parts += [f"breakpoint {breakpoint_text(point)}" for point in body.breakpoints]
     return _joined(*parts, _by(body.actor, body.reason))
 
 
-def _breakpoint(point: log_pb2.Breakpoint) -> str:
+def breakpoint_text(point: log_pb2.Breakpoint) -> str:
+    """Say where a breakpoint is."""
     if point.kind == saga_pb2.INVOCATION_KIND_UNSPECIFIED:
         return clean(point.node)
     return f"{clean(point.node)} ({enum_text(saga_pb2.InvocationKind.DESCRIPTOR, point.kind)})"

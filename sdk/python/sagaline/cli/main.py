@@ -19,6 +19,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Sagas": {
         "create": ("create", "Create a saga and start it."),
+        "run": ("run", "Create a saga and wait for its end, or run it to a breakpoint."),
         "get": ("sagas", "Show a saga as it stands."),
         "list": ("sagas", "List sagas."),
         "watch": ("watch", "Follow a saga until it ends."),
@@ -29,6 +30,9 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Steer": {
         "pause": ("steer", "Hold every start of an action or undo action of a saga."),
         "resume": ("steer", "End a pause."),
+        "step": ("steer", "Let a number of starts pass the gate of a saga that is held."),
+        "break": ("steer", "Set the breakpoints of a saga."),
+        "debug": ("debug", "Step through a saga from the terminal."),
         "unwind": ("steer", "Ask a saga to undo what it has done."),
         "resolve": ("steer", "Decide about a node that needs an operator."),
     },

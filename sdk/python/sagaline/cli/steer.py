@@ -1,12 +1,13 @@
-"""The commands `pause`, `resume`, `unwind` and `resolve`."""
+"""The commands `pause`, `resume`, `step`, `break`, `unwind` and `resolve`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import click
 
-from sagaline.cli.arguments import attribution_options, saga_argument, who
+from sagaline.cli.arguments import STEPS_MAX, attribution_options, breakpoint_at, saga_argument, who
 from sagaline.cli.output import print_json
 from sagaline.cli.settings import Settings, common_options, pass_settings
 from sagaline.cli.show import state_text
@@ -34,6 +35,39 @@ def resume_command(settings: Settings, saga_id: str, actor: str, reason: str) ->
     """End the pause of the saga SAGA."""
     with settings.client() as client:
         _tell(settings, client.resume(saga_id, actor=actor, reason=reason))
+
+
+@click.command("step", short_help="Let a number of starts pass the gate of a saga that is held.")
+@saga_argument
+@click.argument("steps", metavar="[STEPS]", type=click.IntRange(1, STEPS_MAX), default=1)
+@attribution_options
+@common_options
+@pass_settings
+def step_command(settings: Settings, saga_id: str, steps: int, actor: str, reason: str) -> None:
+    """Let STEPS starts of an action or undo action of the saga SAGA pass: 1, unless said otherwise.
+
+    The saga is paused or has breakpoints. Steps add to those that are left.
+    """
+    with settings.client() as client:
+        _tell(settings, client.step(saga_id, steps, actor=actor, reason=reason))
+
+
+@click.command("break", short_help="Set the breakpoints of a saga.")
+@saga_argument
+@click.argument("nodes", metavar="[NODE[:action|:undo]]...", type=breakpoint_at, nargs=-1)
+@attribution_options
+@common_options
+@pass_settings
+def break_command(
+    settings: Settings, saga_id: str, nodes: Sequence[log_pb2.Breakpoint], actor: str, reason: str
+) -> None:
+    """Hold every start of the nodes NODE of the saga SAGA, and of no others; none at all removes all breakpoints.
+
+    NODE is the name of a node, of a subsaga for every node in it, or "*" for every node. ":action" or ":undo" after it
+    is that side alone. A step lets a start pass that is held.
+    """
+    with settings.client() as client:
+        _tell(settings, client.set_breakpoints(saga_id, nodes, actor=actor, reason=reason))
 
 
 @click.command("unwind", short_help="Ask a saga to undo what it has done.")

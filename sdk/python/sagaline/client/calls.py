@@ -219,6 +219,22 @@ def resume(saga_id: str, actor: str, reason: str) -> Call[saga_pb2.Saga]:
     return Call(methods.RESUME_SAGA, request, _saga)
 
 
+def step(saga_id: str, steps: int, actor: str, reason: str) -> Call[saga_pb2.Saga]:
+    """Let a number of starts pass a saga's gate."""
+    request = saga_service_pb2.StepSagaRequest(saga_id=saga_id, steps=steps, by=_attribution(actor, reason))
+    return Call(methods.STEP_SAGA, request, _saga)
+
+
+def set_breakpoints(
+    saga_id: str, breakpoints: Sequence[log_pb2.Breakpoint | str], actor: str, reason: str
+) -> Call[saga_pb2.Saga]:
+    """Replace a saga's breakpoints."""
+    points = [log_pb2.Breakpoint(node=point) if isinstance(point, str) else point for point in breakpoints]
+    by = _attribution(actor, reason)
+    request = saga_service_pb2.SetBreakpointsRequest(saga_id=saga_id, breakpoints=points, by=by)
+    return Call(methods.SET_BREAKPOINTS, request, _saga)
+
+
 def unwind(saga_id: str, actor: str, reason: str) -> Call[saga_pb2.Saga]:
     """Ask a saga to unwind."""
     request = saga_service_pb2.UnwindSagaRequest(saga_id=saga_id, by=_attribution(actor, reason))

@@ -320,6 +320,42 @@ class Client:
         """End a pause; arguments as of `pause`."""
         return await self._link.unary(calls.resume(saga_id, actor, reason))
 
+    async def step(self, saga_id: str, steps: int = 1, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
+        """Let a number of starts pass the gate of a saga that is paused or has breakpoints. Never repeated by itself.
+
+        Args:
+            saga_id: Which.
+            steps: How many, from 1 to 10,000; they add to those that are left.
+            actor: As of `pause`.
+            reason: As of `pause`.
+
+        Raises:
+            NotAllowedNow: Nothing holds the saga.
+        """
+        return await self._link.unary(calls.step(saga_id, steps, actor, reason))
+
+    async def set_breakpoints(
+        self,
+        saga_id: str,
+        breakpoints: Sequence[log_pb2.Breakpoint | str],
+        *,
+        actor: str = "",
+        reason: str = "",
+    ) -> saga_pb2.Saga:
+        """Replace a saga's breakpoints: where its gate holds every start until a step lets it pass.
+
+        Args:
+            saga_id: Which.
+            breakpoints: All of them, from here on; at most 100. A name is a node on both sides, a subsaga with every
+                node in it, or "*" for every node.
+            actor: As of `pause`.
+            reason: As of `pause`.
+
+        Raises:
+            NotFound: The saga has no such node.
+        """
+        return await self._link.unary(calls.set_breakpoints(saga_id, breakpoints, actor, reason))
+
     async def unwind(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
         """Ask a saga to undo what it has done; nodes in flight are waited for. Arguments as of `pause`."""
         return await self._link.unary(calls.unwind(saga_id, actor, reason))

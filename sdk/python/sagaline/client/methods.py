@@ -78,6 +78,17 @@ RESUME_SAGA = Method(
     saga_service_pb2.ResumeSagaRequest,
     saga_service_pb2.ResumeSagaResponse,
 )
+STEP_SAGA = Method(
+    f"{_SAGAS}/StepSaga",
+    saga_service_pb2.StepSagaRequest,
+    saga_service_pb2.StepSagaResponse,
+    repeatable=False,  # steps add up
+)
+SET_BREAKPOINTS = Method(
+    f"{_SAGAS}/SetBreakpoints",
+    saga_service_pb2.SetBreakpointsRequest,
+    saga_service_pb2.SetBreakpointsResponse,
+)
 UNWIND_SAGA = Method(
     f"{_SAGAS}/UnwindSaga",
     saga_service_pb2.UnwindSagaRequest,

@@ -426,19 +426,25 @@ class GateOrder(_message.Message):
 
     PAUSED_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    BREAKPOINTS_FIELD_NUMBER: _builtins.int
     paused: _builtins.bool
     """Hold every start, or hold them no longer."""
     steps: _builtins.int
-    """Starts to let pass although paused."""
+    """Starts to let pass although the gate holds them, beside those that are left."""
+    @_builtins.property
+    def breakpoints(self) -> Global___BreakpointList:
+        """All breakpoints from here on."""
+
     def __init__(
         self,
         *,
         paused: _builtins.bool | None = ...,
         steps: _builtins.int | None = ...,
+        breakpoints: Global___BreakpointList | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_paused", b"_paused", "_steps", b"_steps", "paused", b"paused", "steps", b"steps"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_paused", b"_paused", "_steps", b"_steps", "breakpoints", b"breakpoints", "paused", b"paused", "steps", b"steps"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_paused", b"_paused", "_steps", b"_steps", "paused", b"paused", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_paused", b"_paused", "_steps", b"_steps", "breakpoints", b"breakpoints", "paused", b"paused", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__paused: _TypeAlias = _typing.Literal["paused"]  # noqa: Y015
     _WhichOneofArgType__paused: _TypeAlias = _typing.Literal["_paused", b"_paused"]  # noqa: Y015
@@ -450,6 +456,30 @@ class GateOrder(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
 
 Global___GateOrder: _TypeAlias = GateOrder  # noqa: Y015
+
+@_typing.final
+class BreakpointList(_message.Message):
+    """Breakpoints, none of them included."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREAKPOINTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def breakpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breakpoint]:
+        """Breakpoints."""
+
+    def __init__(
+        self,
+        *,
+        breakpoints: _abc.Iterable[Global___Breakpoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakpoints", b"breakpoints"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BreakpointList: _TypeAlias = BreakpointList  # noqa: Y015
 
 @_typing.final
 class ResolveOrder(_message.Message):
@@ -1056,7 +1086,9 @@ class Breakpoint(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     node: _builtins.str
-    """Node name, or "*" for every node."""
+    """Name of a node, of a subsaga or map node for every node in it, or "*" for
+    every node.
+    """
     kind: _saga_pb2.InvocationKind.ValueType
     """Side. Absent: both."""
     def __init__(
@@ -1087,7 +1119,9 @@ class GateChanged(_message.Message):
     paused: _builtins.bool
     """True: every start is held."""
     steps: _builtins.int
-    """Starts that may pass although paused: the steps left."""
+    """Starts that may pass although the gate holds them: the steps left. Each
+    start that is held otherwise uses one up.
+    """
     actor: _builtins.str
     """Who, at most 256 bytes; absent if not said."""
     reason: _builtins.str

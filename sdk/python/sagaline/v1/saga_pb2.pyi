@@ -1009,7 +1009,9 @@ class NodeView(_message.Message):
     worker_id: _builtins.str
     """Worker of the attempt in flight; absent if none is."""
     waiting_for: _builtins.str
-    """Why nothing is happening to it, for people; absent if nothing waits."""
+    """Why nothing is happening to it, for people; absent if nothing waits. Begins
+    with "the gate:" where the gate holds it.
+    """
     kind: _builtins.str
     """Kind of node: "action", "constant", "subsaga", "map", "delay", "signal"."""
     @_builtins.property

@@ -211,14 +211,16 @@ class SagaServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def StepSaga(self, request, context):
-        """Lets a counted number of starts pass the gate of a paused saga.
+        """Lets a counted number of starts pass the gate of a saga that is paused or
+        has breakpoints, beside those that are left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetBreakpoints(self, request, context):
-        """Replaces a saga's breakpoints.
+        """Replaces a saga's breakpoints. The gate holds every start at one of them;
+        a step lets it pass. Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

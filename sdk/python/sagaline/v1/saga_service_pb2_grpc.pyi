@@ -67,9 +67,13 @@ class SagaServiceStub:
     ResumeSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.ResumeSagaRequest, _saga_service_pb2.ResumeSagaResponse]
     """Ends a pause. Safe to repeat."""
     StepSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.StepSagaRequest, _saga_service_pb2.StepSagaResponse]
-    """Lets a counted number of starts pass the gate of a paused saga."""
+    """Lets a counted number of starts pass the gate of a saga that is paused or
+    has breakpoints, beside those that are left.
+    """
     SetBreakpoints: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.SetBreakpointsRequest, _saga_service_pb2.SetBreakpointsResponse]
-    """Replaces a saga's breakpoints."""
+    """Replaces a saga's breakpoints. The gate holds every start at one of them;
+    a step lets it pass. Safe to repeat.
+    """
     UnwindSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.UnwindSagaRequest, _saga_service_pb2.UnwindSagaResponse]
     """Asks a saga to undo what it has done. Nodes in flight are waited for.
     Safe to repeat.
@@ -126,9 +130,13 @@ class SagaServiceAsyncStub(SagaServiceStub):
     ResumeSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.ResumeSagaRequest, _saga_service_pb2.ResumeSagaResponse]  # type: ignore[assignment]
     """Ends a pause. Safe to repeat."""
     StepSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.StepSagaRequest, _saga_service_pb2.StepSagaResponse]  # type: ignore[assignment]
-    """Lets a counted number of starts pass the gate of a paused saga."""
+    """Lets a counted number of starts pass the gate of a saga that is paused or
+    has breakpoints, beside those that are left.
+    """
     SetBreakpoints: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.SetBreakpointsRequest, _saga_service_pb2.SetBreakpointsResponse]  # type: ignore[assignment]
-    """Replaces a saga's breakpoints."""
+    """Replaces a saga's breakpoints. The gate holds every start at one of them;
+    a step lets it pass. Safe to repeat.
+    """
     UnwindSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.UnwindSagaRequest, _saga_service_pb2.UnwindSagaResponse]  # type: ignore[assignment]
     """Asks a saga to undo what it has done. Nodes in flight are waited for.
     Safe to repeat.
@@ -248,7 +256,9 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _saga_service_pb2.StepSagaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_saga_service_pb2.StepSagaResponse, _abc.Awaitable[_saga_service_pb2.StepSagaResponse]]:
-        """Lets a counted number of starts pass the gate of a paused saga."""
+        """Lets a counted number of starts pass the gate of a saga that is paused or
+        has breakpoints, beside those that are left.
+        """
 
     @_abc_1.abstractmethod
     def SetBreakpoints(
@@ -256,7 +266,9 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _saga_service_pb2.SetBreakpointsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_saga_service_pb2.SetBreakpointsResponse, _abc.Awaitable[_saga_service_pb2.SetBreakpointsResponse]]:
-        """Replaces a saga's breakpoints."""
+        """Replaces a saga's breakpoints. The gate holds every start at one of them;
+        a step lets it pass. Safe to repeat.
+        """
 
     @_abc_1.abstractmethod
     def UnwindSaga(

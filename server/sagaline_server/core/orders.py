@@ -1,0 +1,98 @@
+"""Deciding about what clients and operators ask: orders. What makes no sense now is refused with a code."""
+
+from __future__ import annotations
+
+from sagaline_server.core import limits
+from sagaline_server.core.apply import ORDER_EVENTS
+from sagaline_server.core.entries import GateChanged, OperatorResolved, Resolution, UnwindRequested
+from sagaline_server.core.gate import EVERY_NODE, is_place
+from sagaline_server.core.inputs import (
+    NOTHING,
+    Cancel,
+    CancelReason,
+    Decision,
+    Refusal,
+    Resolve,
+    SetBreakpoints,
+    SetPaused,
+    Step,
+    Unwind,
+)
+from sagaline_server.core.state import Saga
+from sagaline_server.core.transitions import next_status
+
+_FINISHED = Decision(refusal=Refusal("SAGA_FINISHED", "the saga has ended"))
+
+
+def unwind_cancels(saga: Saga, failed: int | None) -> tuple[Cancel, ...]:
+    """Tell the actions in flight that the saga turns. They are waited for all the same."""
+    if saga.unwinding:
+        return ()
+    return tuple(
+        Cancel(node, kind, run.in_flight, run.worker_id, CancelReason.SAGA_UNWINDING)
+        for node, kind, run in saga.in_flight()
+        if node != failed
+    )
+
+
+def unwind(saga: Saga, given: Unwind) -> Decision:
+    """Decide about `Unwind`."""
+    if saga.unwinding:
+        return NOTHING
+    if saga.finished is not None:
+        message = "the saga has succeeded, and what has ended can't be unwound"
+        return Decision(refusal=Refusal("SAGA_FINISHED", message))
+    return Decision((UnwindRequested(given.cause, given.actor, given.reason),), unwind_cancels(saga, None))
+
+
+def set_paused(saga: Saga, given: SetPaused) -> Decision:
+    """Decide about `SetPaused`. Steps that are left are of the pause, or of the run to a breakpoint, before it."""
+    if saga.finished is not None:
+        return _FINISHED
+    if saga.paused == given.paused and not saga.steps:
+        return NOTHING
+    return Decision((GateChanged(given.paused, given.actor, given.reason, breakpoints=saga.breakpoints),))
+
+
+def step(saga: Saga, given: Step) -> Decision:
+    """Decide about `Step`. Steps add up, so that nobody's are lost."""
+    if saga.finished is not None:
+        return _FINISHED
+    if not saga.paused and not saga.breakpoints:
+        message = "the gate holds nothing: pause the saga, or set a breakpoint, and then step"
+        return Decision(refusal=Refusal("SAGA_NOT_PAUSED", message))
+    steps = min(saga.steps + given.steps, limits.STEPS)
+    return Decision((GateChanged(saga.paused, given.actor, given.reason, steps, saga.breakpoints),))
+
+
+def set_breakpoints(saga: Saga, given: SetBreakpoints) -> Decision:
+    """Decide about `SetBreakpoints`."""
+    if saga.finished is not None:
+        return _FINISHED
+    for point in given.breakpoints:
+        if not is_place(saga.topology, point.node):
+            message = f"the saga has no node {point.node[:128]!r}; a breakpoint names one, or {EVERY_NODE!r} for all"
+            return Decision(refusal=Refusal("NODE_NOT_FOUND", message))
+    breakpoints = tuple(dict.fromkeys(given.breakpoints))
+    if breakpoints == saga.breakpoints:
+        return NOTHING
+    steps = saga.steps if saga.paused or breakpoints else 0
+    return Decision((GateChanged(saga.paused, given.actor, given.reason, steps, breakpoints),))
+
+
+def resolve(saga: Saga, given: Resolve) -> Decision:
+    """Decide about `Resolve`."""
+    node = saga.topology.index.get(given.node)
+    if node is None or saga.topology.nodes[node].action is None:
+        return Decision(refusal=Refusal("NODE_NOT_FOUND", f"the saga has no action node {given.node[:128]!r}"))
+    if saga.finished is not None:
+        return _FINISHED
+    status = saga.status(node)
+    if next_status(status, ORDER_EVENTS[given.resolution]) is None:
+        message = f"node {given.node!r} is {status.name}; {given.resolution.name} does not apply to that"
+        return Decision(refusal=Refusal("NODE_NOT_RESOLVABLE", message))
+    if given.resolution is Resolution.SUPPLY_OUTPUT and given.output is None:
+        return Decision(refusal=Refusal("OUTPUT_MISSING", "SUPPLY_OUTPUT comes with the output"))
+    entry = OperatorResolved(given.node, given.resolution, given.actor, given.reason, given.output)
+    cancels = unwind_cancels(saga, node) if given.resolution is Resolution.MARK_FAILED else ()
+    return Decision((entry,), cancels)
