@@ -23,6 +23,7 @@ from sagaline_server.core.entries import (
     GateChanged,
     Kind,
     NodeFailed,
+    NodeHeld,
     NodeSucceeded,
     NodeUndone,
     OperatorResolved,
@@ -43,6 +44,7 @@ from sagaline_server.core.entries import (
 from sagaline_server.core.gate import is_held
 from sagaline_server.core.graph import UndoKind
 from sagaline_server.core.state import NO_RUN, Run, Saga
+from sagaline_server.core.timeouts import note_ready
 from sagaline_server.core.transitions import SETTLED, Event, NodeStatus, next_status
 from sagaline_server.core.values import Failure, FailureSource, Payload
 
@@ -73,7 +75,10 @@ def apply(saga: Saga, stamped: Stamped) -> Saga:
         raise IllegalEntry(stamped.seq, entry, "a log begins with saga_created, and has one")
     if saga.finished is not None:
         raise IllegalEntry(stamped.seq, entry, "the saga has ended")
+    woken = len(saga.woken)
     _Step(saga, stamped).take()
+    if saga.topology.is_hurried:
+        note_ready(saga, woken, stamped.time)
     saga.seq = stamped.seq
     saga.updated = stamped.time
     return saga
@@ -139,6 +144,7 @@ class _Step:
     def _unwind_requested(self, entry: UnwindRequested) -> None:
         if self.saga.unwinding:
             raise self._illegal("the saga unwinds already")
+        self._check_turn(None)
         kind = "sagaline.DeadlinePassed" if entry.cause is UnwindCause.DEADLINE else "sagaline.UnwindRequested"
         source = FailureSource.TIMEOUT if entry.cause is UnwindCause.DEADLINE else FailureSource.OPERATOR
         self._turn(None, Failure(type=kind, message=entry.reason, source=source))
@@ -148,6 +154,7 @@ class _Step:
         saga.paused = entry.paused
         saga.steps = entry.steps
         saga.breakpoints = entry.breakpoints
+        saga.gate_changed = self.time
         if not entry.paused or entry.steps:
             saga.woken.extend(range(len(saga.statuses)))
 
@@ -192,6 +199,8 @@ class _Step:
             raise self._illegal("late are the answers that decide nothing, and no others")
         if entry.held and (not decides or entry.outcome is not Outcome.UNKNOWN):
             raise self._illegal("only an attempt of unknown outcome, in time, holds its node")
+        if entry.overdue and (not decides or entry.held or entry.outcome is not Outcome.UNKNOWN):
+            raise self._illegal("only an attempt of unknown outcome, in flight, is overdue")
         if entry.outcome is Outcome.REJECTED:
             if not current:
                 raise self._illegal("an attempt given up before can't be rejected any more")
@@ -249,6 +258,7 @@ class _Step:
         new = self._check(node, Event.GIVE_UP if entry.effect_unknown else Event.FAIL)
         run = saga.runs.get(node, NO_RUN)
         self._check_failure(node, run, entry)
+        self._check_turn(node, in_doubt=entry.effect_unknown)
         given_up = entry.effect_unknown and entry.attempt != run.in_flight
         saga.runs[node] = runs.failed(run, 0 if given_up else entry.attempt, entry.failure)
         if saga.failed_node is None and not saga.unwinding:
@@ -259,6 +269,26 @@ class _Step:
         else:
             saga.statuses[node] = new
             saga.woken.append(node)
+
+    def _check_turn(self, failing: int | None, *, in_doubt: bool = False) -> None:
+        """A saga with no way back does not turn; neither does one whose way back hangs on what is in doubt."""
+        saga = self.saga
+        if saga.unwinding:
+            return
+        if saga.is_committed(failing) or (in_doubt and failing in saga.topology.committing):
+            raise self._illegal("a pivot may have had its effect, and there is no way back")
+
+    def _node_held(self, entry: NodeHeld) -> None:
+        saga = self.saga
+        node = self._node(entry.node)
+        new = self._check(node, Event.HOLD)
+        run = saga.runs.get(node, NO_RUN)
+        if run.in_flight or entry.attempt != (run.attempt if run.sent else 0):
+            raise self._illegal("a node is held with its last attempt, when none is in flight")
+        if not run.sent and saga.startable(node) is not Kind.ACTION:
+            raise self._illegal("a node that is held without an attempt is one that could have started")
+        saga.runs[node] = runs.failed(run, 0, entry.failure)
+        saga.statuses[node] = new
 
     def _check_failure(self, node: int, run: Run, entry: NodeFailed) -> None:
         if not entry.attempt:
@@ -366,6 +396,8 @@ class _Step:
         run = saga.undo_runs.get(node, NO_RUN)
         if entry.attempt != run.attempt:
             raise self._illegal("an undo fails with its last attempt")
+        if not entry.attempt and saga.startable(node) is not Kind.UNDO:
+            raise self._illegal("an undo that fails without an attempt is one that could have started")
         saga.undo_runs[node] = runs.failed(run, run.in_flight, entry.failure)
         saga.statuses[node] = new
 
@@ -379,12 +411,14 @@ class _Step:
             case Resolution.RETRY:
                 undo = new == NodeStatus.UNDO_RETRYING
                 side = saga.undo_runs if undo else saga.runs
-                side[node] = runs.reordered(side[node])
+                side[node] = runs.reordered(side.get(node, NO_RUN))
+                saga.ready.pop(node, None)
                 saga.statuses[node] = new
                 saga.woken.append(node)
             case Resolution.MARK_UNDONE:
                 self._settle(node, new)
             case Resolution.MARK_FAILED:
+                self._check_turn(node)
                 failure = Failure(type="sagaline.MarkedFailed", message=entry.reason, source=FailureSource.OPERATOR)
                 if saga.failed_node is None and not saga.unwinding:
                     saga.failed_node = node
@@ -405,6 +439,7 @@ class _Step:
         AttemptEnded: _attempt_ended,
         NodeSucceeded: _node_succeeded,
         NodeFailed: _node_failed,
+        NodeHeld: _node_held,
         SagaCreated: _saga_created,
         SagaFinished: _saga_finished,
         UnwindRequested: _unwind_requested,

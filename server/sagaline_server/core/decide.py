@@ -17,6 +17,7 @@ from sagaline_server.core.entries import (
     Entry,
     Kind,
     NodeFailed,
+    NodeHeld,
     NodeSucceeded,
     NodeUndone,
     Outcome,
@@ -29,7 +30,7 @@ from sagaline_server.core.entries import (
     UndoneHow,
 )
 from sagaline_server.core.gate import Verdict, gate
-from sagaline_server.core.graph import UndoKind
+from sagaline_server.core.graph import ActionNode, UndoKind, UnknownPolicy
 from sagaline_server.core.inputs import (
     NOTHING,
     Cancel,
@@ -53,8 +54,9 @@ from sagaline_server.core.inputs import (
     Unwind,
 )
 from sagaline_server.core.orders import unwind_cancels
-from sagaline_server.core.retry import exhausted, policy_of, rejection_delay, retry_delay
+from sagaline_server.core.retry import exhausted, is_given_up, policy_of, rejection_delay, retry_delay
 from sagaline_server.core.state import Run, Saga
+from sagaline_server.core.timeouts import GRACE_SECONDS, start_by, stop_at
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.core.values import NULL, Disposition, Failure, FailureSource, SelectionError
 
@@ -82,6 +84,7 @@ __all__ = [
     "decide",
     "look",
     "may_start",
+    "overdue",
     "placed",
 ]
 
@@ -168,7 +171,7 @@ def _action_failure(saga: Saga, node: int, run: Run, given: Result, failure: Fai
     current = given.attempt == run.in_flight and status is NodeStatus.RUNNING
     if failure.disposition is Disposition.FAIL and status in _OPEN and given.attempt == run.attempt:
         definite = not run.overlapped and not any(attempt != given.attempt for attempt in run.unanswered)
-        if definite or current:
+        if (definite or current) and _may_fail(saga, node, in_doubt=not definite):
             failed = NodeFailed(given.node, given.attempt, failure, effect_unknown=not definite)
             return Decision((failed,), unwind_cancels(saga, node), ResultFate.RECORDED)
     if not current:
@@ -181,6 +184,16 @@ def _action_failure(saga: Saga, node: int, run: Run, given: Result, failure: Fai
     delay = _delay(saga, node, Kind.ACTION, run, failure, draw)
     ended = AttemptEnded(given.node, given.attempt, Outcome.UNKNOWN, failure, retry_delay=delay)
     return Decision((ended,), fate=ResultFate.RECORDED)
+
+
+def _may_fail(saga: Saga, node: int, *, in_doubt: bool) -> bool:
+    """True when a node's failure may turn the saga; else it is tried again, forward, or held for an operator.
+
+    What can't be undone must not be in doubt when the saga turns.
+    """
+    if saga.unwinding:
+        return True
+    return not saga.is_committed(node) and not (in_doubt and node in saga.topology.committing)
 
 
 def _undo_result(saga: Saga, node: int, run: Run, given: Result, draw: float) -> Decision:
@@ -204,7 +217,7 @@ def _undo_result(saga: Saga, node: int, run: Run, given: Result, draw: float) ->
 def _rejected(saga: Saga, given: Rejected) -> Decision:
     found = _in_flight(saga, given.node, given.kind, given.attempt)
     if found is None:
-        return NOTHING
+        return _stopped(saga, given, Failure("sagaline.Rejected", "its worker never started it"))
     node, run = found
     if given.kind is Kind.UNDO:
         ended = UndoAttemptEnded(given.node, given.attempt, Outcome.REJECTED, retry_delay=rejection_delay(run))
@@ -216,10 +229,10 @@ def _rejected(saga: Saga, given: Rejected) -> Decision:
 
 def _lost(saga: Saga, given: Lost, draw: float) -> Decision:
     found = _in_flight(saga, given.node, given.kind, given.attempt)
-    if found is None:
-        return NOTHING
-    node, run = found
     failure = Failure("sagaline.WorkerLost", given.message, source=FailureSource.WORKER_LOST)
+    if found is None:
+        return _stopped(saga, given, failure)
+    node, run = found
     delay = _delay(saga, node, given.kind, run, failure, draw)
     if given.kind is Kind.UNDO:
         return Decision(
@@ -239,6 +252,46 @@ def _lost(saga: Saga, given: Lost, draw: float) -> Decision:
             ),
         )
     )
+
+
+def _stopped(saga: Saga, given: Rejected | Lost, failure: Failure) -> Decision:
+    """Note that an action attempt whose time was over does not run any more; nothing is known of its effect."""
+    node = saga.topology.index.get(given.node)
+    if node is None or saga.finished is not None or given.kind is not Kind.ACTION:
+        return NOTHING
+    if not any(attempt == given.attempt for attempt, _ in saga.run(node, Kind.ACTION).lingering):
+        return NOTHING
+    return Decision((AttemptEnded(given.node, given.attempt, Outcome.UNKNOWN, failure, answered_late=True),))
+
+
+def overdue(saga: Saga, node: int, kind: Kind, now: float, draw: float, heard: float) -> Decision:
+    """Decide about an attempt in flight whose time may be over: ask it to stop, then give it up.
+
+    Args:
+        saga: State as of the last entry.
+        node: Node.
+        kind: Side of which an attempt is in flight.
+        now: Seconds since 1970.
+        draw: As of `decide`.
+        heard: When its worker last reported progress; 0: never.
+    """
+    stop = stop_at(saga, node, kind, heard)
+    if stop is None or now < stop:
+        return NOTHING
+    name, run = saga.topology.nodes[node].name, saga.run(node, kind)
+    if now < stop + GRACE_SECONDS:
+        return Decision(cancels=(Cancel(node, kind, run.in_flight, run.worker_id, CancelReason.TIMED_OUT),))
+    message = f"attempt {run.in_flight} has had its time, and its worker has not answered the wish to stop it"
+    failure = Failure("sagaline.TimedOut", message, source=FailureSource.TIMEOUT)
+    delay = _delay(saga, node, kind, run, failure, draw)
+    entry: Entry
+    if kind is Kind.UNDO:
+        entry = UndoAttemptEnded(name, run.in_flight, Outcome.UNKNOWN, failure, delay, overdue=True)
+    elif saga.statuses[node] != NodeStatus.RUNNING:
+        return NOTHING
+    else:
+        entry = AttemptEnded(name, run.in_flight, Outcome.UNKNOWN, failure, delay, overdue=True)
+    return Decision((entry,))
 
 
 def _in_flight(saga: Saga, name: str, kind: Kind, attempt: int) -> tuple[int, Run] | None:
@@ -282,20 +335,69 @@ def look(saga: Saga, node: int, now: float) -> Decision:
     flat = saga.topology.nodes[node]
     action = flat.action
     assert action is not None
-    run = saga.run(node, kind)
-    status = saga.statuses[node]
-    if status in (NodeStatus.RETRYING, NodeStatus.UNDO_RETRYING):
-        if not exhausted(policy_of(action, kind), run, now, saga.seq):
-            return NOTHING
-        failure = run.failure or Failure("sagaline.AttemptsExhausted")
-        if kind is Kind.UNDO:
+    if kind is Kind.UNDO:
+        return _look_at_undo(saga, node, action, now)
+    if saga.statuses[node] == NodeStatus.RETRYING and is_given_up(action, saga.run(node, kind), now, saga.seq):
+        decision = _give_up(saga, node, action)
+        if decision.entries:
+            return decision
+    if _is_late(saga, node, kind, now):
+        decision = _not_started(saga, node, action)
+        if decision.entries:
+            return decision
+    return _check_inputs(saga, node) if flat.selects else NOTHING
+
+
+def _look_at_undo(saga: Saga, node: int, action: ActionNode, now: float) -> Decision:
+    flat, run = saga.topology.nodes[node], saga.run(node, Kind.UNDO)
+    if saga.statuses[node] == NodeStatus.UNDO_RETRYING:
+        if exhausted(action.undo_retry, run, now, saga.seq):
+            failure = run.failure or Failure("sagaline.AttemptsExhausted")
             return Decision((UndoFailed(flat.name, run.attempt, failure),))
-        return Decision((NodeFailed(flat.name, run.attempt, failure, effect_unknown=True),), unwind_cancels(saga, node))
-    if kind is Kind.UNDO and action.undo is UndoKind.NOOP:
+    elif action.undo is UndoKind.NOOP:
         return Decision((NodeUndone(flat.name, 0, UndoneHow.NOOP),))
-    if kind is Kind.ACTION and flat.selects:
-        return _check_inputs(saga, node)
+    elif action.undo is UndoKind.NONE:
+        message = "it can't be undone; see to it by hand and say so, or leave what it has done"
+        failure = Failure("sagaline.Irreversible", message, Disposition.HOLD, FailureSource.SEC)
+        return Decision((UndoFailed(flat.name, run.attempt, failure),))
+    if _is_late(saga, node, Kind.UNDO, now):
+        return Decision((UndoFailed(flat.name, run.attempt, _NO_WORKER),))
     return NOTHING
+
+
+def _give_up(saga: Saga, node: int, action: ActionNode) -> Decision:
+    """Decide about a node that is not to be tried again: in doubt, held, or tried again for all that."""
+    flat, run = saga.topology.nodes[node], saga.run(node, Kind.ACTION)
+    failure = run.failure or Failure("sagaline.AttemptsExhausted")
+    if action.commits or action.unknown is UnknownPolicy.HOLD:
+        return Decision((NodeHeld(flat.name, run.attempt, failure),))
+    if not _may_fail(saga, node, in_doubt=True):
+        return NOTHING
+    failed = NodeFailed(flat.name, run.attempt, failure, effect_unknown=True)
+    return Decision((failed,), unwind_cancels(saga, node))
+
+
+_NO_WORKER = Failure(
+    "sagaline.ScheduleToStartTimeout",
+    "no worker came for it in the time that its policy allows",
+    Disposition.FAIL,
+    FailureSource.TIMEOUT,
+)
+
+
+def _is_late(saga: Saga, node: int, kind: Kind, now: float) -> bool:
+    """True when a node has waited for a worker for longer than its policy allows."""
+    limit = start_by(saga, node, kind)
+    return limit is not None and now >= limit and gate(saga, node, kind) is Verdict.GO
+
+
+def _not_started(saga: Saga, node: int, action: ActionNode) -> Decision:
+    """Decide about an action that no worker came for: without effect only if nothing was ever sent."""
+    if saga.run(node, Kind.ACTION).sent:
+        return _give_up(saga, node, action)
+    if not _may_fail(saga, node, in_doubt=False):
+        return NOTHING
+    return Decision((NodeFailed(saga.topology.nodes[node].name, 0, _NO_WORKER),), unwind_cancels(saga, node))
 
 
 def _check_inputs(saga: Saga, node: int) -> Decision:
@@ -311,6 +413,8 @@ def _check_inputs(saga: Saga, node: int) -> Decision:
                 Disposition.FAIL,
                 FailureSource.SEC,
             )
+            if not _may_fail(saga, node, in_doubt=False):
+                return Decision((NodeHeld(flat.name, 0, failure),))
             return Decision((NodeFailed(flat.name, 0, failure),), unwind_cancels(saga, node))
     return NOTHING
 
@@ -320,8 +424,8 @@ def _close(saga: Saga) -> Decision:
         return NOTHING
     state = SagaState.UNWOUND if saga.unwinding else SagaState.SUCCEEDED
     cancels = tuple(
-        Cancel(node, kind, run.in_flight, run.worker_id, CancelReason.SUPERSEDED)
-        for node, kind, run in saga.in_flight()
+        Cancel(node, kind, attempt, worker_id, CancelReason.SUPERSEDED)
+        for node, kind, attempt, worker_id in saga.outstanding()
     )
     return Decision((SagaFinished(state),), cancels)
 

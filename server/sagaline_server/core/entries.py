@@ -105,6 +105,9 @@ class AttemptEnded(msgspec.Struct, frozen=True):
     answered_late: bool = False
     held: bool = False
     uncounted: bool = False
+    overdue: bool = False
+    """True: its time was over and its worker has not answered; the worker may still run it."""
+    last_progress: Payload | None = None
 
 
 class NodeSucceeded(msgspec.Struct, frozen=True):
@@ -149,6 +152,17 @@ class UndoAttemptEnded(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     retry_delay: float | None = None
     uncounted: bool = False
+    overdue: bool = False
+    last_progress: Payload | None = None
+
+
+class NodeHeld(msgspec.Struct, frozen=True):
+    """No definite answer was had, or no answer can be had, and only an operator can decide."""
+
+    node: str
+    attempt: int
+    """Last attempt; 0: the node could not be started at all."""
+    failure: Failure
 
 
 class NodeUndone(msgspec.Struct, frozen=True):
@@ -219,6 +233,7 @@ Entry = (
     | NodeSucceeded
     | NodeFailed
     | UnwindRequested
+    | NodeHeld
     | UndoAttemptStarted
     | UndoAttemptEnded
     | NodeUndone

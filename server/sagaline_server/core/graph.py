@@ -37,6 +37,22 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     non_retryable: tuple[str, ...] = ()
 
 
+class Timeouts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Limits in time of each attempt, in seconds. None: no limit."""
+
+    schedule_to_start: float | None = None
+    start_to_close: float | None = None
+    heartbeat: float | None = None
+
+
+class UnknownPolicy(enum.IntEnum):
+    """What to do with a node whose outcome stays unknown. Values are the wire's."""
+
+    RETRY_THEN_UNDO = 1
+    UNDO = 2
+    HOLD = 3
+
+
 ACTION_RETRY = RetryPolicy(max_attempts=5)
 UNDO_RETRY = RetryPolicy()
 
@@ -46,6 +62,14 @@ class UndoKind(enum.IntEnum):
 
     ACTION = 1
     NOOP = 2
+    NONE = 3
+
+
+class Irreversible(enum.IntEnum):
+    """What unwinding does about a node of `UndoKind.NONE`. Values are the wire's."""
+
+    HOLD = 1
+    FORWARD_ONLY = 2
 
 
 class ActionNode(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,8 +81,21 @@ class ActionNode(msgspec.Struct, frozen=True, omit_defaults=True):
     undo: UndoKind = UndoKind.ACTION
     retry: RetryPolicy = ACTION_RETRY
     undo_retry: RetryPolicy = UNDO_RETRY
+    timeouts: Timeouts | None = None
+    """None: no limits."""
+    undo_timeouts: Timeouts | None = None
+    unknown: UnknownPolicy = UnknownPolicy.RETRY_THEN_UNDO
+    pivot: bool = False
+    """True: the point of no return. It can't be undone."""
+    irreversible: Irreversible = Irreversible.HOLD
+    """For `UndoKind.NONE` alone."""
     unserved: tuple[str, ...] = ()
     """Fields that the client set and this release does not serve; refused by `validate`."""
+
+    @property
+    def commits(self) -> bool:
+        """True where the saga only goes forward from the moment at which this may have had its effect."""
+        return self.pivot or (self.undo is UndoKind.NONE and self.irreversible is Irreversible.FORWARD_ONLY)
 
 
 class ConstantNode(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -130,6 +130,7 @@ class CancelReason(enum.IntEnum):
     """Why an attempt should stop. Values are the wire's `CancellationReason`."""
 
     SAGA_UNWINDING = 1
+    TIMED_OUT = 2
     SUPERSEDED = 3
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from sagaline_server.core.entries import Kind
+from sagaline_server.core.graph import Timeouts
 from sagaline_server.core.state import Saga
+from sagaline_server.core.timeouts import timeouts_of
 from sagaline_server.core.values import Failure, Payload
 
 
@@ -19,6 +21,9 @@ class Invocation(msgspec.Struct, frozen=True):
     action: str
     version: str
     inputs: tuple[tuple[str, Payload], ...]
+    timeouts: Timeouts | None = None
+    last_progress: Payload | None = None
+    """Of an earlier attempt."""
     action_output: Payload | None = None
     """Of an undo: the action's output; None when its outcome is unknown."""
     saga_failure: Failure | None = None
@@ -38,6 +43,8 @@ def invocation(saga: Saga, node: int, kind: Kind) -> Invocation:
         action=flat.action.action,
         version=flat.action.version,
         inputs=tuple([(name, saga.resolve(source)) for name, source in flat.inputs]),
+        timeouts=timeouts_of(flat.action, kind),
+        last_progress=run.progress,
         action_output=saga.outputs.get(node) if kind is Kind.UNDO else None,
         saga_failure=saga.failure if kind is Kind.UNDO else None,
     )

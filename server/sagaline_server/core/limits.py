@@ -27,6 +27,8 @@ BATCH_BYTES = 1024 * 1024
 """One saga's entries of one append, encoded."""
 FRAME_BYTES = 1024 * 1024
 """One frame of a worker stream."""
+PROGRESS_BYTES = 16 * 1024
+"""What an attempt tells of its progress; more than that only says that it is alive."""
 INVOCATION_BYTES = 512 * 1024
 """All that an action is sent, its inputs together. Its undo carries its output and the saga's failure as well, and
 still has to fit into a frame."""

@@ -6,6 +6,7 @@ from sagaline_server.core import limits
 from sagaline_server.core.apply import ORDER_EVENTS
 from sagaline_server.core.entries import GateChanged, OperatorResolved, Resolution, UnwindRequested
 from sagaline_server.core.gate import EVERY_NODE, is_place
+from sagaline_server.core.graph import UndoKind
 from sagaline_server.core.inputs import (
     NOTHING,
     Cancel,
@@ -19,8 +20,13 @@ from sagaline_server.core.inputs import (
     Unwind,
 )
 from sagaline_server.core.state import Saga
-from sagaline_server.core.transitions import next_status
+from sagaline_server.core.transitions import NodeStatus, next_status
 
+_PIVOT_PASSED = Decision(
+    refusal=Refusal(
+        "PIVOT_PASSED", "a node that can't be undone has had its effect, or may have: the saga only goes on"
+    )
+)
 _FINISHED = Decision(refusal=Refusal("SAGA_FINISHED", "the saga has ended"))
 
 
@@ -42,6 +48,8 @@ def unwind(saga: Saga, given: Unwind) -> Decision:
     if saga.finished is not None:
         message = "the saga has succeeded, and what has ended can't be unwound"
         return Decision(refusal=Refusal("SAGA_FINISHED", message))
+    if saga.is_committed():
+        return _PIVOT_PASSED
     return Decision((UnwindRequested(given.cause, given.actor, given.reason),), unwind_cancels(saga, None))
 
 
@@ -83,7 +91,8 @@ def set_breakpoints(saga: Saga, given: SetBreakpoints) -> Decision:
 def resolve(saga: Saga, given: Resolve) -> Decision:
     """Decide about `Resolve`."""
     node = saga.topology.index.get(given.node)
-    if node is None or saga.topology.nodes[node].action is None:
+    action = None if node is None else saga.topology.nodes[node].action
+    if node is None or action is None:
         return Decision(refusal=Refusal("NODE_NOT_FOUND", f"the saga has no action node {given.node[:128]!r}"))
     if saga.finished is not None:
         return _FINISHED
@@ -91,6 +100,11 @@ def resolve(saga: Saga, given: Resolve) -> Decision:
     if next_status(status, ORDER_EVENTS[given.resolution]) is None:
         message = f"node {given.node!r} is {status.name}; {given.resolution.name} does not apply to that"
         return Decision(refusal=Refusal("NODE_NOT_RESOLVABLE", message))
+    if status is NodeStatus.UNDO_FAILED and given.resolution is Resolution.RETRY and action.undo is UndoKind.NONE:
+        message = f"node {given.node!r} can't be undone; once that is seen to by hand, mark it undone"
+        return Decision(refusal=Refusal("NODE_NOT_RESOLVABLE", message))
+    if given.resolution is Resolution.MARK_FAILED and saga.is_committed(node):
+        return _PIVOT_PASSED
     if given.resolution is Resolution.SUPPLY_OUTPUT and given.output is None:
         return Decision(refusal=Refusal("OUTPUT_MISSING", "SUPPLY_OUTPUT comes with the output"))
     entry = OperatorResolved(given.node, given.resolution, given.actor, given.reason, given.output)

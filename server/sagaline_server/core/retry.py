@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sagaline_server.core import limits
 from sagaline_server.core.entries import Kind
-from sagaline_server.core.graph import ActionNode, RetryPolicy
+from sagaline_server.core.graph import ActionNode, RetryPolicy, UnknownPolicy
 from sagaline_server.core.state import Run
 from sagaline_server.core.values import Failure
 
@@ -40,6 +40,13 @@ def retry_delay(policy: RetryPolicy, run: Run, failure: Failure, draw: float) ->
 def rejection_delay(run: Run) -> float:
     """Return seconds until an attempt that was rejected is offered again."""
     return min(REJECTION_BACKOFF * 2.0 ** min(run.rejections, _DOUBLINGS), REJECTION_BACKOFF_MAX)
+
+
+def is_given_up(action: ActionNode, run: Run, now: float, log_length: int) -> bool:
+    """True when an action whose last attempt's outcome is unknown is not to be tried again, but for an order."""
+    if action.unknown is UnknownPolicy.UNDO and run.sent and run.first_start:
+        return True
+    return exhausted(action.retry, run, now, log_length)
 
 
 def exhausted(policy: RetryPolicy, run: Run, now: float, log_length: int) -> bool:

@@ -19,9 +19,12 @@ def started(old: Run, worker_id: str, time: float) -> Run:
         counted=old.counted + 1,
         sent=old.sent + 1,
         unanswered=old.unanswered,
+        lingering=old.lingering,
         first_start=old.first_start or time,
+        started=time,
         rejections=old.rejections,
         failure=old.failure,
+        progress=old.progress,
     )
 
 
@@ -31,6 +34,8 @@ def ended(run: Run, entry: AttemptEnded | UndoAttemptEnded, time: float) -> Run:
     current = entry.attempt == run.in_flight
     lost = entry.failure is not None and entry.failure.source is FailureSource.WORKER_LOST
     unanswered = tuple(attempt for attempt in run.unanswered if attempt != entry.attempt)
+    lingering = run.lingering and tuple(one for one in run.lingering if one[0] != entry.attempt)
+    lingers = entry.overdue and isinstance(entry, AttemptEnded)
     counted = run.counted - (rejected or entry.uncounted)
     return Run(
         attempt=run.attempt,
@@ -38,12 +43,15 @@ def ended(run: Run, entry: AttemptEnded | UndoAttemptEnded, time: float) -> Run:
         worker_id=run.worker_id,
         counted=counted,
         sent=run.sent - rejected,
-        unanswered=(*unanswered, entry.attempt) if lost else unanswered,
+        unanswered=(*unanswered, entry.attempt) if lost or entry.overdue else unanswered,
+        lingering=(*lingering, (entry.attempt, run.worker_id)) if lingers else lingering,
         overlapped=run.overlapped or (entry.outcome is Outcome.UNKNOWN and entry.attempt < run.attempt),
         first_start=0.0 if rejected and not counted else run.first_start,
+        started=run.started,
         due=time + (entry.retry_delay or 0.0) if current else run.due,
         rejections=run.rejections + 1 if rejected else 0,
         failure=entry.failure or run.failure,
+        progress=entry.last_progress or run.progress,
     )
 
 
@@ -56,9 +64,12 @@ def answered(run: Run, attempt: int) -> Run:
         counted=run.counted,
         sent=run.sent,
         unanswered=tuple(left for left in run.unanswered if left != attempt) if run.unanswered else (),
+        lingering=run.lingering and tuple(one for one in run.lingering if one[0] != attempt),
         overlapped=run.overlapped,
         first_start=run.first_start,
+        started=run.started,
         failure=run.failure,
+        progress=run.progress,
     )
 
 

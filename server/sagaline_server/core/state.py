@@ -32,20 +32,39 @@ class Run(msgspec.Struct, frozen=True):
     """Attempts that were not rejected: they may have had an effect."""
     unanswered: tuple[int, ...] = ()
     """Attempts given up without an answer, which may still come."""
+    lingering: tuple[tuple[int, str], ...] = ()
+    """Those of `unanswered` whose time was over and whose worker is still heard from, with that worker: they may be
+    running. No undo starts beside them. Of actions alone."""
     overlapped: bool = False
     """True: an earlier attempt ended, its effect unknown, after the last one had started. A failure of the last one
     says nothing of it."""
     first_start: float = 0.0
     """When the first attempt started. Seconds since 1970."""
+    started: float = 0.0
+    """When the last attempt started. Seconds since 1970."""
     due: float = 0.0
     """When the next attempt may start. Seconds since 1970."""
     rejections: int = 0
     """Rejections in a row."""
     failure: Failure | None = None
     """Last failure."""
+    progress: Payload | None = None
+    """Last progress of an earlier attempt."""
 
 
 NO_RUN = Run()
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Since when a node could start."""
+
+    kind: Kind
+    attempt: int
+    since: float
+    """Seconds since 1970."""
+
+
+_WITHOUT_EFFECT = frozenset({NodeStatus.PENDING, NodeStatus.FAILED, NodeStatus.ABANDONED})
 
 
 class Saga:
@@ -58,9 +77,11 @@ class Saga:
         "failed_node",
         "failure",
         "finished",
+        "gate_changed",
         "outputs",
         "params",
         "paused",
+        "ready",
         "remaining",
         "runs",
         "seq",
@@ -99,6 +120,10 @@ class Saga:
         self.steps = 0
         """Starts that the gate lets pass although it holds them."""
         self.breakpoints: tuple[Breakpoint, ...] = ()
+        self.gate_changed = 0.0
+        """When the gate last changed. Seconds since 1970."""
+        self.ready: dict[int, Ready] = {}
+        """Of nodes that may wait for a worker for a limited time only: since when they could start."""
         self.finished: SagaState | None = None
         self.failure: Failure | None = None
         """Why it unwinds."""
@@ -126,6 +151,8 @@ class Saga:
         new.paused = self.paused
         new.steps = self.steps
         new.breakpoints = self.breakpoints
+        new.gate_changed = self.gate_changed
+        new.ready = self.ready.copy() if self.ready else {}
         new.finished = self.finished
         new.failure = self.failure
         new.failed_node = self.failed_node
@@ -163,6 +190,25 @@ class Saga:
             if run.in_flight:
                 yield node, Kind.UNDO, run
 
+    def outstanding(self) -> Iterator[tuple[int, Kind, int, str]]:
+        """Yield every attempt that a worker may be running, as far as is known: node, side, attempt, worker."""
+        for kind, runs in ((Kind.ACTION, self.runs), (Kind.UNDO, self.undo_runs)):
+            for node, run in runs.items():
+                if run.in_flight:
+                    yield node, kind, run.in_flight, run.worker_id
+                for attempt, worker_id in run.lingering:
+                    yield node, kind, attempt, worker_id
+
+    def is_committed(self, failing: int | None = None) -> bool:
+        """True when the saga can only go forward: a pivot may have had its effect, or a node that can't be undone has.
+
+        Args:
+            failing: Node that would make it turn; itself it does not hinder.
+        """
+        if self.unwinding:
+            return False
+        return any(node != failing and self.statuses[node] not in _WITHOUT_EFFECT for node in self.topology.committing)
+
     def output(self, node: int) -> Payload:
         """Return the output of a node that has succeeded."""
         flat = self.topology.nodes[node]
@@ -197,7 +243,8 @@ class Saga:
             return Kind.UNDO
         if status in (NodeStatus.SUCCEEDED, NodeStatus.IN_DOUBT) and not self.waiting[node]:
             # An undo never overtakes its own action on a worker that is heard from.
-            return Kind.UNDO if not self.run(node, Kind.ACTION).in_flight else None
+            run = self.run(node, Kind.ACTION)
+            return Kind.UNDO if not run.in_flight and not run.lingering else None
         return None
 
     def is_settled(self, node: int) -> bool:

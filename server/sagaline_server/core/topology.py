@@ -52,6 +52,10 @@ class Topology(msgspec.Struct, frozen=True):
     result: int | None
     """Node whose output is the saga's; None: null."""
     digest: bytes
+    committing: tuple[int, ...] = ()
+    """Nodes after which there is no way back."""
+    is_hurried: bool = False
+    """True where some node may wait for a worker for a limited time only."""
 
 
 class _Draft:
@@ -87,7 +91,20 @@ def flatten(graph: Graph, digest: bytes) -> Topology:
         for parent in drafts[name].parents:
             children[number[parent]].append(number[name])
     nodes = tuple(_number(drafts[name], number, children[i]) for i, name in enumerate(order))
-    return Topology(graph.name, nodes, number, None if result is None else number[result], digest)
+    return Topology(
+        graph_name=graph.name,
+        nodes=nodes,
+        index=number,
+        result=None if result is None else number[result],
+        digest=digest,
+        committing=tuple(i for i, node in enumerate(nodes) if node.action is not None and node.action.commits),
+        is_hurried=any(node.action is not None and _is_hurried(node.action) for node in nodes),
+    )
+
+
+def _is_hurried(action: ActionNode) -> bool:
+    both = (action.timeouts, action.undo_timeouts)
+    return any(limits is not None and limits.schedule_to_start is not None for limits in both)
 
 
 def sinks(graph: Graph) -> list[str]:

@@ -39,7 +39,7 @@ class Event(enum.Enum):
     START = "an attempt starts"
     RETRY = "an attempt ends with its effect unknown"
     REJECT = "the only attempts there were have been rejected"
-    HOLD = "the worker asks for an operator"
+    HOLD = "only an operator can decide"
     ANSWER_LATE = "an attempt given up before is answered"
     SUCCEED = "an attempt succeeds"
     FAIL = "the node has failed with no effect"
@@ -65,7 +65,9 @@ TRANSITIONS: Mapping[Event, Mapping[NodeStatus, NodeStatus]] = MappingProxyType(
         Event.START: {_S.PENDING: _S.RUNNING, _S.RETRYING: _S.RUNNING},
         Event.RETRY: {_S.RUNNING: _S.RETRYING},
         Event.REJECT: {_S.RUNNING: _S.PENDING},
-        Event.HOLD: {_S.RUNNING: _S.HELD},
+        # From RUNNING at its worker's wish, from RETRYING by its policy, from PENDING when its inputs can't be had and
+        # there is no way back.
+        Event.HOLD: dict.fromkeys((_S.PENDING, _S.RUNNING, _S.RETRYING), _S.HELD),
         # An answer to an attempt that no longer matters is recorded and changes nothing.
         Event.ANSWER_LATE: {s: s for s in _S if s not in (_S.PENDING, _S.ABANDONED)},
         # From RETRYING, HELD and IN_DOUBT by a late result of an earlier attempt.
@@ -80,7 +82,8 @@ TRANSITIONS: Mapping[Event, Mapping[NodeStatus, NodeStatus]] = MappingProxyType(
         # From SUCCEEDED and IN_DOUBT where there is nothing to do; from UNDO_RETRYING and
         # UNDO_FAILED by a late result of an earlier attempt.
         Event.UNDO: dict.fromkeys((_S.SUCCEEDED, _S.IN_DOUBT, _S.UNDOING, _S.UNDO_RETRYING, _S.UNDO_FAILED), _S.UNDONE),
-        Event.FAIL_UNDO: {_S.UNDOING: _S.UNDO_FAILED, _S.UNDO_RETRYING: _S.UNDO_FAILED},
+        # From SUCCEEDED and IN_DOUBT where no undo was sent: it is irreversible, or no worker came for it in time.
+        Event.FAIL_UNDO: dict.fromkeys((_S.SUCCEEDED, _S.IN_DOUBT, _S.UNDOING, _S.UNDO_RETRYING), _S.UNDO_FAILED),
         Event.ORDER_RETRY: {_S.HELD: _S.RETRYING, _S.UNDO_FAILED: _S.UNDO_RETRYING},
         Event.ORDER_UNDONE: dict.fromkeys((_S.UNDO_FAILED, _S.UNDO_RETRYING), _S.UNDONE),
         Event.ORDER_FAILED: dict.fromkeys((_S.HELD, _S.RETRYING), _S.FAILED),

@@ -11,22 +11,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from sagaline_server.core.apply import apply
-from sagaline_server.core.decide import Cancel, Close, Decision, Input, decide, look, placed
-from sagaline_server.core.entries import Entry, Kind, Stamped
+from sagaline_server.core.decide import Cancel, Close, Decision, Input, decide, look, overdue, placed
+from sagaline_server.core.entries import AttemptEnded, Entry, Kind, Outcome, Stamped, UndoAttemptEnded
 from sagaline_server.core.gate import Verdict, gate
 from sagaline_server.core.state import Saga
+from sagaline_server.core.timeouts import GRACE_SECONDS, start_by, stop_at
+from sagaline_server.core.values import Payload
 
 Place = Callable[[int, Kind], str | None]
 """Reserve a slot for one side of a node: the worker's id, or None when no worker has room."""
 
 
+class Pulse(msgspec.Struct, frozen=True):
+    """What a worker last told of an attempt that it runs."""
+
+    attempt: int
+    time: float
+    """Seconds since 1970."""
+    details: Payload | None = None
+
+
+Feel = Callable[[int, Kind], Pulse | None]
+"""What was last heard of one side of a node; None: nothing."""
+
+
+def _nothing_heard(_node: int, _kind: Kind) -> Pulse | None:
+    return None
+
+
 class Turn:
     """One turn of one saga."""
 
-    __slots__ = ("_draw", "_epoch", "_now", "cancels", "entries", "saga", "starts", "timers", "unplaced")
+    __slots__ = ("_draw", "_epoch", "_feel", "_now", "cancels", "entries", "saga", "starts", "timers", "unplaced")
 
-    def __init__(self, saga: Saga, epoch: int, now: float, draw: Callable[[], float]) -> None:
+    def __init__(
+        self, saga: Saga, epoch: int, now: float, draw: Callable[[], float], feel: Feel = _nothing_heard
+    ) -> None:
         """Begin a turn.
 
         Args:
@@ -34,11 +57,13 @@ class Turn:
             epoch: Of the ownership.
             now: Seconds since 1970; the time of every entry of the turn.
             draw: Gives random numbers in [0, 1).
+            feel: Tells of progress.
         """
         self.saga = saga.copy()
         self._epoch = epoch
         self._now = now
         self._draw = draw
+        self._feel = feel
         self.entries: list[Stamped] = []
         self.starts: list[tuple[int, Kind]] = []
         """Attempts to send once the entries are durable. `Saga.run` has their number and worker."""
@@ -60,10 +85,20 @@ class Turn:
 
     def _carry_out(self, decision: Decision) -> Decision:
         for entry in decision.entries:
-            self.write(entry)
+            self.write(self._with_progress(entry))
         if decision.cancels:
             self.cancels.extend(decision.cancels)
         return decision
+
+    def _with_progress(self, entry: Entry) -> Entry:
+        """Keep what an attempt that has not succeeded told last, for the one after it."""
+        if not isinstance(entry, AttemptEnded | UndoAttemptEnded) or entry.outcome is not Outcome.UNKNOWN:
+            return entry
+        kind = Kind.ACTION if isinstance(entry, AttemptEnded) else Kind.UNDO
+        pulse = self._feel(self.saga.topology.index[entry.node], kind)
+        if pulse is None or pulse.attempt != entry.attempt or pulse.details is None:
+            return entry
+        return msgspec.structs.replace(entry, last_progress=pulse.details)
 
     def go_on(self, place: Place, *, may_close: bool = True) -> None:
         """Let every node go on that may, until nothing more follows.
@@ -83,7 +118,10 @@ class Turn:
     def _go_on_with(self, node: int, place: Place) -> None:
         saga = self.saga
         kind = saga.startable(node)
-        if kind is None or self._carry_out(look(saga, node, self._now)).entries:
+        if kind is None:
+            self._watch_attempts(node)
+            return
+        if self._carry_out(look(saga, node, self._now)).entries:
             return
         due = saga.run(node, kind).due
         if due > self._now:
@@ -93,10 +131,33 @@ class Turn:
 
     def _start(self, node: int, kind: Kind, place: Place) -> None:
         worker_id = place(node, kind)
-        if worker_id is None:
-            self.unplaced.append((node, kind))
-        else:
+        if worker_id is not None:
             self._started(node, kind, worker_id)
+            return
+        self.unplaced.append((node, kind))
+        limit = start_by(self.saga, node, kind)
+        if limit is not None and limit > self._now:
+            self.timers.append((node, limit))
+
+    def _watch_attempts(self, node: int) -> None:
+        """Stop or give up an attempt in flight whose time is over, or note when to look at it again."""
+        for kind in Kind:
+            if self.saga.run(node, kind).in_flight and not self._carry_out(self._overdue(node, kind)).entries:
+                self._note_end(node, kind)
+
+    def _overdue(self, node: int, kind: Kind) -> Decision:
+        return overdue(self.saga, node, kind, self._now, self._draw(), self._heard(node, kind))
+
+    def _heard(self, node: int, kind: Kind) -> float:
+        pulse = self._feel(node, kind)
+        return 0.0 if pulse is None else pulse.time
+
+    def _note_end(self, node: int, kind: Kind) -> None:
+        stop = stop_at(self.saga, node, kind, self._heard(node, kind))
+        if stop is not None:
+            due = stop if stop > self._now else stop + GRACE_SECONDS
+            if due > self._now:
+                self.timers.append((node, due))
 
     def place(self, node: int, kind: Kind, worker_id: str) -> bool:
         """Start one side of a node on a worker that has a slot for it; False when it may not start any more.
@@ -109,4 +170,5 @@ class Turn:
         if not self._carry_out(placed(self.saga, node, kind, worker_id, self._now)).entries:
             return False
         self.starts.append((node, kind))
+        self._note_end(node, kind)
         return True

@@ -5,22 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import msgspec
-
 from sagaline_server.core import limits
 from sagaline_server.core.graph import (
     ActionNode,
     ConstantNode,
     Graph,
     InputRef,
+    Irreversible,
     Node,
     RetryPolicy,
     SagaSpec,
     SubsagaNode,
+    Timeouts,
+    UndoKind,
     UnservedNode,
 )
+from sagaline_server.core.pivots import check_pivot
+from sagaline_server.core.problems import Problem
 from sagaline_server.core.topology import dependencies, input_refs, sinks
 from sagaline_server.core.values import Payload
+
+__all__ = ["Problem", "check_graph", "check_payload", "check_pivot", "check_saga_id", "check_spec", "payload_bytes"]
 
 _NODE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{limits.NODE_NAME_CHARS - 1}}}")
 _DOTTED = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{limits.GRAPH_NAME_CHARS - 1}}}")
@@ -28,19 +33,6 @@ _VERSION = re.compile(rf"[A-Za-z0-9._-]{{1,{limits.VERSION_CHARS}}}")
 _SAGA_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~-]{{0,{limits.SAGA_ID_CHARS - 1}}}")
 _SCOPE = re.compile(rf"[A-Za-z0-9._/-]{{1,{limits.SCOPE_CHARS}}}")
 _ENCODING = re.compile(rf"[a-z0-9./+-]{{1,{limits.ENCODING_CHARS}}}")
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """One thing wrong with a request."""
-
-    field: str
-    """Path of the field, e.g. "saga.graph.nodes[2].after[0]"."""
-    reason: str
-    """Stable code."""
-    message: str
-    """For people: what is wrong and what to do."""
-    node: str = ""
-    """Node it is about, if any."""
 
 
 def check_saga_id(saga_id: str, field: str = "saga_id") -> list[Problem]:
@@ -82,6 +74,8 @@ def check_graph(graph: Graph, field: str = "saga.graph") -> list[Problem]:
     problems = list(_graph(graph, field, "", 0))
     if not problems:
         problems += _size(graph, field)
+    if not problems:
+        problems += check_pivot(graph, field)
     return problems
 
 
@@ -162,8 +156,26 @@ def _action(body: ActionNode, where: str, node: str) -> Iterator[Problem]:
             yield Problem(f"{where}.inputs[{_brief(name)}]", "BAD_NAME", message, node)
     yield from _retry(body.retry, f"{where}.retry", node)
     yield from _retry(body.undo_retry, f"{where}.undo.retry", node)
+    yield from _timeouts(body.timeouts, f"{where}.timeouts", node)
+    yield from _timeouts(body.undo_timeouts, f"{where}.undo.timeouts", node)
+    if body.irreversible is not Irreversible.HOLD and body.undo is not UndoKind.NONE:
+        message = "irreversible says what happens to a node that can't be undone; this one can be"
+        yield Problem(f"{where}.undo.irreversible", "NOT_ALLOWED", message, node)
+    if body.pivot and body.undo is UndoKind.ACTION:
+        message = "a pivot is the point of no return and has no undo action; leave the kind out"
+        yield Problem(f"{where}.undo.kind", "NOT_ALLOWED", message, node)
     for field in body.unserved:
         yield _unserved(f"{where}.{field}", node, "UNSERVED_POLICY")
+
+
+def _timeouts(timeouts: Timeouts | None, where: str, node: str) -> Iterator[Problem]:
+    if timeouts is None:
+        return
+    for field in ("schedule_to_start", "start_to_close", "heartbeat"):
+        value: float | None = getattr(timeouts, field)
+        if value is not None and not 0 < value <= limits.DEADLINE_SECONDS_MAX:
+            message = f"{field} is more than 0 and at most 366 days; this is {value:g} s"
+            yield Problem(f"{where}.{field}", "OUT_OF_RANGE", message, node)
 
 
 def _retry(policy: RetryPolicy, where: str, node: str) -> Iterator[Problem]:

@@ -39,6 +39,14 @@ def take_result(
     sagas.result(saga_id, given, partial(_acknowledge, sagas, on_ack, message.ref, status))
 
 
+def take_progress(sagas: SagaInputs, key: AttemptKey, message: worker_service_pb2.Progress) -> None:
+    """Deliver what an attempt tells of itself; what is too large only says that it is alive."""
+    details = payload_from(message.details) if message.HasField("details") else None
+    if details is not None and payload_bytes(details) > limits.PROGRESS_BYTES:
+        details = None
+    sagas.progressed(*key, details)
+
+
 def _acknowledge(
     sagas: SagaInputs,
     on_ack: OnAck,

@@ -18,7 +18,7 @@ import structlog
 from sagaline.v1 import worker_service_pb2
 from sagaline_server.core.decide import Rejected
 from sagaline_server.dispatch.dispatcher import Dispatcher, ref_key
-from sagaline_server.dispatch.results import take_result
+from sagaline_server.dispatch.results import take_progress, take_result
 from sagaline_server.dispatch.session import Session
 from sagaline_server.ports.clock import Clock
 
@@ -180,6 +180,8 @@ class WorkerStream:
         try:
             if frame.ack_sequence:
                 session.received(frame.ack_sequence)
+            for progress in frame.progress:
+                self._take_progress(session, progress)
             for message in frame.results:
                 self._take_result(session, message)
             for rejection in frame.rejections:
@@ -195,6 +197,11 @@ class WorkerStream:
         if frame.HasField("heartbeat"):
             session.say(worker_service_pb2.ConnectResponse(heartbeat_nonce=frame.heartbeat.nonce))
         self._dispatcher.pump(session)
+
+    def _take_progress(self, session: Session, progress: worker_service_pb2.Progress) -> None:
+        key = ref_key(progress.ref)
+        if key in session.in_flight:
+            take_progress(self._dispatcher.sagas, key, progress)
 
     def _take_result(self, session: Session, message: worker_service_pb2.InvocationResult) -> None:
         key = ref_key(message.ref)

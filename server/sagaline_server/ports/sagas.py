@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sagaline_server.core.decide import Lost, Rejected, Result, ResultFate
 from sagaline_server.core.entries import Kind
+from sagaline_server.core.values import Payload
 
 
 class NotTaken(enum.Enum):
@@ -47,6 +48,10 @@ class SagaInputs(Protocol):
 
     def ended(self, saga_id: str, given: Rejected | Lost) -> None:
         """Take the end of an attempt without a result. Of an unknown saga: ignored."""
+        ...
+
+    def progressed(self, saga_id: str, node: str, kind: Kind, attempt: int, details: Payload | None) -> None:
+        """Take progress of an attempt; without details it is alive, no more. Of an unknown attempt: ignored."""
         ...
 
     def offer(self, saga_id: str, node: int, kind: Kind, worker_id: str) -> bool:

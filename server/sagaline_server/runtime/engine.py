@@ -24,6 +24,7 @@ from sagaline_server.core.invocation import invocation
 from sagaline_server.core.state import Saga
 from sagaline_server.core.turn import Turn
 from sagaline_server.core.validate import payload_bytes
+from sagaline_server.core.values import Payload
 from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.sagas import NotTaken, OnFate
@@ -170,6 +171,15 @@ class SagaEngine:
         if live is not None:
             self.post(live, given)
 
+    def progressed(self, saga_id: str, node: str, kind: Kind, attempt: int, details: Payload | None) -> None:
+        """Take progress of an attempt."""
+        live = self.sagas.get(saga_id)
+        if live is None:
+            return
+        index = live.state.topology.index.get(node)
+        if index is not None:
+            live.progressed(index, kind, attempt, self.clock.wall(), details)
+
     def offer(self, saga_id: str, node: int, kind: Kind, worker_id: str) -> bool:
         """Take a reserved slot for a node."""
         live = self.sagas.get(saga_id)
@@ -200,7 +210,7 @@ class SagaEngine:
     def _guarded_turn(self, live: LiveSaga) -> None:
         """Run a turn; a saga that the machine can't run is set aside, and the others go on."""
         assert live.claim is not None
-        turn = Turn(live.state, live.claim.epoch, self.clock.wall(), self.draw)
+        turn = Turn(live.state, live.claim.epoch, self.clock.wall(), self.draw, live.feel)
         try:
             self._turn(live, turn)
         except Exception as error:
@@ -435,9 +445,10 @@ class SagaEngine:
         self.sagas[live.saga_id] = live
         if live.state.needs_operator:
             self.need_operator.add(live.saga_id)
-        for node, kind, run in live.state.in_flight():
-            key = (live.saga_id, live.state.topology.nodes[node].name, kind, run.in_flight)
-            self.dispatcher.expect(run.worker_id, key, live.action_key(node, kind), live.claim.epoch)
+        live.begun = self.clock.wall()
+        for node, kind, attempt, worker_id in live.state.outstanding():
+            key = (live.saga_id, live.state.topology.nodes[node].name, kind, attempt)
+            self.dispatcher.expect(worker_id, key, live.action_key(node, kind), live.claim.epoch)
         if deadline is not None:
             self.timers.add(live.saga_id, DEADLINE, live.state.created + deadline)
 

@@ -10,6 +10,8 @@ from sagaline.v1 import log_pb2
 from sagaline_server.core.decide import Decision, Input
 from sagaline_server.core.entries import Kind, Stamped
 from sagaline_server.core.state import Saga
+from sagaline_server.core.turn import Pulse
+from sagaline_server.core.values import Payload
 from sagaline_server.dispatch.session import ActionKey
 from sagaline_server.ports.store import Claim
 from sagaline_server.wire.views import About
@@ -49,6 +51,7 @@ class LiveSaga:
 
     __slots__ = (
         "about",
+        "begun",
         "claim",
         "controls",
         "inbox",
@@ -58,6 +61,7 @@ class LiveSaga:
         "is_writing",
         "observers",
         "on_idle",
+        "pulses",
         "record",
         "saga_id",
         "state",
@@ -84,12 +88,35 @@ class LiveSaga:
         self.controls: frozenset[str] = frozenset()
         """Requests of other SECs that are in the inbox or being consumed."""
         self.observers: list[Observer] = []
+        self.pulses: dict[tuple[int, Kind], Pulse] | None = None
+        """What workers last told of attempts that they run. What matters of it is logged with their ends."""
+        self.begun = 0.0
+        """When this SEC took the saga over, and with it the watch over its attempts. Seconds since 1970; 0: never."""
 
     def action_key(self, node: int, kind: Kind) -> ActionKey:
         """Return what a worker has to serve to run one side of a node."""
         action = self.state.topology.nodes[node].action
         assert action is not None
         return (action.action, action.version, kind)
+
+    def progressed(self, node: int, kind: Kind, attempt: int, time: float, details: Payload | None) -> None:
+        """Note progress of an attempt; without details those before stay in force. Of any other attempt: ignored."""
+        if self.state.run(node, kind).in_flight != attempt:
+            return
+        if self.pulses is None:
+            self.pulses = {}
+        before = self.pulses.get((node, kind))
+        if details is None and before is not None and before.attempt == attempt:
+            details = before.details
+        self.pulses[node, kind] = Pulse(attempt, time, details)
+
+    def feel(self, node: int, kind: Kind) -> Pulse | None:
+        """Return what was last heard of the attempt in flight."""
+        pulse = None if self.pulses is None else self.pulses.get((node, kind))
+        attempt = self.state.run(node, kind).in_flight
+        if pulse is not None and pulse.attempt == attempt:
+            return pulse
+        return Pulse(attempt, self.begun) if self.begun else None
 
     def parsed_record(self) -> log_pb2.SagaRecord:
         """Return the record."""

@@ -111,6 +111,9 @@ def _write_ended(message: log_pb2.LogEntry, entry: core.AttemptEnded) -> None:
     out.node, out.attempt = entry.node, entry.attempt
     out.outcome = log_pb2.AttemptOutcome.ValueType(entry.outcome)
     out.answered_late, out.held, out.uncounted = entry.answered_late, entry.held, entry.uncounted
+    out.overdue = entry.overdue
+    if entry.last_progress is not None:
+        fill_payload(out.last_progress, entry.last_progress)
     if entry.failure is not None:
         fill_failure(out.failure, entry.failure)
     if entry.retry_delay is not None:
@@ -119,7 +122,9 @@ def _write_ended(message: log_pb2.LogEntry, entry: core.AttemptEnded) -> None:
 
 def _write_undo_ended(message: log_pb2.LogEntry, entry: core.UndoAttemptEnded) -> None:
     out = message.undo_attempt_ended
-    out.node, out.attempt, out.uncounted = entry.node, entry.attempt, entry.uncounted
+    out.node, out.attempt, out.uncounted, out.overdue = entry.node, entry.attempt, entry.uncounted, entry.overdue
+    if entry.last_progress is not None:
+        fill_payload(out.last_progress, entry.last_progress)
     out.outcome = log_pb2.AttemptOutcome.ValueType(entry.outcome)
     if entry.failure is not None:
         fill_failure(out.failure, entry.failure)
@@ -136,6 +141,12 @@ def _write_succeeded(message: log_pb2.LogEntry, entry: core.NodeSucceeded) -> No
 def _write_failed(message: log_pb2.LogEntry, entry: core.NodeFailed) -> None:
     out = message.node_failed
     out.node, out.attempt, out.effect_unknown = entry.node, entry.attempt, entry.effect_unknown
+    fill_failure(out.failure, entry.failure)
+
+
+def _write_node_held(message: log_pb2.LogEntry, entry: core.NodeHeld) -> None:
+    out = message.node_held
+    out.node, out.attempt = entry.node, entry.attempt
     fill_failure(out.failure, entry.failure)
 
 
@@ -192,6 +203,7 @@ _WRITERS: dict[type, Callable[[log_pb2.LogEntry, Any], None]] = {
     core.AttemptEnded: _write_ended,
     core.NodeSucceeded: _write_succeeded,
     core.NodeFailed: _write_failed,
+    core.NodeHeld: _write_node_held,
     core.UnwindRequested: _write_unwind,
     core.UndoAttemptStarted: _write_undo_started,
     core.UndoAttemptEnded: _write_undo_ended,
@@ -217,6 +229,8 @@ def _read_ended(m: log_pb2.AttemptEnded) -> core.Entry:
         answered_late=m.answered_late,
         held=m.held,
         uncounted=m.uncounted,
+        overdue=m.overdue,
+        last_progress=payload_from(m.last_progress) if m.HasField("last_progress") else None,
     )
 
 
@@ -228,6 +242,8 @@ def _read_undo_ended(m: log_pb2.UndoAttemptEnded) -> core.Entry:
         failure=failure_from(m.failure, trusted=True) if m.HasField("failure") else None,
         retry_delay=to_seconds(m.retry_delay) if m.HasField("retry_delay") else None,
         uncounted=m.uncounted,
+        overdue=m.overdue,
+        last_progress=payload_from(m.last_progress) if m.HasField("last_progress") else None,
     )
 
 
@@ -258,6 +274,7 @@ _READERS: dict[str, Callable[[Any], core.Entry]] = {
     "attempt_ended": _read_ended,
     "node_succeeded": lambda m: core.NodeSucceeded(m.node, m.attempt, payload_from(m.output)),
     "node_failed": _read_failed,
+    "node_held": lambda m: core.NodeHeld(m.node, m.attempt, failure_from(m.failure, trusted=True)),
     "unwind_requested": lambda m: core.UnwindRequested(core.UnwindCause(m.cause), m.actor, m.reason),
     "undo_attempt_started": lambda m: core.UndoAttemptStarted(m.node, m.attempt, m.worker_id),
     "undo_attempt_ended": _read_undo_ended,

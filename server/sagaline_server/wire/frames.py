@@ -6,6 +6,7 @@ from sagaline.v1 import saga_pb2, worker_service_pb2
 from sagaline_server.core.entries import Kind
 from sagaline_server.core.invocation import Invocation, idempotency_key
 from sagaline_server.wire.payloads import fill_failure, fill_payload
+from sagaline_server.wire.times import duration
 from sagaline_server.wire.views import About
 
 
@@ -38,6 +39,13 @@ def invocation_message(
     ref.kind = saga_pb2.InvocationKind.ValueType(kind)
     for name, payload in invocation.inputs:
         fill_payload(message.inputs[name], payload)
+    limits = invocation.timeouts
+    if limits is not None and limits.start_to_close is not None:
+        message.start_to_close.CopyFrom(duration(limits.start_to_close))
+    if limits is not None and limits.heartbeat is not None:
+        message.heartbeat_timeout.CopyFrom(duration(limits.heartbeat))
+    if invocation.last_progress is not None:
+        fill_payload(message.last_progress, invocation.last_progress)
     if told.labels:
         message.labels.update(told.labels)
     if told.trace_context:

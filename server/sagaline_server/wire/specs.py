@@ -10,11 +10,14 @@ from sagaline_server.core.graph import (
     ConstantNode,
     Graph,
     InputRef,
+    Irreversible,
     Node,
     RetryPolicy,
     SagaSpec,
     SubsagaNode,
+    Timeouts,
     UndoKind,
+    UnknownPolicy,
     UnservedNode,
 )
 from sagaline_server.core.limits import SUBSAGA_DEPTH
@@ -65,23 +68,44 @@ def _action(message: saga_pb2.ActionNode) -> ActionNode:
         action=message.action,
         version=message.version or "1",
         inputs=tuple((name, _input(message.inputs[name])) for name in sorted(message.inputs)),
-        undo=UndoKind.NOOP if undo.kind == saga_pb2.UNDO_KIND_NOOP else UndoKind.ACTION,
+        undo=_undo_kind(message),
         retry=_retry(message.retry, ACTION_RETRY) if message.HasField("retry") else ACTION_RETRY,
         undo_retry=_retry(undo.retry, UNDO_RETRY) if undo.HasField("retry") else UNDO_RETRY,
+        timeouts=_timeouts(message.timeouts) if message.HasField("timeouts") else None,
+        undo_timeouts=_timeouts(undo.timeouts) if undo.HasField("timeouts") else None,
+        unknown=_UNKNOWN.get(message.unknown_policy, UnknownPolicy.RETRY_THEN_UNDO),
+        pivot=message.pivot,
+        irreversible=_IRREVERSIBLE.get(undo.irreversible, Irreversible.HOLD),
         unserved=tuple(_unserved(message)),
     )
 
 
+_UNKNOWN = {int(policy): policy for policy in UnknownPolicy}
+_IRREVERSIBLE = {int(policy): policy for policy in Irreversible}
+_UNDO_KINDS = {int(kind): kind for kind in UndoKind}
+
+
+def _undo_kind(message: saga_pb2.ActionNode) -> UndoKind:
+    default = UndoKind.NONE if message.pivot else UndoKind.ACTION
+    return _UNDO_KINDS.get(message.undo.kind, default)
+
+
+def _timeouts(message: saga_pb2.Timeouts) -> Timeouts | None:
+    limits = Timeouts(
+        schedule_to_start=to_seconds(message.schedule_to_start) if message.HasField("schedule_to_start") else None,
+        start_to_close=to_seconds(message.start_to_close) if message.HasField("start_to_close") else None,
+        heartbeat=to_seconds(message.heartbeat) if message.HasField("heartbeat") else None,
+    )
+    return None if limits == Timeouts() else limits
+
+
 def _unserved(message: saga_pb2.ActionNode) -> list[str]:
-    """Name what the client asks for and this release does not do."""
+    """Name what the client asks for and this release does not do, or does not know."""
     undo = message.undo
     asked = {
-        "pivot": message.pivot,
-        "timeouts": message.HasField("timeouts"),
-        "undo.timeouts": undo.HasField("timeouts"),
-        "undo.kind": undo.kind not in (0, saga_pb2.UNDO_KIND_ACTION, saga_pb2.UNDO_KIND_NOOP),
-        "undo.irreversible": undo.irreversible != 0,
-        "unknown_policy": message.unknown_policy not in (0, saga_pb2.UNKNOWN_POLICY_RETRY_THEN_UNDO),
+        "undo.kind": undo.kind != 0 and undo.kind not in _UNDO_KINDS,
+        "undo.irreversible": undo.irreversible != 0 and undo.irreversible not in _IRREVERSIBLE,
+        "unknown_policy": message.unknown_policy != 0 and message.unknown_policy not in _UNKNOWN,
         "input_types": bool(message.input_types),
         "output_type": message.HasField("output_type"),
     }

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2, saga_service_pb2, worker_service_pb2
-from sagaline_server.core.decide import Input, Resolve, Result, SetPaused, Unwind
+from sagaline_server.core.decide import Input, Order, Result
 from sagaline_server.core.entries import Entry, Kind, SagaCreated, SagaState, Stamped
 from sagaline_server.core.state import Saga
 from sagaline_server.core.turn import Turn
@@ -223,7 +223,7 @@ class FakeRuntime:
             raise SagaNotFound(saga_id)
         return self._view(self._kept(saga_id), full=full)
 
-    async def request(self, saga_id: str, given: Unwind | SetPaused | Resolve) -> saga_pb2.Saga:
+    async def request(self, saga_id: str, given: Order) -> saga_pb2.Saga:
         kept = self._kept(saga_id)
         refusal = Turn(kept.saga, 1, self.clock.wall(), lambda: 0.5).take(given).refusal
         if refusal is not None:

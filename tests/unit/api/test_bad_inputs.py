@@ -252,7 +252,27 @@ SPECS: dict[str, tuple[saga_pb2.SagaSpec, str, str]] = {
         f"{NODE}.action.retry.multiplier",
         OUT,
     ),
-    "timeouts": (graph_of(act("a", timeouts=saga_pb2.Timeouts())), f"{NODE}.action.timeouts", "UNSERVED_POLICY"),
+    "no time": (
+        graph_of(act("a", timeouts=saga_pb2.Timeouts(heartbeat=Duration()))),
+        f"{NODE}.action.timeouts.heartbeat",
+        OUT,
+    ),
+    "less than no time to undo": (
+        graph_of(act("a", undo=saga_pb2.UndoPolicy(timeouts=saga_pb2.Timeouts(start_to_close=Duration(seconds=-1))))),
+        f"{NODE}.action.undo.timeouts.start_to_close",
+        OUT,
+    ),
+    "a pivot that is undone": (
+        graph_of(act("a", pivot=True, undo=saga_pb2.UndoPolicy(kind=saga_pb2.UNDO_KIND_ACTION))),
+        f"{NODE}.action.undo.kind",
+        "NOT_ALLOWED",
+    ),
+    "undone after the pivot": (graph_of(act("a", pivot=True), act("b", "a")), "saga.graph.nodes", "UNDO_AFTER_PIVOT"),
+    "an unknown policy": (
+        graph_of(act("a", unknown_policy=9)),
+        f"{NODE}.action.unknown_policy",
+        "UNSERVED_POLICY",
+    ),
     "too deep": (with_graph(deep(9)), "saga.graph" + ".nodes[0].subsaga.graph" * 9, "TOO_DEEP"),
     "many labels": (spec(labels={str(each): "" for each in range(33)}), "saga.labels", "TOO_MANY"),
     "an empty label": (spec(labels={"": "v"}), "saga.labels[]", "BAD_LABEL"),

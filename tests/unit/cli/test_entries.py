@@ -68,6 +68,7 @@ CASES: dict[str, tuple[Any, str, str]] = {
         'mark undone, by ann, "by hand"',
     ),
     "saga_finished": (log_pb2.SagaFinished(state=saga_pb2.SAGA_STATE_UNWOUND), "", "unwound"),
+    "node_held": (log_pb2.NodeHeld(node="n", attempt=3, failure=FULL), "n", "attempt 3, Full: no room"),
 }
 
 

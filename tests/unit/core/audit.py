@@ -17,6 +17,7 @@ from sagaline_server.core.entries import (
     GateChanged,
     Kind,
     NodeFailed,
+    NodeHeld,
     NodeSucceeded,
     NodeUndone,
     OperatorResolved,
@@ -53,7 +54,9 @@ class Side:
         self.sent: set[int] = set()
         """Attempts not known to have been rejected."""
         self.silent: set[int] = set()
-        """Attempts whose worker was lost before it answered."""
+        """Attempts given up before they were answered."""
+        self.running: set[int] = set()
+        """Those of them that nobody has declared lost."""
 
 
 class Auditor:
@@ -118,8 +121,13 @@ class Auditor:
             return name in self.failed or name in self.undone or never_ran
         return name not in self.passed or all(self.is_settled(child) for child in self._children(name))
 
-    def _turn(self) -> None:
+    def _turn(self, failing: str = "") -> None:
         if not self.turned:
+            for name in self.names:
+                action = self.nodes[name].action
+                may_have = name in self.held | self.succeeded | self.doubtful or bool(self.acts[name].sent)
+                if action is not None and action.commits and name != failing:
+                    self._need(name in self.failed or not may_have, "no way back once what can't be undone may be done")
             self.turned = True
             self.passed = {name for name in self.names if self.nodes[name].action is None and self.is_done(name)}
 
@@ -151,14 +159,18 @@ class Auditor:
             side.sent.discard(entry.attempt)
         side.flying = 0 if entry.attempt == side.flying else side.flying
         side.silent.discard(entry.attempt)
-        if entry.failure is not None and entry.failure.source is FailureSource.WORKER_LOST:
+        side.running.discard(entry.attempt)
+        if entry.overdue or (entry.failure is not None and entry.failure.source is FailureSource.WORKER_LOST):
             side.silent.add(entry.attempt)
+        if entry.overdue:
+            side.running.add(entry.attempt)
 
     def _is_open(self, side: Side, attempt: int) -> bool:
         return bool(attempt) and (attempt == side.flying or attempt in side.silent)
 
     def _answer(self, side: Side, attempt: int) -> None:
         side.silent.discard(attempt)
+        side.running.discard(attempt)
         side.flying = 0 if attempt == side.flying else side.flying
 
     def _attempt_ended(self, entry: AttemptEnded) -> None:
@@ -195,10 +207,22 @@ class Auditor:
             self._need(entry.attempt == 0 or self._is_open(side, entry.attempt), "answered before")
         if not entry.effect_unknown or entry.attempt == side.flying:
             self._answer(side, entry.attempt)
-        self._turn()
+        self._turn(name)
+        action = self.nodes[name].action
+        self._need(
+            not (entry.effect_unknown and action and action.commits), "what can't be undone is not left in doubt"
+        )
         self.doubtful.discard(name)
         self.held.discard(name)
         (self.doubtful if entry.effect_unknown else self.failed).add(name)
+
+    def _node_held(self, entry: NodeHeld) -> None:
+        side = self.acts[entry.node]
+        decided = self.succeeded | self.failed | self.doubtful | self.undone | self.held
+        self._need(entry.node not in decided and not side.flying, "decided, held, or in flight")
+        if not side.sent:
+            self._need(all(self.is_done(p) for p in self._parents(entry.node)), "rule 3: a parent has not succeeded")
+        self.held.add(entry.node)
 
     def _unwind(self, entry: UnwindRequested) -> None:
         self._need(not self.turned, "a saga turns once")
@@ -210,6 +234,9 @@ class Auditor:
         self._need(name not in self.undone, "undone already")
         self._need(all(self.is_settled(c) for c in self._children(name)), "rule 7: a child is not settled")
         self._need(not self.acts[name].flying, "rule 8: an attempt of its action is in flight")
+        self._need(not self.acts[name].running, "rule 8: an attempt of its action may be running")
+        policy = self.nodes[name].action
+        self._need(policy is None or policy.undo is not UndoKind.NONE or self.undos[name].last == 0, "it has no undo")
 
     def _undo_started(self, entry: UndoAttemptStarted) -> None:
         self._pass_gate(entry.node, Kind.UNDO)
@@ -237,7 +264,9 @@ class Auditor:
     def _undo_failed(self, entry: UndoFailed) -> None:
         side = self.undos[entry.node]
         self._need(entry.node not in self.undone | self.stuck, "decided already")
-        self._need(0 < entry.attempt <= side.last and side.flying in (0, entry.attempt), "not that attempt's")
+        if entry.attempt == 0:
+            self._need_undoable(entry.node)
+        self._need(entry.attempt <= side.last and side.flying in (0, entry.attempt), "not that attempt's")
         if side.flying:
             self._answer(side, entry.attempt)
         self.stuck.add(entry.node)
@@ -264,17 +293,19 @@ class Auditor:
                 self.stuck.discard(name)
                 self.held.discard(name)
             case Resolution.MARK_UNDONE:
-                self._need(self.undos[name].last > 0 and name not in self.undone, "not being undone")
+                begun = self.undos[name].last > 0 or name in self.stuck
+                self._need(begun and name not in self.undone, "not being undone")
                 self._need(not self.undos[name].flying, "an undo attempt is in flight")
                 self.undone.add(name)
                 self.stuck.discard(name)
             case Resolution.MARK_FAILED | Resolution.SUPPLY_OUTPUT:
                 decided = self.succeeded | self.failed | self.doubtful | self.undone
-                self._need(name not in decided and bool(self.acts[name].sent), "not held or in doubt")
+                doubtful = bool(self.acts[name].sent) or name in self.held
+                self._need(name not in decided and doubtful, "not held or in doubt")
                 self._need(not self.acts[name].flying, "an attempt is in flight")
                 self.held.discard(name)
                 if entry.resolution is Resolution.MARK_FAILED:
-                    self._turn()
+                    self._turn(name)
                     self.failed.add(name)
                 else:
                     self.succeeded.add(name)
@@ -294,6 +325,7 @@ readers: dict[type, Callable[[Auditor, Any], None]] = {
     AttemptEnded: Auditor._attempt_ended,
     NodeSucceeded: Auditor._succeeded,
     NodeFailed: Auditor._failed,
+    NodeHeld: Auditor._node_held,
     UnwindRequested: Auditor._unwind,
     UndoAttemptStarted: Auditor._undo_started,
     UndoAttemptEnded: Auditor._undo_ended,

@@ -18,6 +18,7 @@ from sagaline_server.core.entries import Entry, Kind, OwnerChange, SagaCreated, 
 from sagaline_server.core.gate import Verdict, gate
 from sagaline_server.core.invocation import Invocation, invocation
 from sagaline_server.core.state import Saga
+from sagaline_server.core.timeouts import stop_at
 from sagaline_server.core.topology import Topology
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.core.turn import Turn
@@ -161,6 +162,10 @@ class Driver:
 
     def _nothing_is_forgotten(self) -> None:
         """Whatever may start has been started, or waits for a slot, a time or the gate."""
+        for node, side, run in self.saga.in_flight():
+            runs = self.saga.status(node) in (NodeStatus.RUNNING, NodeStatus.UNDOING)
+            has_end = stop_at(self.saga, node, side, 0.0) is not None
+            assert node in self.timers or not (runs and has_end), f"nobody watches {self.name(node)} {run.in_flight}"
         for node in range(len(self.topology.nodes)):
             kind = self.saga.startable(node)
             if kind is None or gate(self.saga, node, kind) is Verdict.HOLD:
@@ -201,15 +206,15 @@ class Driver:
         self.epoch += 1
         inputs: list[Input] = [NewOwner("sec-2", self.epoch, OwnerChange.ADOPTED, "sec-1")]
         inputs += [
-            self.lost(node, kind, uncounted=True)
-            for node, kind, run in self.saga.in_flight()
-            if (self.name(node), kind, run.in_flight) not in known
+            self.lost(node, kind, attempt, uncounted=True)
+            for node, kind, attempt, _ in self.saga.outstanding()
+            if (self.name(node), kind, attempt) not in known
         ]
         self.turn(*inputs)
 
-    def lost(self, node: int, kind: Kind, *, uncounted: bool = False) -> Lost:
-        run = self.saga.run(node, kind)
-        return Lost(self.name(node), kind, run.in_flight, "the worker is gone", uncounted)
+    def lost(self, node: int, kind: Kind, attempt: int = 0, *, uncounted: bool = False) -> Lost:
+        number = attempt or self.saga.run(node, kind).in_flight
+        return Lost(self.name(node), kind, number, "the worker is gone", uncounted)
 
     # ---- reading
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import msgspec
 from hypothesis import strategies as st
 
 from sagaline_server.core.graph import (
@@ -19,11 +20,15 @@ from sagaline_server.core.graph import (
     ConstantNode,
     Graph,
     InputRef,
+    Irreversible,
     Node,
     RetryPolicy,
     SubsagaNode,
+    Timeouts,
     UndoKind,
+    UnknownPolicy,
 )
+from sagaline_server.core.topology import flatten
 from sagaline_server.core.values import Payload
 from tests.unit.core.world import Temper
 
@@ -51,6 +56,15 @@ POLICIES = (
     RetryPolicy(max_attempts=4, multiplier=1.0, total_timeout=3.0, jitter=0.5, non_retryable=("test.Hopeless",)),
     ACTION_RETRY,
 )
+TIMEOUTS = (
+    *[None] * 12,
+    Timeouts(start_to_close=4.0),
+    Timeouts(schedule_to_start=3.0),
+    Timeouts(heartbeat=2.0),
+    Timeouts(schedule_to_start=60.0, start_to_close=8.0, heartbeat=40.0),
+)
+UNDO_KINDS = (*[UndoKind.ACTION] * 5, UndoKind.NOOP, UndoKind.NONE)
+UNKNOWN_POLICIES = (*[UnknownPolicy.RETRY_THEN_UNDO] * 6, UnknownPolicy.UNDO, UnknownPolicy.HOLD)
 UNDO_POLICIES = (UNDO_RETRY,) * 4 + POLICIES
 
 Recipe = tuple[int, int, int, int, tuple["Recipe", ...]]
@@ -112,8 +126,13 @@ def _build_node(name: str, recipe: Recipe, earlier: Sequence[str]) -> Node:
         inputs=named,
         retry=POLICIES[digits.below(len(POLICIES))],
         undo_retry=UNDO_POLICIES[digits.below(len(UNDO_POLICIES))],
-        undo=UndoKind.NOOP if digits.below(6) == 5 else UndoKind.ACTION,
+        undo=UNDO_KINDS[digits.below(len(UNDO_KINDS))],
+        timeouts=TIMEOUTS[digits.below(len(TIMEOUTS))],
+        undo_timeouts=TIMEOUTS[digits.below(len(TIMEOUTS))],
+        unknown=UNKNOWN_POLICIES[digits.below(len(UNKNOWN_POLICIES))],
     )
+    if body.undo is UndoKind.NONE and digits.below(2):
+        body = msgspec.structs.replace(body, irreversible=Irreversible.FORWARD_ONLY)
     return Node(f"{name}-raw" if kind == 7 else name, body, after)
 
 
@@ -127,8 +146,58 @@ def _build_input(digits: _Digits, earlier: Sequence[str]) -> InputRef:
     return InputRef(node=earlier[source - 2], path=path)
 
 
-GRAPHS = _GRAPH.map(lambda drawn: build_graph(*drawn))
+def with_pivot(graph: Graph, number: int) -> Graph:
+    """Make an action of a valid graph its pivot, and every other what a pivot asks of it; 0 changes nothing."""
+    topology = flatten(graph, b"")
+    actions = [i for i, node in enumerate(topology.nodes) if node.action is not None]
+    if not number or not actions:
+        return graph
+    pivot = actions[number % len(actions)]
+    before: set[int] = set()
+    left = [pivot]
+    while left:
+        parents = topology.nodes[left.pop()].parents
+        left += [parent for parent in parents if parent not in before]
+        before.update(parents)
+    names = {topology.nodes[i].name for i in before}
+    return _pivoted(graph, "", topology.nodes[pivot].name, names)
+
+
+def _pivoted(graph: Graph, prefix: str, pivot: str, before: set[str]) -> Graph:
+    nodes = []
+    for node in graph.nodes:
+        name, body = prefix + node.name, node.body
+        if isinstance(body, SubsagaNode):
+            inner = _pivoted(body.graph, f"{name}/", pivot, before)
+            body = msgspec.structs.replace(body, graph=inner)
+        elif isinstance(body, ActionNode) and name == pivot:
+            body = msgspec.structs.replace(body, pivot=True, undo=UndoKind.NONE)
+        elif isinstance(body, ActionNode) and name not in before and body.undo is not UndoKind.NOOP:
+            body = msgspec.structs.replace(body, undo=UndoKind.NONE, retry=RetryPolicy(jitter=0.0))
+        nodes.append(msgspec.structs.replace(node, body=body))
+    return msgspec.structs.replace(graph, nodes=tuple(nodes))
+
+
+GRAPHS = st.builds(
+    lambda drawn, pivot: with_pivot(build_graph(*drawn), pivot if pivot % 3 == 1 else 0), _GRAPH, _NUMBER
+)
 """Valid graphs of up to a dozen nodes or so: subsagas in subsagas, constants, data edges, their nodes in any order."""
+
+
+def untimed(graph: Graph) -> Graph:
+    """Return a graph without limits in time."""
+    nodes = []
+    for node in graph.nodes:
+        body = node.body
+        if isinstance(body, SubsagaNode):
+            body = msgspec.structs.replace(body, graph=untimed(body.graph))
+        elif isinstance(body, ActionNode):
+            body = msgspec.structs.replace(body, timeouts=None, undo_timeouts=None)
+        nodes.append(msgspec.structs.replace(node, body=body))
+    return msgspec.structs.replace(graph, nodes=tuple(nodes))
+
+
+UNTIMED_GRAPHS = GRAPHS.map(untimed)
 
 
 def _percent(*values: int) -> st.SearchStrategy[int]:

@@ -137,15 +137,18 @@ def test_numbers_are_topological_and_stable(any_graph: Graph, seed: int) -> None
 
 @given(GRAPHS, SEEDS)
 def test_whatever_validates_flattens_and_runs(any_graph: Graph, seed: int) -> None:
-    """A graph without problems comes to an end when every worker says yes: all done, or an input can't be had."""
+    """A graph without problems comes to an end when every worker says yes: all done, or an input can't be had; where
+    that may not turn the saga, its node is held."""
     assert check_graph(any_graph) == []
     world = World(flatten_valid(any_graph), params=PARAMS, seed=seed)
     world.calm()
     if world.saga.finished is SagaState.SUCCEEDED:
         world.saga.result()
-    else:
-        assert world.saga.failure is not None
-        assert world.saga.failure.type == "sagaline.InputUnavailable"
+        return
+    held = [run.failure for run in world.saga.runs.values() if run.failure is not None]
+    failures = [failure for failure in (world.saga.failure, *held) if failure is not None]
+    assert failures
+    assert {failure.type for failure in failures} <= {"sagaline.InputUnavailable", "sagaline.ScheduleToStartTimeout"}
 
 
 # ---- as large as it gets

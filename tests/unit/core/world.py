@@ -80,6 +80,10 @@ class Flight:
         self.unknown = False
         """The worker never got it."""
 
+    def may_run(self, node: str) -> bool:
+        """True when it is an action of the node on a worker that is heard from."""
+        return self.sent.node == node and self.sent.kind is Kind.ACTION and not (self.given_up or self.unknown)
+
     @property
     def attempt(self) -> Attempt:
         return self.sent.node, self.sent.kind, self.sent.attempt
@@ -136,6 +140,8 @@ class World(Driver):
         row = self.effects.row(sent.node)
         if sent.kind is Kind.ACTION:
             assert not row.closed, "rule 11: no action is sent once its undo was"
+        else:
+            assert not any(flight.may_run(sent.node) for flight in self.flights), "rule 8: its action may be running"
         self.flights.append(Flight(sent))
 
     def finish(self, turn: Turn) -> None:
@@ -200,6 +206,7 @@ class World(Driver):
         if not flight.given_up and self.happens(self.temper.reject):
             self.take(Rejected(sent.node, sent.kind, sent.attempt))
             if self.fenced:
+                flight.given_up = True  # whoever adopted the saga did not find it
                 self.flights.append(flight)
             return
         answer = self.act(sent) if sent.kind is Kind.ACTION else self.undo(sent)
@@ -260,16 +267,16 @@ class World(Driver):
 
     def lose_one(self) -> None:
         """A worker is declared lost. It may have died before, or after; or live on, and answer late."""
-        flying = list(self.saga.in_flight())
+        flying = list(self.saga.outstanding())
         if not flying:
             return
-        node, kind, run = self.chance.choice(flying)
+        node, kind, attempt, _ = self.chance.choice(flying)
         for flight in self.flights[:]:
-            if flight.attempt == (self.name(node), kind, run.in_flight):
+            if flight.attempt == (self.name(node), kind, attempt):
                 flight.given_up = True
                 if self.chance.random() < 0.3:
                     self.flights.remove(flight)
-        self.take(self.lost(node, kind))
+        self.take(self.lost(node, kind, attempt))
 
     def toggle_pause(self) -> None:
         """Somebody pauses, resumes, steps, or sets breakpoints."""
@@ -299,14 +306,18 @@ class World(Driver):
         self.obey(node.name, order)
 
     def orders(self, name: str) -> list[Resolution]:
-        undoing = (NodeStatus.UNDO_FAILED, NodeStatus.UNDO_RETRYING)
+        node = self.topology.index[name]
+        action = self.topology.nodes[node].action
+        can_fail = [] if self.saga.is_committed(node) else [Resolution.MARK_FAILED]
         match self.status(name):
             case NodeStatus.HELD:
-                return [Resolution.RETRY, Resolution.MARK_FAILED, Resolution.SUPPLY_OUTPUT]
+                return [Resolution.RETRY, *can_fail, Resolution.SUPPLY_OUTPUT]
             case NodeStatus.RETRYING:
-                return [Resolution.MARK_FAILED, Resolution.SUPPLY_OUTPUT]
-            case status if status in undoing:
-                return [Resolution.RETRY, Resolution.MARK_UNDONE][status is NodeStatus.UNDO_RETRYING :]
+                return [*can_fail, Resolution.SUPPLY_OUTPUT]
+            case NodeStatus.UNDO_FAILED if action is not None and action.undo is not UndoKind.NONE:
+                return [Resolution.RETRY, Resolution.MARK_UNDONE]
+            case NodeStatus.UNDO_FAILED | NodeStatus.UNDO_RETRYING:
+                return [Resolution.MARK_UNDONE]
         return []
 
     def obey(self, name: str, order: Resolution) -> None:
@@ -353,8 +364,8 @@ class World(Driver):
                 self.open_gate()
             elif self.flights or self.results or self.timers or self.unplaced:
                 self.settle_one()
-            elif any(True for _ in self.saga.in_flight()) and self.saga.finished is None:
-                self.turn(*[self.lost(node, kind) for node, kind, _ in self.saga.in_flight()])
+            elif any(True for _ in self.saga.outstanding()) and self.saga.finished is None:
+                self.turn(*[self.lost(node, kind, attempt) for node, kind, attempt, _ in self.saga.outstanding()])
             elif operator and self.saga.needs_operator and self.saga.finished is None:
                 self.order()
             else:
@@ -385,7 +396,7 @@ class World(Driver):
                 continue
             if saga.finished is SagaState.SUCCEEDED:
                 assert self.effects.net(node.name) == 1, node.name
-            elif node.action.undo is UndoKind.ACTION:
+            elif node.action.undo is not UndoKind.NOOP:
                 assert self.effects.net(node.name) == 0, node.name
 
     def check_others_are_settled(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sagaline_server.core.decide import Lost, Rejected, Result
 from sagaline_server.core.entries import Kind
+from sagaline_server.core.values import Payload
 from sagaline_server.ports.sagas import NotTaken, OnFate
 
 
@@ -18,6 +19,7 @@ class NotedSagas:
         self.owners: dict[str, tuple[str, str]] = {}
         self.results: list[tuple[str, Result, OnFate]] = []
         self.ends: list[tuple[str, Rejected | Lost]] = []
+        self.progress: list[tuple[str, str, Kind, int, Payload | None]] = []
         self.offers: list[tuple[str, int, Kind, str]] = []
 
     def result(self, saga_id: str, given: Result, on_fate: OnFate) -> None:
@@ -31,6 +33,9 @@ class NotedSagas:
 
     def ended(self, saga_id: str, given: Rejected | Lost) -> None:
         self.ends.append((saga_id, given))
+
+    def progressed(self, saga_id: str, node: str, kind: Kind, attempt: int, details: Payload | None) -> None:
+        self.progress.append((saga_id, node, kind, attempt, details))
 
     def offer(self, saga_id: str, node: int, kind: Kind, worker_id: str) -> bool:
         if saga_id not in self.live:

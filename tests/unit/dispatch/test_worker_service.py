@@ -14,7 +14,7 @@ from sagaline.v1 import worker_service_pb2 as pb
 from sagaline_server.core import limits
 from sagaline_server.core.decide import ResultFate
 from sagaline_server.core.entries import Kind
-from sagaline_server.core.values import Disposition
+from sagaline_server.core.values import Disposition, Payload
 from sagaline_server.ports.sagas import NotTaken
 from tests.unit.dispatch.messages import ACT, hello, invocation, key, ref, report, work
 from tests.unit.dispatch.serving import TIMES, Site, served
@@ -443,3 +443,23 @@ async def test_wrong_reports_are_refused_whole(site: Site, request_: pb.ReportRe
         await site.stub.ReportResults(request_)
     assert caught.value.code() is INVALID
     assert not site.sagas.results
+
+
+async def test_progress_reaches_the_owner_of_the_saga(site: Site) -> None:
+    """Only of what the worker holds; details that are too large say that the attempt is alive, and no more."""
+    talk = await site.connect()
+    site.session().adopt(key("a"), ACT)
+    large = payload_pb2.Payload(json='"' + "x" * limits.PROGRESS_BYTES + '"')
+    told = [
+        pb.Progress(ref=ref(key("a")), details=payload_pb2.Payload(json="1")),
+        pb.Progress(ref=ref(key("a"))),
+        pb.Progress(ref=ref(key("a")), details=large),
+        pb.Progress(ref=ref(key("b"))),
+    ]
+    await talk.say(progress=told, heartbeat=pb.Heartbeat(nonce=7))
+    await talk.hear_until(lambda frame: frame.heartbeat_nonce == 7)
+    assert site.sagas.progress == [
+        ("s", "a", Kind.ACTION, 1, Payload(json="1")),
+        ("s", "a", Kind.ACTION, 1, None),
+        ("s", "a", Kind.ACTION, 1, None),
+    ]

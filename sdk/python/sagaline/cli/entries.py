@@ -42,6 +42,7 @@ def _ended(body: log_pb2.AttemptEnded | log_pb2.UndoAttemptEnded) -> str:
     if isinstance(body, log_pb2.AttemptEnded):
         parts.append("held for an operator" if body.held else "")
         parts.append("after it was given up" if body.answered_late else "")
+    parts.append("its worker has not answered" if body.overdue else "")
     return _joined(*parts)
 
 
@@ -53,6 +54,10 @@ def _succeeded(body: log_pb2.NodeSucceeded) -> str:
 def _failed(body: log_pb2.NodeFailed) -> str:
     attempt = f"attempt {body.attempt}" if body.attempt else "not started"
     return _joined(attempt, "effect unknown" if body.effect_unknown else "no effect", failure_text(body.failure))
+
+
+def _held(body: log_pb2.NodeHeld) -> str:
+    return _joined(f"attempt {body.attempt}" if body.attempt else "not started", failure_text(body.failure))
 
 
 def _expanded(body: log_pb2.MapExpanded) -> str:
@@ -123,6 +128,7 @@ _TELL: dict[str, Callable[[Any], str]] = {
     "attempt_ended": _ended,
     "node_succeeded": _succeeded,
     "node_failed": _failed,
+    "node_held": _held,
     "map_expanded": _expanded,
     "unwind_requested": _unwind,
     "undo_attempt_started": _started,

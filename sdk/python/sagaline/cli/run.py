@@ -69,8 +69,8 @@ def run_command(
     with settings.client(waits=True) as client:
         saga = _run_to(client, spec, breakpoints) if breakpoints else _run(client, spec)
         if dump_file is not None:
-            entries = list(client.log(saga.saga_id))
-            dump_file.writelines(f"{line}\n" for line in dump_lines(client.get(saga.saga_id), entries))
+            record, entries = client.record(saga.saga_id), list(client.log(saga.saga_id))
+            dump_file.writelines(f"{line}\n" for line in dump_lines(record, entries))
     show_saga(saga, as_json=settings.json)
     held = held_nodes(saga)
     if breakpoints:

@@ -592,6 +592,7 @@ class LogEntry(_message.Message):
     OWNER_CHANGED_FIELD_NUMBER: _builtins.int
     OPERATOR_RESOLVED_FIELD_NUMBER: _builtins.int
     SAGA_FINISHED_FIELD_NUMBER: _builtins.int
+    NODE_HELD_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Number in its saga's log, gapless from 1."""
     epoch: _builtins.int
@@ -664,6 +665,10 @@ class LogEntry(_message.Message):
     def saga_finished(self) -> Global___SagaFinished:
         """The saga ended."""
 
+    @_builtins.property
+    def node_held(self) -> Global___NodeHeld:
+        """A node waits for an operator."""
+
     def __init__(
         self,
         *,
@@ -686,12 +691,13 @@ class LogEntry(_message.Message):
         owner_changed: Global___OwnerChanged | None = ...,
         operator_resolved: Global___OperatorResolved | None = ...,
         saga_finished: Global___SagaFinished | None = ...,
+        node_held: Global___NodeHeld | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_ended", b"attempt_ended", "attempt_started", b"attempt_started", "entry", b"entry", "gate_changed", b"gate_changed", "map_expanded", b"map_expanded", "node_failed", b"node_failed", "node_succeeded", b"node_succeeded", "node_undone", b"node_undone", "operator_resolved", b"operator_resolved", "owner_changed", b"owner_changed", "saga_created", b"saga_created", "saga_finished", b"saga_finished", "signal_received", b"signal_received", "time", b"time", "undo_attempt_ended", b"undo_attempt_ended", "undo_attempt_started", b"undo_attempt_started", "undo_failed", b"undo_failed", "unwind_requested", b"unwind_requested"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_ended", b"attempt_ended", "attempt_started", b"attempt_started", "entry", b"entry", "gate_changed", b"gate_changed", "map_expanded", b"map_expanded", "node_failed", b"node_failed", "node_held", b"node_held", "node_succeeded", b"node_succeeded", "node_undone", b"node_undone", "operator_resolved", b"operator_resolved", "owner_changed", b"owner_changed", "saga_created", b"saga_created", "saga_finished", b"saga_finished", "signal_received", b"signal_received", "time", b"time", "undo_attempt_ended", b"undo_attempt_ended", "undo_attempt_started", b"undo_attempt_started", "undo_failed", b"undo_failed", "unwind_requested", b"unwind_requested"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_ended", b"attempt_ended", "attempt_started", b"attempt_started", "entry", b"entry", "epoch", b"epoch", "gate_changed", b"gate_changed", "map_expanded", b"map_expanded", "node_failed", b"node_failed", "node_succeeded", b"node_succeeded", "node_undone", b"node_undone", "operator_resolved", b"operator_resolved", "owner_changed", b"owner_changed", "saga_created", b"saga_created", "saga_finished", b"saga_finished", "seq", b"seq", "signal_received", b"signal_received", "time", b"time", "undo_attempt_ended", b"undo_attempt_ended", "undo_attempt_started", b"undo_attempt_started", "undo_failed", b"undo_failed", "unwind_requested", b"unwind_requested"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_ended", b"attempt_ended", "attempt_started", b"attempt_started", "entry", b"entry", "epoch", b"epoch", "gate_changed", b"gate_changed", "map_expanded", b"map_expanded", "node_failed", b"node_failed", "node_held", b"node_held", "node_succeeded", b"node_succeeded", "node_undone", b"node_undone", "operator_resolved", b"operator_resolved", "owner_changed", b"owner_changed", "saga_created", b"saga_created", "saga_finished", b"saga_finished", "seq", b"seq", "signal_received", b"signal_received", "time", b"time", "undo_attempt_ended", b"undo_attempt_ended", "undo_attempt_started", b"undo_attempt_started", "undo_failed", b"undo_failed", "unwind_requested", b"unwind_requested"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_entry: _TypeAlias = _typing.Literal["saga_created", "attempt_started", "attempt_ended", "node_succeeded", "node_failed", "map_expanded", "unwind_requested", "undo_attempt_started", "undo_attempt_ended", "node_undone", "undo_failed", "gate_changed", "signal_received", "owner_changed", "operator_resolved", "saga_finished"]  # noqa: Y015
+    _WhichOneofReturnType_entry: _TypeAlias = _typing.Literal["saga_created", "attempt_started", "attempt_ended", "node_succeeded", "node_failed", "map_expanded", "unwind_requested", "undo_attempt_started", "undo_attempt_ended", "node_undone", "undo_failed", "gate_changed", "signal_received", "owner_changed", "operator_resolved", "saga_finished", "node_held"]  # noqa: Y015
     _WhichOneofArgType_entry: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_entry) -> _WhichOneofReturnType_entry | None: ...
 
@@ -767,6 +773,8 @@ class AttemptEnded(_message.Message):
     ANSWERED_LATE_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     UNCOUNTED_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    LAST_PROGRESS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Node."""
     attempt: _builtins.int
@@ -783,6 +791,10 @@ class AttemptEnded(_message.Message):
     """True: the worker asked for an operator; the node is held."""
     uncounted: _builtins.bool
     """True: the attempt does not count against `RetryPolicy.max_attempts`."""
+    overdue: _builtins.bool
+    """True: its time was over and its worker has not answered the wish to stop
+    it. It may still be running; no undo starts before it is answered or lost.
+    """
     @_builtins.property
     def failure(self) -> _failure_pb2.Failure:
         """What the worker or the SEC says. Absent for REJECTED."""
@@ -792,6 +804,10 @@ class AttemptEnded(_message.Message):
         """The next attempt is due this long after the entry's time. Absent: at once,
         or never where `answered_late` or `held` is set.
         """
+
+    @_builtins.property
+    def last_progress(self) -> _payload_pb2.Payload:
+        """What it told last. Absent if nothing."""
 
     def __init__(
         self,
@@ -804,10 +820,12 @@ class AttemptEnded(_message.Message):
         answered_late: _builtins.bool = ...,
         held: _builtins.bool = ...,
         uncounted: _builtins.bool = ...,
+        overdue: _builtins.bool = ...,
+        last_progress: _payload_pb2.Payload | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "retry_delay", b"retry_delay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "last_progress", b"last_progress", "retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_late", b"answered_late", "attempt", b"attempt", "failure", b"failure", "held", b"held", "node", b"node", "outcome", b"outcome", "retry_delay", b"retry_delay", "uncounted", b"uncounted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_late", b"answered_late", "attempt", b"attempt", "failure", b"failure", "held", b"held", "last_progress", b"last_progress", "node", b"node", "outcome", b"outcome", "overdue", b"overdue", "retry_delay", b"retry_delay", "uncounted", b"uncounted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -882,6 +900,40 @@ class NodeFailed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeFailed: _TypeAlias = NodeFailed  # noqa: Y015
+
+@_typing.final
+class NodeHeld(_message.Message):
+    """A node that only an operator can decide: its policy says so, or what can't
+    be undone stayed in doubt, or its inputs can't be had and there is no way back.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Node."""
+    attempt: _builtins.int
+    """Last attempt; 0 if the node could not be started at all."""
+    @_builtins.property
+    def failure(self) -> _failure_pb2.Failure:
+        """Why."""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        failure: _failure_pb2.Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "failure", b"failure", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeHeld: _TypeAlias = NodeHeld  # noqa: Y015
 
 @_typing.final
 class MapExpanded(_message.Message):
@@ -981,6 +1033,8 @@ class UndoAttemptEnded(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     RETRY_DELAY_FIELD_NUMBER: _builtins.int
     UNCOUNTED_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    LAST_PROGRESS_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Node."""
     attempt: _builtins.int
@@ -989,6 +1043,8 @@ class UndoAttemptEnded(_message.Message):
     """REJECTED or UNKNOWN."""
     uncounted: _builtins.bool
     """True: the attempt does not count against `RetryPolicy.max_attempts`."""
+    overdue: _builtins.bool
+    """True: its time was over and its worker has not answered."""
     @_builtins.property
     def failure(self) -> _failure_pb2.Failure:
         """What the worker or the SEC says. Absent for REJECTED."""
@@ -996,6 +1052,10 @@ class UndoAttemptEnded(_message.Message):
     @_builtins.property
     def retry_delay(self) -> _duration_pb2.Duration:
         """The next attempt is due this long after the entry's time. Absent: at once."""
+
+    @_builtins.property
+    def last_progress(self) -> _payload_pb2.Payload:
+        """What it told last. Absent if nothing."""
 
     def __init__(
         self,
@@ -1006,10 +1066,12 @@ class UndoAttemptEnded(_message.Message):
         failure: _failure_pb2.Failure | None = ...,
         retry_delay: _duration_pb2.Duration | None = ...,
         uncounted: _builtins.bool = ...,
+        overdue: _builtins.bool = ...,
+        last_progress: _payload_pb2.Payload | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "retry_delay", b"retry_delay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "last_progress", b"last_progress", "retry_delay", b"retry_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "failure", b"failure", "node", b"node", "outcome", b"outcome", "retry_delay", b"retry_delay", "uncounted", b"uncounted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "failure", b"failure", "last_progress", b"last_progress", "node", b"node", "outcome", b"outcome", "overdue", b"overdue", "retry_delay", b"retry_delay", "uncounted", b"uncounted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1057,7 +1119,9 @@ class UndoFailed(_message.Message):
     node: _builtins.str
     """Node."""
     attempt: _builtins.int
-    """Undo attempt that failed."""
+    """Undo attempt that failed; 0 if none was sent, because the node can't be
+    undone or no worker came for it in time.
+    """
     @_builtins.property
     def failure(self) -> _failure_pb2.Failure:
         """Why."""

@@ -62,7 +62,7 @@ class _IrreversiblePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ir
     IRREVERSIBLE_POLICY_HOLD: _IrreversiblePolicy.ValueType  # 1
     """Stop there for an operator."""
     IRREVERSIBLE_POLICY_FORWARD_ONLY: _IrreversiblePolicy.ValueType  # 2
-    """Go on forward instead of unwinding."""
+    """Go on forward instead of unwinding, as after a pivot."""
 
 class IrreversiblePolicy(_IrreversiblePolicy, metaclass=_IrreversiblePolicyEnumTypeWrapper):
     """What unwinding does when it meets a node of UNDO_KIND_NONE that succeeded."""
@@ -72,7 +72,7 @@ IRREVERSIBLE_POLICY_UNSPECIFIED: IrreversiblePolicy.ValueType  # 0
 IRREVERSIBLE_POLICY_HOLD: IrreversiblePolicy.ValueType  # 1
 """Stop there for an operator."""
 IRREVERSIBLE_POLICY_FORWARD_ONLY: IrreversiblePolicy.ValueType  # 2
-"""Go on forward instead of unwinding."""
+"""Go on forward instead of unwinding, as after a pivot."""
 Global___IrreversiblePolicy: _TypeAlias = IrreversiblePolicy  # noqa: Y015
 
 class _UnknownPolicy:
@@ -88,9 +88,11 @@ class _UnknownPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unknown
     or attempts run out; then undo it as unknown.
     """
     UNKNOWN_POLICY_UNDO: _UnknownPolicy.ValueType  # 2
-    """Undo it as unknown at once."""
+    """Undo it as unknown at once, without trying it again."""
     UNKNOWN_POLICY_HOLD: _UnknownPolicy.ValueType  # 3
-    """Hold it for an operator."""
+    """Try it again as its retry policy says; when attempts run out, hold it for
+    an operator.
+    """
 
 class UnknownPolicy(_UnknownPolicy, metaclass=_UnknownPolicyEnumTypeWrapper):
     """What to do with a node whose outcome stays unknown."""
@@ -102,9 +104,11 @@ UNKNOWN_POLICY_RETRY_THEN_UNDO: UnknownPolicy.ValueType  # 1
 or attempts run out; then undo it as unknown.
 """
 UNKNOWN_POLICY_UNDO: UnknownPolicy.ValueType  # 2
-"""Undo it as unknown at once."""
+"""Undo it as unknown at once, without trying it again."""
 UNKNOWN_POLICY_HOLD: UnknownPolicy.ValueType  # 3
-"""Hold it for an operator."""
+"""Try it again as its retry policy says; when attempts run out, hold it for
+an operator.
+"""
 Global___UnknownPolicy: _TypeAlias = UnknownPolicy  # noqa: Y015
 
 class _SagaState:
@@ -509,7 +513,12 @@ class ActionNode(_message.Message):
     unknown_policy: Global___UnknownPolicy.ValueType
     """What to do when no definite answer can be had. Absent: retry, then undo."""
     pivot: _builtins.bool
-    """True: the point of no return. At most one in a scope."""
+    """True: the point of no return, at most one in a saga. It has no undo action.
+    No unwinding begins while it is in doubt or after it has succeeded; what
+    fails then is tried again, whatever its policy says. Every node with an undo
+    action comes before it; every other has UNDO_KIND_NOOP, or UNDO_KIND_NONE
+    and no bound to its retries but the default.
+    """
     @_builtins.property
     def inputs(self) -> _containers.MessageMap[_builtins.str, Global___InputSource]:
         """Named inputs. Names as node names; at most 64."""
@@ -826,12 +835,15 @@ class Timeouts(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def schedule_to_start(self) -> _duration_pb2.Duration:
-        """How long the node may wait for a worker. Absent: for ever."""
+        """How long the node may wait for a worker, from when only that is missing.
+        Afterwards it has failed: with no effect if nothing was ever sent, else as
+        if its attempts had run out. Absent: for ever.
+        """
 
     @_builtins.property
     def start_to_close(self) -> _duration_pb2.Duration:
-        """How long an attempt may run. Afterwards it is cancelled and its outcome is
-        unknown. Absent: for ever.
+        """How long an attempt may run. Afterwards it is cancelled; if its worker does
+        not answer within 30 s, its outcome is unknown. Absent: for ever.
         """
 
     @_builtins.property
