@@ -28,7 +28,10 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any, Final, Generic, TypeAlias, TypeVar, Unpack, overload
+
+from google.protobuf.duration_pb2 import Duration
 
 from sagaline import limits
 from sagaline.actions import Action
@@ -270,6 +273,86 @@ class GraphBuilder(Generic[P]):
         node = self._node(name, ())
         node.constant.value.CopyFrom(encode(value))
         return self._keep(node, type(value))
+
+    def delay(self, name: str, duration: timedelta, *, after: Sequence[Ref[Any]] = ()) -> Ref[None]:
+        """Add a node that succeeds when a time has passed since it became ready, and return the reference to it.
+
+        Args:
+            name: Name of the node.
+            duration: How long: 0 to 366 days.
+            after: Nodes that must have succeeded before.
+
+        Raises:
+            GraphError: The server would refuse it.
+        """
+        node = self._node(name, after)
+        node.delay.duration.CopyFrom(self._time(duration, timedelta(0), "delay.duration", name))
+        return self._keep(node, None)
+
+    @overload
+    def signal(
+        self,
+        name: str,
+        /,
+        *,
+        signal: str = "",
+        timeout: timedelta | None = None,
+        after: Sequence[Ref[Any]] = (),
+    ) -> Ref[Any]: ...
+    @overload
+    def signal(
+        self,
+        name: str,
+        payload: type[T],
+        /,
+        *,
+        signal: str = "",
+        timeout: timedelta | None = None,
+        after: Sequence[Ref[Any]] = (),
+    ) -> Ref[T]: ...
+    def signal(
+        self,
+        name: str,
+        payload: Any = Any,
+        /,
+        *,
+        signal: str = "",
+        timeout: timedelta | None = None,
+        after: Sequence[Ref[Any]] = (),
+    ) -> Ref[Any]:
+        """Add a node that waits for a signal, and return the reference to the signal's payload.
+
+        Args:
+            name: Name of the node.
+            payload: Type of the payload.
+            signal: Name of the signal, as names of nodes. Empty: the node's.
+            timeout: How long to wait before the node fails: more than 0, up to 366 days. None: for ever.
+            after: Nodes that must have succeeded before it waits. A signal that comes sooner is kept.
+
+        Raises:
+            GraphError: The server would refuse it.
+            TypeNotSupported: No payload can carry that type.
+        """
+        if payload is not Any:
+            check_type(payload)
+        node = self._node(name, after)
+        if signal and not _NODE_NAME.fullmatch(signal):
+            message = f"a signal's name has 1 to {limits.NODE_NAME_CHARS} characters of [A-Za-z0-9_.-]"
+            raise self._refused("BAD_NAME", "signal.signal", message, name)
+        node.signal.signal = signal
+        if timeout is not None:
+            shortest = timedelta(microseconds=1)
+            node.signal.timeout.CopyFrom(self._time(timeout, shortest, "signal.timeout", name))
+        return self._keep(node, payload)
+
+    def _time(self, length: timedelta, shortest: timedelta, field: str, node: str) -> Duration:
+        longest = timedelta(seconds=limits.TIMEOUT_SECONDS)
+        if not shortest <= length <= longest:
+            message = f"it lies between {shortest} and {longest}; this is {length}"
+            raise self._refused("OUT_OF_RANGE", field, message, node)
+        message_of = Duration()
+        message_of.FromTimedelta(length)
+        return message_of
 
     @overload
     def subsaga(self, name: str, graph: Graph[None, R], /, *, after: Sequence[Ref[Any]] = ()) -> Ref[R]: ...

@@ -21,6 +21,7 @@ from sagaline.client.watching import WatchCursor
 from sagaline.errors import RpcError, Unavailable
 from sagaline.graph import Graph
 from sagaline.v1 import admin_service_pb2, log_pb2, payload_pb2, saga_pb2
+from sagaline.values import encode
 
 __all__ = ["Client", "Created", "Ended", "NewSaga", "SagaFilterOptions", "SagaOptions"]
 
@@ -234,6 +235,10 @@ class Client:
     def unwind(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
         """Ask a saga to undo what it has done; nodes in flight are waited for."""
         return self._link.unary(calls.unwind(saga_id, actor, reason))
+
+    def signal(self, saga_id: str, name: str, value: object = None, *, request_id: str = "") -> saga_pb2.Saga:
+        """Send a signal to a saga. It is kept if the node for it does not wait yet; each signal is for one node."""
+        return self._link.unary(calls.signal(saga_id, name, encode(value), request_id))
 
     def resolve(
         self,

@@ -69,6 +69,9 @@ TABLE: Mapping[str, Rule] = {
     ),
     "SAGA_FINISHED": Rule(grpc.StatusCode.FAILED_PRECONDITION, "the saga has ended", precondition=True),
     "SAGA_QUARANTINED": Rule(grpc.StatusCode.FAILED_PRECONDITION, "the saga is set aside", precondition=True),
+    "SIGNAL_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "no node of the saga waits for this signal", resource=NODE),
+    "SIGNAL_NOT_AWAITED": Rule(grpc.StatusCode.FAILED_PRECONDITION, "nothing waits for it any more", precondition=True),
+    "PIVOT_PASSED": Rule(grpc.StatusCode.FAILED_PRECONDITION, "the saga only goes on", precondition=True),
     "SAGA_NOT_PAUSED": Rule(grpc.StatusCode.FAILED_PRECONDITION, "the gate holds nothing", precondition=True),
     "NODE_NOT_RESOLVABLE": Rule(
         grpc.StatusCode.FAILED_PRECONDITION, "the node does not wait for that decision", precondition=True

@@ -1,4 +1,4 @@
-"""PauseSaga, ResumeSaga, StepSaga, SetBreakpoints, UnwindSaga and ResolveNode: orders to a saga."""
+"""PauseSaga, ResumeSaga, StepSaga, SetBreakpoints, UnwindSaga, SignalSaga and ResolveNode: orders to a saga."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from sagaline_server.api import checks
 from sagaline_server.api.errors import refusal, refuse
 from sagaline_server.api.runtime_port import SagaRuntime
 from sagaline_server.core import limits
-from sagaline_server.core.decide import Resolve, SetBreakpoints, SetPaused, Step, Unwind
+from sagaline_server.core.decide import Resolve, SetBreakpoints, SetPaused, Signal, Step, Unwind
 from sagaline_server.core.entries import Resolution
 from sagaline_server.core.validate import Problem, check_payload, check_saga_id
+from sagaline_server.core.values import NULL
 from sagaline_server.runtime.requests import RequestRefused
 from sagaline_server.wire.breakpoints import breakpoints_from
 from sagaline_server.wire.payloads import payload_from
@@ -57,6 +58,18 @@ async def unwind(runtime: SagaRuntime, request: saga_service_pb2.UnwindSagaReque
     """Ask a saga to undo what it has done."""
     refuse(check_saga_id(request.saga_id) + checks.attribution(request.by))
     return await runtime.request(request.saga_id, Unwind(actor=request.by.actor, reason=request.by.reason))
+
+
+async def signal(runtime: SagaRuntime, request: saga_service_pb2.SignalSagaRequest) -> saga_pb2.Saga:
+    """Send a signal."""
+    problems = check_saga_id(request.saga_id)
+    problems += checks.required(bool(request.signal), "signal", "the name of a signal")
+    problems += checks.at_most_chars(request.signal, limits.NODE_NAME_CHARS, "signal")
+    problems += checks.at_most_chars(request.request_id, limits.REQUEST_ID_CHARS, "request_id")
+    payload = payload_from(request.payload) if request.HasField("payload") else NULL
+    problems += check_payload(payload, "payload")
+    refuse(problems)
+    return await runtime.request(request.saga_id, Signal(request.signal, payload, request.request_id))
 
 
 async def resolve(runtime: SagaRuntime, request: saga_service_pb2.ResolveNodeRequest) -> saga_pb2.Saga:

@@ -78,10 +78,12 @@ class SagaService(saga_service_pb2_grpc.SagaServiceServicer):
     async def UnwindSaga(self, request: pb.UnwindSagaRequest, context: Context) -> pb.UnwindSagaResponse:
         return pb.UnwindSagaResponse(saga=await ordering.unwind(self._runtime, request))
 
+    async def SignalSaga(self, request: pb.SignalSagaRequest, context: Context) -> pb.SignalSagaResponse:
+        return pb.SignalSagaResponse(saga=await ordering.signal(self._runtime, request))
+
     async def ResolveNode(self, request: pb.ResolveNodeRequest, context: Context) -> pb.ResolveNodeResponse:
         return pb.ResolveNodeResponse(saga=await ordering.resolve(self._runtime, request))
 
-    SignalSaga: Any = unserved
     InjectFault: Any = unserved
     BatchControlSagas: Any = unserved
     CountSagas: Any = unserved

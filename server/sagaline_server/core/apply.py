@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, get_args
 
-from sagaline_server.core import runs
+from sagaline_server.core import runs, signals
 from sagaline_server.core.entries import (
     AttemptEnded,
     AttemptStarted,
@@ -33,6 +33,7 @@ from sagaline_server.core.entries import (
     SagaCreated,
     SagaFinished,
     SagaState,
+    SignalReceived,
     Stamped,
     UndoAttemptEnded,
     UndoAttemptStarted,
@@ -112,6 +113,11 @@ class _Step:
             raise self._illegal(f"node {name!r} is of no kind that a worker runs")
         return node
 
+    def _waiting(self, name: str) -> int | None:
+        """Return the node if it waits for a time or a signal."""
+        node = self.saga.topology.index.get(name)
+        return node if node is not None and self.saga.is_waiting(node) else None
+
     def _check(self, node: int, event: Event) -> NodeStatus:
         """Return the node's next status; nothing has changed yet."""
         status = self.saga.status(node)
@@ -129,6 +135,8 @@ class _Step:
             raise self._illegal("the log is not of this record: their digests differ")
         saga.created = self.time
         saga.paused = entry.paused
+        if entry.start_delay is not None:
+            saga.starts = self.time + entry.start_delay
         for node, flat in enumerate(saga.topology.nodes):
             if not flat.parents:
                 self._unblocked(node)
@@ -157,6 +165,17 @@ class _Step:
         saga.gate_changed = self.time
         if not entry.paused or entry.steps:
             saga.woken.extend(range(len(saga.statuses)))
+
+    def _signal_received(self, entry: SignalReceived) -> None:
+        saga = self.saga
+        if entry.signal not in saga.topology.signals or saga.unwinding:
+            raise self._illegal("nothing waits for that signal, or ever will")
+        if entry.request_id and entry.request_id in saga.signal_ids:
+            raise self._illegal("that signal has arrived before")
+        node = signals.receive(saga, entry)
+        if node is not None:
+            saga.statuses[node] = self._check(node, Event.PASS)
+            self._passed(node)
 
     def _pass_gate(self, node: int, kind: Kind) -> None:
         """Use a step up. A start that a gate should have held is no breach: a release may come to hold more."""
@@ -212,6 +231,12 @@ class _Step:
         return Event.HOLD if entry.held else Event.RETRY
 
     def _node_succeeded(self, entry: NodeSucceeded) -> None:
+        waiting = self._waiting(entry.node)
+        if waiting is not None:
+            if entry.attempt or self.saga.topology.nodes[waiting].delay is None:
+                raise self._illegal("a signal node succeeds by its signal, and a delay without an attempt")
+            self._succeed(waiting, self._check(waiting, Event.PASS), entry.output)
+            return
         node = self._node(entry.node)
         new = self._check(node, Event.SUCCEED)
         run = self._open_attempt(self.saga.runs.get(node, NO_RUN), entry.attempt)
@@ -246,7 +271,12 @@ class _Step:
     def _unblocked_by_itself(self, node: int) -> bool:
         """Note that a node's parents have all succeeded; True where that makes it succeed too."""
         saga = self.saga
-        if saga.topology.nodes[node].action is not None:
+        flat = saga.topology.nodes[node]
+        if flat.action is not None:
+            saga.woken.append(node)
+            return False
+        if flat.value is None and not (flat.signal is not None and signals.take(saga, node, flat.signal)):
+            saga.waits[node] = self.time
             saga.woken.append(node)
             return False
         saga.statuses[node] = self._check(node, Event.PASS)
@@ -254,7 +284,8 @@ class _Step:
 
     def _node_failed(self, entry: NodeFailed) -> None:
         saga = self.saga
-        node = self._node(entry.node)
+        waiting = self._waiting(entry.node)
+        node = self._node(entry.node) if waiting is None else waiting
         new = self._check(node, Event.GIVE_UP if entry.effect_unknown else Event.FAIL)
         run = saga.runs.get(node, NO_RUN)
         self._check_failure(node, run, entry)
@@ -291,7 +322,10 @@ class _Step:
         saga.statuses[node] = new
 
     def _check_failure(self, node: int, run: Run, entry: NodeFailed) -> None:
-        if not entry.attempt:
+        if self.saga.topology.nodes[node].signal is not None:
+            if entry.attempt or entry.effect_unknown:
+                raise self._illegal("a signal node fails without an attempt, and without effect")
+        elif not entry.attempt:
             if run.sent or self.saga.startable(node) is not Kind.ACTION:
                 raise self._illegal("a node that fails without an attempt is one that could have started")
         elif entry.attempt != run.attempt or run.in_flight not in (0, entry.attempt):
@@ -448,6 +482,7 @@ class _Step:
         NodeUndone: _node_undone,
         UndoFailed: _undo_failed,
         GateChanged: _gate_changed,
+        SignalReceived: _signal_received,
         OperatorResolved: _operator_resolved,
         OwnerChanged: _owner_changed,
     }

@@ -50,6 +50,7 @@ from sagaline_server.core.inputs import (
     ResultFate,
     SetBreakpoints,
     SetPaused,
+    Signal,
     Step,
     Unwind,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "ResultFate",
     "SetBreakpoints",
     "SetPaused",
+    "Signal",
     "Step",
     "Unwind",
     "decide",
@@ -119,6 +121,8 @@ def decide(saga: Saga, given: Input, now: float, draw: float) -> Decision:
             return orders.step(saga, given)
         case SetBreakpoints():
             return orders.set_breakpoints(saga, given)
+        case Signal():
+            return orders.signal(saga, given)
         case Resolve():
             return orders.resolve(saga, given)
         case NewOwner():
@@ -324,11 +328,13 @@ def placed(saga: Saga, node: int, kind: Kind, worker_id: str, now: float) -> Dec
 
 def may_start(saga: Saga, node: int, kind: Kind, now: float) -> bool:
     """True when one side of a node could start at this moment, if a worker had a slot."""
-    return saga.startable(node) is kind and saga.run(node, kind).due <= now and gate(saga, node, kind) is Verdict.GO
+    return saga.startable(node) is kind and saga.due(node, kind) <= now and gate(saga, node, kind) is Verdict.GO
 
 
 def look(saga: Saga, node: int, now: float) -> Decision:
     """Decide about `Look`."""
+    if saga.is_waiting(node):
+        return _look_at_wait(saga, node, now)
     kind = saga.startable(node)
     if kind is None:
         return NOTHING
@@ -346,6 +352,24 @@ def look(saga: Saga, node: int, now: float) -> Decision:
         if decision.entries:
             return decision
     return _check_inputs(saga, node) if flat.selects else NOTHING
+
+
+def _look_at_wait(saga: Saga, node: int, now: float) -> Decision:
+    ends = saga.wait_ends(node)
+    if ends is None or now < ends:
+        return NOTHING
+    flat = saga.topology.nodes[node]
+    if flat.delay is not None:
+        return Decision((NodeSucceeded(flat.name, 0, NULL),))
+    if not _may_fail(saga, node, in_doubt=False):
+        return NOTHING
+    failure = Failure(
+        "sagaline.SignalTimeout",
+        f"the signal {flat.signal!r} has not come within {flat.timeout:g} s",
+        Disposition.FAIL,
+        FailureSource.TIMEOUT,
+    )
+    return Decision((NodeFailed(flat.name, 0, failure),), unwind_cancels(saga, node))
 
 
 def _look_at_undo(saga: Saga, node: int, action: ActionNode, now: float) -> Decision:

@@ -8,7 +8,17 @@ from typing import Any
 
 import msgspec
 
-from sagaline_server.core.graph import ActionNode, ConstantNode, Graph, InputRef, Node, SagaSpec, SubsagaNode
+from sagaline_server.core.graph import (
+    ActionNode,
+    ConstantNode,
+    DelayNode,
+    Graph,
+    InputRef,
+    Node,
+    SagaSpec,
+    SignalNode,
+    SubsagaNode,
+)
 from sagaline_server.core.values import Payload
 
 
@@ -27,6 +37,8 @@ def saga_digest(spec: SagaSpec, graph: bytes) -> bytes:
         "deadline": spec.deadline,
         "start_paused": spec.start_paused,
     }
+    if spec.start_delay is not None:
+        content["start_delay"] = spec.start_delay
     return hashlib.sha256(_CANONICAL.encode(content)).digest()
 
 
@@ -51,6 +63,10 @@ def _body(body: object) -> dict[str, Any]:
             return {"action": content}
         case ConstantNode():
             return {"constant": _payload(body.value)}
+        case DelayNode():
+            return {"delay": msgspec.to_builtins(body)}
+        case SignalNode():
+            return {"signal": msgspec.to_builtins(body)}
         case SubsagaNode():
             return {
                 "subsaga": _graph(body.graph),

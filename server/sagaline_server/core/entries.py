@@ -84,6 +84,8 @@ class SagaCreated(msgspec.Struct, frozen=True):
 
     digest: bytes
     paused: bool = False
+    start_delay: float | None = None
+    """Seconds before the first node starts."""
 
 
 class AttemptStarted(msgspec.Struct, frozen=True):
@@ -201,6 +203,15 @@ class GateChanged(msgspec.Struct, frozen=True):
     breakpoints: tuple[Breakpoint, ...] = ()
 
 
+class SignalReceived(msgspec.Struct, frozen=True):
+    """A signal arrived. The first node that waits for it has it, or the first that will."""
+
+    signal: str
+    payload: Payload
+    request_id: str = ""
+    """Idempotency key; empty: none."""
+
+
 class OwnerChanged(msgspec.Struct, frozen=True):
     """First entry of a new owner."""
 
@@ -239,6 +250,7 @@ Entry = (
     | NodeUndone
     | UndoFailed
     | GateChanged
+    | SignalReceived
     | OwnerChanged
     | OperatorResolved
     | SagaFinished

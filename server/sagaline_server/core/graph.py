@@ -111,6 +111,22 @@ class SubsagaNode(msgspec.Struct, frozen=True, omit_defaults=True):
     params: InputRef | None = None
 
 
+class DelayNode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node that succeeds when a time has passed since it became ready."""
+
+    duration: float
+    """Seconds."""
+
+
+class SignalNode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node that waits for a signal; its output is the signal's payload."""
+
+    signal: str = ""
+    """Empty: the node's name."""
+    timeout: float | None = None
+    """Seconds after which it fails. None: it waits for ever."""
+
+
 class UnservedNode(msgspec.Struct, frozen=True):
     """A kind of node that this release does not serve, or none at all; refused by `validate`."""
 
@@ -121,7 +137,7 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     """A vertex."""
 
     name: str
-    body: ActionNode | ConstantNode | SubsagaNode | UnservedNode
+    body: ActionNode | ConstantNode | SubsagaNode | DelayNode | SignalNode | UnservedNode
     after: tuple[str, ...] = ()
 
 
@@ -142,6 +158,7 @@ class SagaSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     labels: tuple[tuple[str, str], ...] = ()
     scopes: tuple[str, ...] = ()
     deadline: float | None = None
+    start_delay: float | None = None
     start_paused: bool = False
     trace_context: tuple[tuple[str, str], ...] = ()
     unserved: tuple[str, ...] = ()

@@ -86,6 +86,16 @@ class SetBreakpoints(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Signal(msgspec.Struct, frozen=True):
+    """Somebody sends a signal."""
+
+    signal: str
+    payload: Payload
+    request_id: str = ""
+    actor: str = ""
+    reason: str = ""
+
+
 class Resolve(msgspec.Struct, frozen=True):
     """An operator decides about a node."""
 
@@ -109,7 +119,7 @@ class Close(msgspec.Struct, frozen=True):
     """Everything else is decided; the saga may have ended."""
 
 
-Order = Unwind | SetPaused | Step | SetBreakpoints | Resolve
+Order = Unwind | SetPaused | Step | SetBreakpoints | Signal | Resolve
 """What clients and operators may ask of a saga."""
 
 Input = Result | Rejected | Lost | Placed | Look | Order | NewOwner | Close

@@ -46,6 +46,7 @@ TRACE_CONTEXT_BYTES = 512
 LOG_ENTRIES = 200_000
 """Entries of one saga's log. At this length its actions are no longer retried, so that it can still end."""
 
+REQUEST_ID_CHARS = 128
 STEPS = 10_000
 """Starts that may be let pass a gate that holds."""
 BREAKPOINTS = 100

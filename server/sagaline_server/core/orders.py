@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sagaline_server.core import limits
 from sagaline_server.core.apply import ORDER_EVENTS
-from sagaline_server.core.entries import GateChanged, OperatorResolved, Resolution, UnwindRequested
+from sagaline_server.core.entries import GateChanged, OperatorResolved, Resolution, SignalReceived, UnwindRequested
 from sagaline_server.core.gate import EVERY_NODE, is_place
 from sagaline_server.core.graph import UndoKind
 from sagaline_server.core.inputs import (
@@ -16,6 +16,7 @@ from sagaline_server.core.inputs import (
     Resolve,
     SetBreakpoints,
     SetPaused,
+    Signal,
     Step,
     Unwind,
 )
@@ -86,6 +87,23 @@ def set_breakpoints(saga: Saga, given: SetBreakpoints) -> Decision:
         return NOTHING
     steps = saga.steps if saga.paused or breakpoints else 0
     return Decision((GateChanged(saga.paused, given.actor, given.reason, steps, breakpoints),))
+
+
+def signal(saga: Saga, given: Signal) -> Decision:
+    """Decide about `Signal`. One signal is for one node; more than there are nodes for it are refused."""
+    places = saga.topology.signals.get(given.signal)
+    if not places:
+        message = f"no node of the saga waits for the signal {given.signal[:128]!r}"
+        return Decision(refusal=Refusal("SIGNAL_NOT_FOUND", message))
+    if given.request_id and given.request_id in saga.signal_ids:
+        return NOTHING
+    if saga.finished is not None:
+        return _FINISHED
+    left = sum(saga.statuses[node] == NodeStatus.PENDING for node in places)
+    if saga.unwinding or left <= sum(name == given.signal for name, _ in saga.signals):
+        message = "the saga unwinds, or as many signals of that name have arrived as there are nodes for them"
+        return Decision(refusal=Refusal("SIGNAL_NOT_AWAITED", message))
+    return Decision((SignalReceived(given.signal, given.payload, given.request_id),))
 
 
 def resolve(saga: Saga, given: Resolve) -> Decision:

@@ -35,6 +35,9 @@ def _check(topology: Topology, field: str) -> Iterator[Problem]:
     before = _ancestors(topology, pivots[0])
     for i, node in enumerate(topology.nodes):
         action = node.action
+        if node.timeout is not None and i not in before:
+            message = f"after the pivot {first!r} nothing may fail: let it wait for ever"
+            yield Problem(field, "BOUNDED_AFTER_PIVOT", message, node.name)
         if action is None or i in before or action.pivot or action.undo is UndoKind.NOOP:
             continue
         if action.undo is UndoKind.ACTION:

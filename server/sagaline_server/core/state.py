@@ -85,6 +85,9 @@ class Saga:
         "remaining",
         "runs",
         "seq",
+        "signal_ids",
+        "signals",
+        "starts",
         "statuses",
         "steps",
         "topology",
@@ -92,6 +95,7 @@ class Saga:
         "unwinding",
         "updated",
         "waiting",
+        "waits",
         "woken",
     )
 
@@ -124,6 +128,14 @@ class Saga:
         """When the gate last changed. Seconds since 1970."""
         self.ready: dict[int, Ready] = {}
         """Of nodes that may wait for a worker for a limited time only: since when they could start."""
+        self.starts = 0.0
+        """Before this no node starts. Seconds since 1970."""
+        self.waits: dict[int, float] = {}
+        """Delay and signal nodes whose parents have succeeded: since when. Seconds since 1970."""
+        self.signals: tuple[tuple[str, Payload], ...] = ()
+        """Signals that no node waits for yet, in the order of their arrival."""
+        self.signal_ids: frozenset[str] = frozenset()
+        """Idempotency keys of the signals that have arrived."""
         self.finished: SagaState | None = None
         self.failure: Failure | None = None
         """Why it unwinds."""
@@ -153,6 +165,10 @@ class Saga:
         new.breakpoints = self.breakpoints
         new.gate_changed = self.gate_changed
         new.ready = self.ready.copy() if self.ready else {}
+        new.starts = self.starts
+        new.waits = self.waits.copy() if self.waits else {}
+        new.signals = self.signals
+        new.signal_ids = self.signal_ids
         new.finished = self.finished
         new.failure = self.failure
         new.failed_node = self.failed_node
@@ -229,6 +245,20 @@ class Saga:
     def result(self) -> Payload:
         """Return the output of the saga, which has succeeded."""
         return NULL if self.topology.result is None else self.output(self.topology.result)
+
+    def due(self, node: int, kind: Kind) -> float:
+        """Return the time before which a side of a node that could start does not. Seconds since 1970; 0: none."""
+        return max(self.run(node, kind).due, self.starts)
+
+    def is_waiting(self, node: int) -> bool:
+        """True while a node waits for a time or a signal."""
+        return node in self.waits and not self.unwinding and self.statuses[node] == NodeStatus.PENDING
+
+    def wait_ends(self, node: int) -> float | None:
+        """Return when the wait of such a node is over, in seconds since 1970; None: never."""
+        flat = self.topology.nodes[node]
+        length = flat.timeout if flat.delay is None else flat.delay
+        return None if length is None else max(self.waits[node], self.starts) + length
 
     def startable(self, node: int) -> Kind | None:
         """Return which side of a node could start now but for time and the gate; None: neither."""

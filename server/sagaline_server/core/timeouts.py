@@ -54,7 +54,7 @@ def start_by(saga: Saga, node: int, kind: Kind) -> float | None:
     ready = saga.ready.get(node)
     if limits is None or limits.schedule_to_start is None or ready is None or ready.kind is not kind:
         return None
-    return max(ready.since, saga.run(node, kind).due, saga.gate_changed) + limits.schedule_to_start
+    return max(ready.since, saga.due(node, kind), saga.gate_changed) + limits.schedule_to_start
 
 
 def note_ready(saga: Saga, first: int, time: float) -> None:

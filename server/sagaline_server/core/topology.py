@@ -15,7 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from sagaline_server.core import limits
-from sagaline_server.core.graph import ActionNode, ConstantNode, Graph, InputRef, Node, SubsagaNode
+from sagaline_server.core.graph import (
+    ActionNode,
+    ConstantNode,
+    DelayNode,
+    Graph,
+    InputRef,
+    Node,
+    SignalNode,
+    SubsagaNode,
+)
 from sagaline_server.core.values import NULL, Payload
 
 
@@ -38,6 +47,12 @@ class FlatNode(msgspec.Struct, frozen=True):
     inputs: tuple[tuple[str, Source], ...] = ()
     value: Source | None = None
     """Of an instant node: its output."""
+    delay: float | None = None
+    """Of a delay node, in seconds."""
+    signal: str | None = None
+    """Of a signal node: what it waits for."""
+    timeout: float | None = None
+    """Of a signal node: seconds it waits. None: for ever."""
     kind: str = "action"
     selects: bool = False
     """True where some input has a path, so that resolving it may fail."""
@@ -54,6 +69,8 @@ class Topology(msgspec.Struct, frozen=True):
     digest: bytes
     committing: tuple[int, ...] = ()
     """Nodes after which there is no way back."""
+    signals: Mapping[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
+    """Signal nodes by what they wait for."""
     is_hurried: bool = False
     """True where some node may wait for a worker for a limited time only."""
 
@@ -61,7 +78,7 @@ class Topology(msgspec.Struct, frozen=True):
 class _Draft:
     """A flattened node before it has its number."""
 
-    __slots__ = ("action", "inputs", "kind", "name", "parents", "value")
+    __slots__ = ("action", "delay", "inputs", "kind", "name", "parents", "signal", "timeout", "value")
 
     def __init__(self, name: str, kind: str) -> None:
         self.name = name
@@ -70,6 +87,9 @@ class _Draft:
         self.action: ActionNode | None = None
         self.inputs: list[tuple[str, _Name]] = []
         self.value: _Name | None = None
+        self.delay: float | None = None
+        self.signal: str | None = None
+        self.timeout: float | None = None
 
 
 class _Name(msgspec.Struct, frozen=True):
@@ -98,8 +118,17 @@ def flatten(graph: Graph, digest: bytes) -> Topology:
         result=None if result is None else number[result],
         digest=digest,
         committing=tuple(i for i, node in enumerate(nodes) if node.action is not None and node.action.commits),
+        signals=_signals(nodes),
         is_hurried=any(node.action is not None and _is_hurried(node.action) for node in nodes),
     )
+
+
+def _signals(nodes: Sequence[FlatNode]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for i, node in enumerate(nodes):
+        if node.signal is not None:
+            found[node.signal] = (*found.get(node.signal, ()), i)
+    return found
 
 
 def _is_hurried(action: ActionNode) -> bool:
@@ -149,6 +178,12 @@ def _flatten_graph(
             case ConstantNode():
                 draft = _Draft(name, "constant")
                 draft.value = _Name(literal=node.body.value)
+            case DelayNode(duration=duration):
+                draft = _Draft(name, "delay")
+                draft.delay = duration
+            case SignalNode(signal=signal, timeout=timeout):
+                draft = _Draft(name, "signal")
+                draft.signal, draft.timeout = signal or node.name, timeout
             case SubsagaNode():
                 draft = _Draft(name, "subsaga")
                 inner = node.body.graph
@@ -211,6 +246,9 @@ def _number(draft: _Draft, number: Mapping[str, int], children: list[int]) -> Fl
         action=draft.action,
         inputs=inputs,
         value=None if draft.value is None else source(draft.value),
+        delay=draft.delay,
+        signal=draft.signal,
+        timeout=draft.timeout,
         kind=draft.kind,
         selects=any(found.path for _, found in inputs),
     )

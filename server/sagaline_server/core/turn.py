@@ -117,17 +117,28 @@ class Turn:
 
     def _go_on_with(self, node: int, place: Place) -> None:
         saga = self.saga
+        if saga.is_waiting(node):
+            self._wait(node)
+            return
         kind = saga.startable(node)
         if kind is None:
             self._watch_attempts(node)
             return
         if self._carry_out(look(saga, node, self._now)).entries:
             return
-        due = saga.run(node, kind).due
+        due = saga.due(node, kind)
         if due > self._now:
             self.timers.append((node, due))
         elif gate(saga, node, kind) is Verdict.GO:
             self._start(node, kind, place)
+
+    def _wait(self, node: int) -> None:
+        """Let a node go on whose time has come, or note when that will be."""
+        if self._carry_out(look(self.saga, node, self._now)).entries:
+            return
+        ends = self.saga.wait_ends(node)
+        if ends is not None and ends > self._now:
+            self.timers.append((node, ends))
 
     def _start(self, node: int, kind: Kind, place: Place) -> None:
         worker_id = place(node, kind)

@@ -9,12 +9,14 @@ from sagaline_server.core import limits
 from sagaline_server.core.graph import (
     ActionNode,
     ConstantNode,
+    DelayNode,
     Graph,
     InputRef,
     Irreversible,
     Node,
     RetryPolicy,
     SagaSpec,
+    SignalNode,
     SubsagaNode,
     Timeouts,
     UndoKind,
@@ -64,6 +66,8 @@ def check_spec(spec: SagaSpec, field: str = "saga") -> list[Problem]:
             problems.append(Problem(f"{field}.scopes[{i}]", "BAD_SCOPE", message))
     if spec.deadline is not None and not 0 < spec.deadline <= limits.DEADLINE_SECONDS_MAX:
         problems.append(Problem(f"{field}.deadline", "OUT_OF_RANGE", "a deadline is more than 0 and at most 366 days"))
+    if spec.start_delay is not None and not 0 <= spec.start_delay <= limits.DEADLINE_SECONDS_MAX:
+        problems.append(Problem(f"{field}.start_delay", "OUT_OF_RANGE", "a delay of the start is from 0 to 366 days"))
     problems += _trace_context(spec, field)
     problems += [_unserved(f"{field}.{name}", "", "UNSERVED_FIELD") for name in spec.unserved]
     return problems
@@ -131,14 +135,28 @@ def _node(node: Node, where: str, prefix: str, depth: int) -> Iterator[Problem]:
             yield from _action(node.body, f"{where}.action", name)
         case ConstantNode():
             yield from _payload(node.body.value, f"{where}.constant.value", name)
+        case DelayNode(duration=duration):
+            if not 0 <= duration <= limits.DEADLINE_SECONDS_MAX:
+                message = f"a delay is from 0 to 366 days; this is {duration:g} s"
+                yield Problem(f"{where}.delay.duration", "OUT_OF_RANGE", message, name)
+        case SignalNode():
+            yield from _signal(node.body, f"{where}.signal", name)
         case SubsagaNode():
             yield from _graph(node.body.graph, f"{where}.subsaga.graph", f"{name}/", depth + 1)
         case UnservedNode(kind=""):
-            yield Problem(where, "NO_KIND", "set what the node is: action, constant or subsaga", name)
+            yield Problem(where, "NO_KIND", "set what the node is: action, constant, subsaga, delay or signal", name)
         case UnservedNode(kind=kind):
             yield _unserved(f"{where}.{kind}", name, "UNSERVED_NODE_KIND")
     for field, ref in input_refs(node):
         yield from _input(ref, f"{where}.{field}", name)
+
+
+def _signal(body: SignalNode, where: str, node: str) -> Iterator[Problem]:
+    if body.signal and not _NODE_NAME.fullmatch(body.signal):
+        message = f"a signal's name has 1 to {limits.NODE_NAME_CHARS} characters of [A-Za-z0-9_.-]"
+        yield Problem(f"{where}.signal", "BAD_NAME", message, node)
+    if body.timeout is not None and not 0 < body.timeout <= limits.DEADLINE_SECONDS_MAX:
+        yield Problem(f"{where}.timeout", "OUT_OF_RANGE", "a timeout is more than 0 and at most 366 days", node)
 
 
 def _action(body: ActionNode, where: str, node: str) -> Iterator[Problem]:

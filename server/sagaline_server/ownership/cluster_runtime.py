@@ -23,7 +23,17 @@ from sagaline.v1 import (
     worker_service_pb2,
 )
 from sagaline_server.core.apply import apply
-from sagaline_server.core.decide import Decision, Order, Resolve, SetBreakpoints, SetPaused, Step, Unwind, decide
+from sagaline_server.core.decide import (
+    Decision,
+    Order,
+    Resolve,
+    SetBreakpoints,
+    SetPaused,
+    Signal,
+    Step,
+    Unwind,
+    decide,
+)
 from sagaline_server.core.entries import SagaState, Stamped
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
@@ -369,6 +379,9 @@ def _control(given: Order, now: float) -> log_pb2.ControlRecord:
         case SetBreakpoints():
             record.gate.breakpoints.SetInParent()
             fill_breakpoints(record.gate.breakpoints.breakpoints, given.breakpoints)
+        case Signal():
+            record.signal.signal, record.signal.request_id = given.signal, given.request_id
+            fill_payload(record.signal.payload, given.payload)
         case Resolve():
             record.resolve.node = given.node
             record.resolve.resolution = log_pb2.Resolution.ValueType(given.resolution)

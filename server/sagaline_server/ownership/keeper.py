@@ -12,7 +12,7 @@ import asyncio
 import structlog
 
 from sagaline.v1 import log_pb2
-from sagaline_server.core.decide import Close, Input, NewOwner, Resolve, SetBreakpoints, SetPaused, Step, Unwind
+from sagaline_server.core.decide import Close, Input, NewOwner, Resolve, SetBreakpoints, SetPaused, Signal, Step, Unwind
 from sagaline_server.core.entries import OwnerChange, Resolution, UnwindCause
 from sagaline_server.core.placement import plan_adoption
 from sagaline_server.ownership.membership import Membership
@@ -176,6 +176,9 @@ def _input(record: log_pb2.ControlRecord) -> Input | None:
         return Unwind(UnwindCause.REQUESTED, record.actor, record.reason)
     if kind == "gate":
         return _gate_input(record)
+    if kind == "signal":
+        sent = record.signal
+        return Signal(sent.signal, payload_from(sent.payload), sent.request_id, record.actor, record.reason)
     if kind == "resolve":
         order = record.resolve
         output = payload_from(order.output) if order.HasField("output") else None

@@ -18,7 +18,7 @@ import structlog
 
 from sagaline.v1 import log_pb2
 from sagaline_server.core.apply import IllegalEntry
-from sagaline_server.core.decide import NOTHING, Decision, Input, Lost, Rejected, Resolve, Result, Unwind
+from sagaline_server.core.decide import NOTHING, Decision, Input, Lost, Rejected, Resolve, Result, Signal, Unwind
 from sagaline_server.core.entries import Kind, UnwindCause
 from sagaline_server.core.invocation import invocation
 from sagaline_server.core.state import Saga
@@ -467,5 +467,7 @@ def _consumed(live: LiveSaga, control_ids: tuple[str, ...], decision: Decision |
 
 
 def _size(given: Input) -> int:
+    if isinstance(given, Signal):
+        return payload_bytes(given.payload)
     output = given.output if isinstance(given, Result | Resolve) else None
     return 0 if output is None else payload_bytes(output)

@@ -61,7 +61,7 @@ def _startable_reason(
     dispatcher: Dispatcher, live: LiveSaga, node: int, kind: Kind, now: float
 ) -> tuple[admin_service_pb2.WaitReason.ValueType, str]:
     saga = live.state
-    due = saga.run(node, kind).due
+    due = saga.due(node, kind)
     if gate(saga, node, kind) is Verdict.HOLD:
         return admin_service_pb2.WAIT_REASON_GATE, f"the gate holds it: {hold_text(saga, node, kind)}"
     if due > now:

@@ -170,6 +170,8 @@ def _write_undo_failed(message: log_pb2.LogEntry, entry: core.UndoFailed) -> Non
 def _write_created(message: log_pb2.LogEntry, entry: core.SagaCreated) -> None:
     message.saga_created.digest = entry.digest
     message.saga_created.paused = entry.paused
+    if entry.start_delay is not None:
+        message.saga_created.start_delay.CopyFrom(duration(entry.start_delay))
 
 
 def _write_gate(message: log_pb2.LogEntry, entry: core.GateChanged) -> None:
@@ -177,6 +179,12 @@ def _write_gate(message: log_pb2.LogEntry, entry: core.GateChanged) -> None:
     out.paused, out.steps, out.actor, out.reason = entry.paused, entry.steps, entry.actor, entry.reason
     fill_breakpoints(out.breakpoints, entry.breakpoints)
     out.SetInParent()
+
+
+def _write_signal(message: log_pb2.LogEntry, entry: core.SignalReceived) -> None:
+    out = message.signal_received
+    out.signal, out.request_id = entry.signal, entry.request_id
+    fill_payload(out.payload, entry.payload)
 
 
 def _write_owner(message: log_pb2.LogEntry, entry: core.OwnerChanged) -> None:
@@ -210,6 +218,7 @@ _WRITERS: dict[type, Callable[[log_pb2.LogEntry, Any], None]] = {
     core.NodeUndone: _write_undone,
     core.UndoFailed: _write_undo_failed,
     core.GateChanged: _write_gate,
+    core.SignalReceived: _write_signal,
     core.OwnerChanged: _write_owner,
     core.OperatorResolved: _write_resolved,
     core.SagaFinished: _write_finished,
@@ -217,6 +226,10 @@ _WRITERS: dict[type, Callable[[log_pb2.LogEntry, Any], None]] = {
 
 
 # ---- reading ---------------------------------------------------------------------
+
+
+def _read_created(m: log_pb2.SagaCreated) -> core.Entry:
+    return core.SagaCreated(m.digest, m.paused, to_seconds(m.start_delay) if m.HasField("start_delay") else None)
 
 
 def _read_ended(m: log_pb2.AttemptEnded) -> core.Entry:
@@ -269,7 +282,7 @@ def _read_resolved(m: log_pb2.OperatorResolved) -> core.Entry:
 
 
 _READERS: dict[str, Callable[[Any], core.Entry]] = {
-    "saga_created": lambda m: core.SagaCreated(m.digest, m.paused),
+    "saga_created": _read_created,
     "attempt_started": lambda m: core.AttemptStarted(m.node, m.attempt, m.worker_id),
     "attempt_ended": _read_ended,
     "node_succeeded": lambda m: core.NodeSucceeded(m.node, m.attempt, payload_from(m.output)),
@@ -281,6 +294,7 @@ _READERS: dict[str, Callable[[Any], core.Entry]] = {
     "node_undone": lambda m: core.NodeUndone(m.node, m.attempt, core.UndoneHow(m.how)),
     "undo_failed": _read_undo_failed,
     "gate_changed": _read_gate,
+    "signal_received": lambda m: core.SignalReceived(m.signal, payload_from(m.payload), m.request_id),
     "owner_changed": _read_owner,
     "operator_resolved": _read_resolved,
     "saga_finished": lambda m: core.SagaFinished(core.SagaState(m.state)),

@@ -8,12 +8,14 @@ from sagaline_server.core.graph import (
     UNDO_RETRY,
     ActionNode,
     ConstantNode,
+    DelayNode,
     Graph,
     InputRef,
     Irreversible,
     Node,
     RetryPolicy,
     SagaSpec,
+    SignalNode,
     SubsagaNode,
     Timeouts,
     UndoKind,
@@ -36,7 +38,7 @@ def spec_from(message: saga_pb2.SagaSpec, saga_id: str, graph: Graph) -> SagaSpe
         deadline=to_seconds(message.deadline) if message.HasField("deadline") else None,
         start_paused=message.start_paused,
         trace_context=tuple(sorted(message.trace_context.items())) if message.trace_context else (),
-        unserved=("start_delay",) if message.HasField("start_delay") else (),
+        start_delay=to_seconds(message.start_delay) if message.HasField("start_delay") else None,
     )
 
 
@@ -48,7 +50,7 @@ def graph_from(message: saga_pb2.Graph, depth: int = 0) -> Graph:
 
 def _node(message: saga_pb2.Node, depth: int) -> Node:
     kind = message.WhichOneof("kind")
-    body: ActionNode | ConstantNode | SubsagaNode | UnservedNode
+    body: ActionNode | ConstantNode | SubsagaNode | DelayNode | SignalNode | UnservedNode
     if kind == "action":
         body = _action(message.action)
     elif kind == "constant":
@@ -57,6 +59,11 @@ def _node(message: saga_pb2.Node, depth: int) -> Node:
         inner = message.subsaga
         graph = graph_from(inner.graph, depth + 1) if depth <= SUBSAGA_DEPTH else Graph(inner.graph.name, ())
         body = SubsagaNode(graph, _input(inner.params) if inner.HasField("params") else None)
+    elif kind == "delay":
+        body = DelayNode(to_seconds(message.delay.duration))
+    elif kind == "signal":
+        wait = message.signal
+        body = SignalNode(wait.signal, to_seconds(wait.timeout) if wait.HasField("timeout") else None)
     else:
         body = UnservedNode(kind or "")
     return Node(name=message.name, body=body, after=tuple(message.after))

@@ -106,10 +106,16 @@ def _fill_node(view: saga_pb2.NodeView, saga: Saga, node: int, waiting: Waiting 
     failure = undo.failure or run.failure
     if failure is not None and status != NodeStatus.SUCCEEDED:
         fill_failure(view.failure, failure)
+    if saga.is_waiting(node):
+        ends = saga.wait_ends(node)
+        if ends is not None:
+            view.retry_time.CopyFrom(timestamp(ends))
+        view.waiting_for = "its time" if flat.signal is None else f"the signal {flat.signal}"
+        return
     kind = saga.startable(node)
     if kind is None:
         return
-    due = saga.run(node, kind).due
+    due = saga.due(node, kind)
     if due:
         view.retry_time.CopyFrom(timestamp(due))
     if gate(saga, node, kind) is Verdict.HOLD:

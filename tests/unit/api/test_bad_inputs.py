@@ -46,6 +46,7 @@ EMPTY: dict[str, tuple[Message, list[tuple[str, str]]]] = {
     "StepSaga": (pb.StepSagaRequest(), [MISSING_ID]),
     "SetBreakpoints": (pb.SetBreakpointsRequest(), [MISSING_ID]),
     "UnwindSaga": (pb.UnwindSagaRequest(), [MISSING_ID]),
+    "SignalSaga": (pb.SignalSagaRequest(), [MISSING_ID, ("signal", "REQUIRED")]),
     "ResolveNode": (
         pb.ResolveNodeRequest(),
         [
@@ -87,6 +88,8 @@ def filled(name: str) -> Message:
     """Return a request that is right, of a saga that is not there."""
     request: Any = type(EMPTY[name][0])()
     request.saga_id = "unknown"
+    if isinstance(request, pb.SignalSagaRequest):
+        request.signal = "go"
     if isinstance(request, pb.ResolveNodeRequest):
         request.node, request.resolution = "pay", log_pb2.RESOLUTION_RETRY
         request.by.actor = request.by.reason = "x"
@@ -239,7 +242,21 @@ SPECS: dict[str, tuple[saga_pb2.SagaSpec, str, str]] = {
     "no name": (with_graph(saga_pb2.Graph(nodes=[act("a")])), "saga.graph.name", "BAD_NAME"),
     "a node of no kind": (graph_of(saga_pb2.Node(name="a")), NODE, "NO_KIND"),
     "a map": (graph_of(saga_pb2.Node(name="a", map=saga_pb2.MapNode())), f"{NODE}.map", "UNSERVED_NODE_KIND"),
-    "a delay": (graph_of(saga_pb2.Node(name="a", delay=saga_pb2.DelayNode())), f"{NODE}.delay", "UNSERVED_NODE_KIND"),
+    "a delay into the past": (
+        graph_of(saga_pb2.Node(name="a", delay=saga_pb2.DelayNode(duration=Duration(seconds=-1)))),
+        f"{NODE}.delay.duration",
+        OUT,
+    ),
+    "no time for a signal": (
+        graph_of(saga_pb2.Node(name="a", signal=saga_pb2.SignalNode(timeout=Duration()))),
+        f"{NODE}.signal.timeout",
+        OUT,
+    ),
+    "a signal's name": (
+        graph_of(saga_pb2.Node(name="a", signal=saga_pb2.SignalNode(signal="a b"))),
+        f"{NODE}.signal.signal",
+        "BAD_NAME",
+    ),
     "twice": (graph_of(act("a"), act("a")), "saga.graph.nodes[1].name", "DUPLICATE_NODE"),
     "itself": (graph_of(act("a", "a")), "saga.graph.nodes", "CYCLE"),
     "a cycle": (graph_of(act("a", "b"), act("b", "a")), "saga.graph.nodes", "CYCLE"),
@@ -360,7 +377,6 @@ async def test_what_does_not_exist(served: Served) -> None:
 
 
 UNSERVED: list[tuple[str, Message]] = [
-    ("SignalSaga", pb.SignalSagaRequest(saga_id="s1", signal="go")),
     ("InjectFault", pb.InjectFaultRequest(saga_id="s1")),
     ("BatchControlSagas", pb.BatchControlSagasRequest()),
     ("CountSagas", pb.CountSagasRequest()),

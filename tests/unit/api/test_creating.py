@@ -120,13 +120,13 @@ async def test_all_problems_are_told_in_one_error(served: Served) -> None:
     spec.scopes.append("no blanks")
     spec.graph.nodes[1].action.inputs["payment"].node = "nobody"
     spec.graph.nodes[2].action.output_type.SetInParent()
-    spec.start_delay.seconds = 1
+    spec.start_delay.seconds = -1
     told = await refused(served.sagas.CreateSaga(create(spec)))
     assert set(told.fields) == {
         ("saga.saga_id", "BAD_SAGA_ID"),
         (f"saga.labels[{'k' * 32}]", "BAD_LABEL"),
         ("saga.scopes[0]", "BAD_SCOPE"),
-        ("saga.start_delay", "UNSERVED_FIELD"),
+        ("saga.start_delay", "OUT_OF_RANGE"),
         ("saga.graph.nodes[1].action.inputs[payment]", "UNKNOWN_NODE"),
         ("saga.graph.nodes[2].action.output_type", "UNSERVED_POLICY"),
     }

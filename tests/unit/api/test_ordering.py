@@ -6,7 +6,15 @@ import grpc
 
 from sagaline.v1 import log_pb2, saga_pb2
 from sagaline.v1 import saga_service_pb2 as pb
-from sagaline_server.core.entries import Breakpoint, GateChanged, Kind, OperatorResolved, Resolution, UnwindRequested
+from sagaline_server.core.entries import (
+    Breakpoint,
+    GateChanged,
+    Kind,
+    OperatorResolved,
+    Resolution,
+    SignalReceived,
+    UnwindRequested,
+)
 from sagaline_server.core.values import Disposition, Failure, Payload
 from tests.unit.api.conftest import Served
 from tests.unit.api.fake_runtime import NO_EFFECT
@@ -95,6 +103,22 @@ async def test_what_has_ended_takes_no_orders(served: Served) -> None:
         (violation,) = told.details["PreconditionFailure"].violations
         assert (violation.type, violation.subject) == ("SAGA_FINISHED", "s1")
         assert violation.description == told.message
+
+
+async def test_a_signal_reaches_the_node_that_waits_for_it(served: Served) -> None:
+    spec = trip("s1")
+    spec.graph.nodes.add(name="approve").signal.SetInParent()
+    await served.sagas.CreateSaga(pb.CreateSagaRequest(saga=spec))
+    request = pb.SignalSagaRequest(saga_id="s1", signal="approve", request_id="r1")
+    request.payload.json = '"yes"'
+    for _ in range(2):
+        await served.sagas.SignalSaga(request)
+    assert served.runtime.log("s1")[-1].entry == SignalReceived("approve", Payload(json='"yes"'), "r1")
+    full = (await served.sagas.GetSaga(pb.GetSagaRequest(saga_id="s1"))).saga
+    outputs = {node.name: (node.kind, node.output.json) for node in full.nodes}
+    assert outputs["approve"] == ("signal", '"yes"')
+    told = await refused(served.sagas.SignalSaga(pb.SignalSagaRequest(saga_id="s1", signal="nobody")))
+    assert (told.code, told.reason) == (grpc.StatusCode.NOT_FOUND, "SIGNAL_NOT_FOUND")
 
 
 def resolve(resolution: log_pb2.Resolution.ValueType, node: str = "pay") -> pb.ResolveNodeRequest:

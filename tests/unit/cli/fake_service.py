@@ -89,6 +89,9 @@ class FakeService:
         saga.state = saga_pb2.SAGA_STATE_UNWINDING
         return saga_service_pb2.UnwindSagaResponse(saga=saga)
 
+    def SignalSaga(self, request: Any, context: Any) -> saga_service_pb2.SignalSagaResponse:
+        return saga_service_pb2.SignalSagaResponse(saga=self._find(request, context))
+
     def ResolveNode(self, request: Any, context: Any) -> saga_service_pb2.ResolveNodeResponse:
         return saga_service_pb2.ResolveNodeResponse(saga=self._find(request, context))
 

@@ -124,6 +124,17 @@ def test_step_and_break_send_what_they_are_told(sagaline: Sagaline, service: Fak
     assert not none.breakpoints
 
 
+def test_signal_sends_its_payload_with_a_request_id(sagaline: Sagaline, service: FakeService) -> None:
+    service.add(running("t"))
+    assert sagaline("signal", "t", "approve", "--json", '{"by":"ann"}').exit_code == 0
+    assert sagaline("signal", "t", "approve", "--request-id", "r1").exit_code == 0
+    assert sagaline("signal", "t", "approve", "--json", "{").exit_code == 2
+    first, second = service.requests
+    assert (first.signal, first.payload.json) == ("approve", '{"by":"ann"}')
+    assert first.request_id
+    assert (second.payload.json, second.request_id) == ("null", "r1")
+
+
 @pytest.mark.parametrize("command", [["step", "t", "0"], ["break", "t", ":undo"], ["break", "t", "pay:sideways"]])
 def test_steps_and_breakpoints_that_are_none(sagaline: Sagaline, service: FakeService, command: list[str]) -> None:
     assert sagaline(*command).exit_code == 2

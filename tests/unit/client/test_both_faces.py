@@ -43,6 +43,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "step": lambda client: client.step("t", 3, **BY),
     "set_breakpoints": lambda client: client.set_breakpoints("t", ["a", log_pb2.Breakpoint(node="b")], **BY),
     "unwind": lambda client: client.unwind("t", **BY),
+    "signal": lambda client: client.signal("t", "go", {"a": 1}, request_id="r"),
     "resolve": lambda client: client.resolve("t", "n", log_pb2.RESOLUTION_RETRY, output=OUTPUT, **BY),
 }
 STREAMS = {"run_many", "watch"}
@@ -60,6 +61,7 @@ ANSWERS = {
     "StepSaga": saga_service_pb2.StepSagaResponse(saga=DONE),
     "SetBreakpoints": saga_service_pb2.SetBreakpointsResponse(saga=DONE),
     "UnwindSaga": saga_service_pb2.UnwindSagaResponse(saga=DONE),
+    "SignalSaga": saga_service_pb2.SignalSagaResponse(saga=DONE),
     "ResolveNode": saga_service_pb2.ResolveNodeResponse(saga=DONE),
     "ListWorkers": admin_service_pb2.ListWorkersResponse(workers=[admin_service_pb2.WorkerStatus(worker_id="w")]),
     "ListSecs": admin_service_pb2.ListSecsResponse(secs=[admin_service_pb2.SecStatus(incarnation=7)]),

@@ -27,6 +27,7 @@ from sagaline_server.core.entries import (
     SagaCreated,
     SagaFinished,
     SagaState,
+    SignalReceived,
     Stamped,
     UndoAttemptEnded,
     UndoAttemptStarted,
@@ -80,6 +81,10 @@ class Auditor:
         """Instant nodes that had succeeded when the saga turned."""
         self.turned = False
         self.paused = False
+        self.signals: list[str] = []
+        """Signals that no node has yet."""
+        self.signalled: set[str] = set()
+        self.requests: set[str] = set()
         self.steps = 0
         self.breakpoints: tuple[Breakpoint, ...] = ()
         self.ended = False
@@ -97,6 +102,25 @@ class Auditor:
         self._need(not self.ended, "a log ends with saga_finished")
         self._need((self.seq == 1) == isinstance(self.entry, SagaCreated), "a log begins with saga_created")
         readers[type(self.entry)](self, self.entry)
+        self._hand_out_signals()
+
+    def _hand_out_signals(self) -> None:
+        while not self.turned and self.signals:
+            for name in self.names:
+                signal = self.nodes[name].signal
+                waits = name not in self.signalled and all(self.is_done(parent) for parent in self._parents(name))
+                if signal in self.signals and waits:
+                    self.signals.remove(signal)
+                    self.signalled.add(name)
+                    break
+            else:
+                return
+
+    def _signal(self, entry: SignalReceived) -> None:
+        self._need(not self.turned, "a saga that unwinds takes no signal")
+        self._need(not entry.request_id or entry.request_id not in self.requests, "the same signal counts once")
+        self.requests.add(entry.request_id)
+        self.signals.append(entry.signal)
 
     def _need(self, condition: bool, rule: str) -> None:
         if not condition:
@@ -110,8 +134,10 @@ class Auditor:
 
     def is_done(self, name: str) -> bool:
         """True when the node has succeeded, or passed by itself."""
-        if self.nodes[name].action is not None:
+        if self.nodes[name].action is not None or self.nodes[name].delay is not None:
             return name in self.succeeded
+        if self.nodes[name].signal is not None:
+            return name in self.signalled
         return all(self.is_done(parent) for parent in self._parents(name))
 
     def is_settled(self, name: str) -> bool:
@@ -182,6 +208,11 @@ class Auditor:
             self.held.add(name)
 
     def _succeeded(self, entry: NodeSucceeded) -> None:
+        if self.nodes[entry.node].delay is not None:
+            self._need(not self.turned and entry.node not in self.succeeded, "rule 6: nothing goes on after the turn")
+            self._need(all(self.is_done(p) for p in self._parents(entry.node)), "rule 3: a parent has not succeeded")
+            self.succeeded.add(entry.node)
+            return
         side = self.acts[entry.node]
         self._need(self._is_open(side, entry.attempt), "an attempt is answered once")
         self._need(entry.node not in self.succeeded | self.failed | self.undone, "rule 4: a node is decided once")
@@ -332,6 +363,7 @@ readers: dict[type, Callable[[Auditor, Any], None]] = {
     NodeUndone: Auditor._undone,
     UndoFailed: Auditor._undo_failed,
     GateChanged: Auditor._gate,
+    SignalReceived: Auditor._signal,
     OwnerChanged: Auditor._owner,
     OperatorResolved: Auditor._resolved,
     SagaFinished: Auditor._finished,
@@ -374,9 +406,14 @@ def check_consistent(saga: Saga) -> None:
 
 def check_instant(saga: Saga, node: int, flat: FlatNode) -> None:
     status = saga.status(node)
-    if not saga.unwinding:
+    if flat.value is None:
+        assert (status is NodeStatus.SUCCEEDED) <= (node in saga.outputs), flat.name
+    if not saga.unwinding and flat.value is None:
+        assert not saga.waiting[node] or status is NodeStatus.PENDING, flat.name
+    elif not saga.unwinding:
         assert (status is NodeStatus.SUCCEEDED) == (saga.waiting[node] == 0), flat.name
     elif status is NodeStatus.SUCCEEDED:
         assert saga.waiting[node], f"{flat.name}: nothing depends on it any more"
     else:
-        assert status in (NodeStatus.UNDONE, NodeStatus.ABANDONED), flat.name
+        timed_out = status is NodeStatus.FAILED and flat.timeout is not None
+        assert timed_out or status in (NodeStatus.UNDONE, NodeStatus.ABANDONED), flat.name

@@ -167,6 +167,9 @@ class Driver:
             has_end = stop_at(self.saga, node, side, 0.0) is not None
             assert node in self.timers or not (runs and has_end), f"nobody watches {self.name(node)} {run.in_flight}"
         for node in range(len(self.topology.nodes)):
+            if self.saga.is_waiting(node):
+                ends = self.saga.wait_ends(node)
+                assert node in self.timers or ends is None or ends <= self.now, f"{self.name(node)} waits for ever"
             kind = self.saga.startable(node)
             if kind is None or gate(self.saga, node, kind) is Verdict.HOLD:
                 continue

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sagaline_server.core.decide import Decision, Rejected, Resolve, Result, SetBreakpoints, SetPaused, Step, Unwind
+from sagaline_server.core.decide import (
+    Decision,
+    Rejected,
+    Resolve,
+    Result,
+    SetBreakpoints,
+    SetPaused,
+    Signal,
+    Step,
+    Unwind,
+)
 from sagaline_server.core.entries import Breakpoint, Kind, Resolution, SagaState
 from sagaline_server.core.invocation import Invocation
 from sagaline_server.core.topology import Topology
@@ -80,6 +90,9 @@ class Scene(Driver):
     def stop_at(self, *points: str, kind: Kind | None = None) -> Decision:
         """Set breakpoints, and no others."""
         return self.take(SetBreakpoints(tuple(Breakpoint(point, kind) for point in points)))
+
+    def signal(self, name: str, payload: Payload = OUTPUT, request_id: str = "") -> Decision:
+        return self.take(Signal(name, payload, request_id))
 
     def order(self, name: str, resolution: Resolution, output: Payload | None = None) -> Decision:
         return self.take(Resolve(name, resolution, "somebody", "because", output))

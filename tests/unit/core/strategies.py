@@ -18,11 +18,13 @@ from sagaline_server.core.graph import (
     UNDO_RETRY,
     ActionNode,
     ConstantNode,
+    DelayNode,
     Graph,
     InputRef,
     Irreversible,
     Node,
     RetryPolicy,
+    SignalNode,
     SubsagaNode,
     Timeouts,
     UndoKind,
@@ -71,7 +73,7 @@ Recipe = tuple[int, int, int, int, tuple["Recipe", ...]]
 """Of a node: kind, parents, inputs, policies, and the nodes inside if it is a subsaga."""
 
 _NUMBER = st.integers(0, 2**30)
-_KIND = st.integers(0, 9)
+_KIND = st.integers(0, 11)
 
 
 def _recipes(max_nodes: int, inside: st.SearchStrategy[tuple[Recipe, ...]]) -> st.SearchStrategy[tuple[Recipe, ...]]:
@@ -116,6 +118,11 @@ def _build_node(name: str, recipe: Recipe, earlier: Sequence[str]) -> Node:
     match kind:
         case 8:
             return Node(f"{name}-const", ConstantNode(LITERAL), after)
+        case 10:
+            return Node(f"{name}-delay", DelayNode((0.0, 1.0, 30.0)[digits.below(3)]), after)
+        case 11:
+            timeout = (None, None, 20.0)[digits.below(3)]
+            return Node(f"{name}-wait", SignalNode(("", "go")[digits.below(2)], timeout), after)
         case 9:
             given = _build_input(digits, earlier) if digits.below(2) else None
             return Node(f"{name}-sub", SubsagaNode(build_graph(inside, policy), given), after)
@@ -170,6 +177,8 @@ def _pivoted(graph: Graph, prefix: str, pivot: str, before: set[str]) -> Graph:
         if isinstance(body, SubsagaNode):
             inner = _pivoted(body.graph, f"{name}/", pivot, before)
             body = msgspec.structs.replace(body, graph=inner)
+        elif isinstance(body, SignalNode):
+            body = msgspec.structs.replace(body, timeout=None)
         elif isinstance(body, ActionNode) and name == pivot:
             body = msgspec.structs.replace(body, pivot=True, undo=UndoKind.NONE)
         elif isinstance(body, ActionNode) and name not in before and body.undo is not UndoKind.NOOP:
@@ -193,6 +202,8 @@ def untimed(graph: Graph) -> Graph:
             body = msgspec.structs.replace(body, graph=untimed(body.graph))
         elif isinstance(body, ActionNode):
             body = msgspec.structs.replace(body, timeouts=None, undo_timeouts=None)
+        elif isinstance(body, SignalNode):
+            body = msgspec.structs.replace(body, timeout=None)
         nodes.append(msgspec.structs.replace(node, body=body))
     return msgspec.structs.replace(graph, nodes=tuple(nodes))
 

@@ -135,6 +135,9 @@ def test_numbers_are_topological_and_stable(any_graph: Graph, seed: int) -> None
     assert flatten_valid(any_graph) == topology
 
 
+TROUBLES = {"sagaline.InputUnavailable", "sagaline.ScheduleToStartTimeout", "sagaline.SignalTimeout"}
+
+
 @given(GRAPHS, SEEDS)
 def test_whatever_validates_flattens_and_runs(any_graph: Graph, seed: int) -> None:
     """A graph without problems comes to an end when every worker says yes: all done, or an input can't be had; where
@@ -148,7 +151,7 @@ def test_whatever_validates_flattens_and_runs(any_graph: Graph, seed: int) -> No
     held = [run.failure for run in world.saga.runs.values() if run.failure is not None]
     failures = [failure for failure in (world.saga.failure, *held) if failure is not None]
     assert failures
-    assert {failure.type for failure in failures} <= {"sagaline.InputUnavailable", "sagaline.ScheduleToStartTimeout"}
+    assert {failure.type for failure in failures} <= TROUBLES
 
 
 # ---- as large as it gets

@@ -20,6 +20,7 @@ from sagaline_server.core.decide import (
     ResultFate,
     SetBreakpoints,
     SetPaused,
+    Signal,
     Step,
     Unwind,
 )
@@ -130,8 +131,10 @@ class World(Driver):
                 (kind, self.saga.run(node, kind).in_flight) for kind in Kind
             ]:
                 if attempt and self.chance.random() < 0.5:
-                    sent = msgspec.structs.replace(invocation(self.saga, node, kind), attempt=attempt)
-                    self.flights.append(Flight(sent))
+                    flight = Flight(msgspec.structs.replace(invocation(self.saga, node, kind), attempt=attempt))
+                    lingers = any(attempt == left for left, _ in run.lingering)
+                    flight.given_up = kind is Kind.ACTION and attempt in run.unanswered and not lingers
+                    self.flights.append(flight)
         self.crash()
 
     # ---- the owner
@@ -184,6 +187,7 @@ class World(Driver):
         possible += [self.deliver] * (3 if self.results else 0)
         possible += [self.wake_later] * bool(self.timers)
         possible += [self.give_slots] * bool(self.unplaced)
+        possible += [self.send_signal] * bool(self.topology.signals)
         for percent, mischief in (
             (temper.lose, self.lose_one),
             (temper.pause, self.toggle_pause),
@@ -290,6 +294,22 @@ class World(Driver):
         ]
         self.take(self.chance.choice(orders))
 
+    def send_signal(self) -> None:
+        """Somebody sends a signal: one that is waited for, or not yet, or no more."""
+        if self.topology.signals:
+            name = self.chance.choice(sorted(self.topology.signals))
+            request_id = self.chance.choice(("", "same", f"r{len(self.log)}"))
+            self.take(Signal(name, Payload(json='{"of":"signal","list":[7,8]}'), request_id))
+
+    def answer_waits(self) -> bool:
+        """Send the first signal that is waited for; False where none is."""
+        for node in range(len(self.topology.nodes)):
+            signal = self.topology.nodes[node].signal
+            if signal is not None and self.saga.is_waiting(node):
+                self.take(Signal(signal, Payload(json='{"of":"signal","list":[7,8]}')))
+                return True
+        return False
+
     def open_gate(self) -> None:
         """Nothing is held from here on."""
         self.turn(SetBreakpoints(()), SetPaused(False))
@@ -364,6 +384,8 @@ class World(Driver):
                 self.open_gate()
             elif self.flights or self.results or self.timers or self.unplaced:
                 self.settle_one()
+            elif self.answer_waits():
+                pass
             elif any(True for _ in self.saga.outstanding()) and self.saga.finished is None:
                 self.turn(*[self.lost(node, kind, attempt) for node, kind, attempt, _ in self.saga.outstanding()])
             elif operator and self.saga.needs_operator and self.saga.finished is None:

@@ -338,3 +338,19 @@ def test_a_reference_to_a_subclass_or_an_unknown_type_passes(g: GraphBuilder[Ord
     unknown.constant("x", 1)
     result = g.subsaga("s", unknown.build())
     add("pay", charge, result, g.constant("whole", 3))
+
+
+def test_delays_and_signals() -> None:
+    builder = GraphBuilder("waits")
+    pause = builder.delay("pause", timedelta(seconds=90))
+    approve = builder.signal("approve", str, signal="go", timeout=timedelta(hours=1), after=[pause])
+    proto = builder.build(result=approve).to_proto()
+    assert proto.nodes[0].delay.duration.seconds == 90
+    assert (proto.nodes[1].signal.signal, proto.nodes[1].signal.timeout.seconds) == ("go", 3600)
+    assert list(proto.nodes[1].after) == ["pause"]
+    with pytest.raises(GraphError, match="it lies between"):
+        builder.delay("back", timedelta(seconds=-1))
+    with pytest.raises(GraphError, match="it lies between"):
+        builder.signal("now", timeout=timedelta(0))
+    with pytest.raises(GraphError, match="signal's name"):
+        builder.signal("odd", signal="a b")

@@ -34,6 +34,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "break": ("steer", "Set the breakpoints of a saga."),
         "debug": ("debug", "Step through a saga from the terminal."),
         "unwind": ("steer", "Ask a saga to undo what it has done."),
+        "signal": ("steer", "Send a signal to a saga."),
         "resolve": ("steer", "Decide about a node that needs an operator."),
     },
     "Look inside": {

@@ -1,4 +1,4 @@
-"""The commands `pause`, `resume`, `step`, `break`, `unwind` and `resolve`."""
+"""The commands `pause`, `resume`, `step`, `break`, `unwind`, `signal` and `resolve`."""
 
 from __future__ import annotations
 
@@ -81,6 +81,27 @@ def unwind_command(settings: Settings, saga_id: str, actor: str, reason: str) ->
         _tell(settings, client.unwind(saga_id, actor=actor, reason=reason))
 
 
+@click.command("signal", short_help="Send a signal to a saga.")
+@saga_argument
+@click.argument("name", metavar="SIGNAL")
+@click.option("--json", "text", metavar="JSON", default="null", show_default=True, help="Its payload.")
+@click.option("--request-id", default="", help="The same one counts once.  [default: a new one]")
+@common_options
+@pass_settings
+def signal_command(settings: Settings, saga_id: str, name: str, text: str, request_id: str) -> None:
+    """Send the signal SIGNAL to the saga SAGA. It is kept if the node for it does not wait yet."""
+    with settings.client() as client:
+        _tell(settings, client.signal(saga_id, name, _json_value(text, "--json"), request_id=request_id))
+
+
+def _json_value(text: str, option: str) -> object:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"not JSON: {error}", param_hint=option) from error
+    return value
+
+
 @click.command("resolve", short_help="Decide about a node that needs an operator.")
 @saga_argument
 @click.argument("node", metavar="NODE")
@@ -117,10 +138,7 @@ def _decision(
     if (decision is None) == (output_json is None):
         raise click.UsageError("give one of --retry, --mark-undone, --mark-failed and --output-json")
     if output_json is not None:
-        try:
-            json.loads(output_json)
-        except (ValueError, RecursionError) as error:
-            raise click.BadParameter(f"not JSON: {error}", param_hint="--output-json") from error
+        _json_value(output_json, "--output-json")
         return log_pb2.RESOLUTION_SUPPLY_OUTPUT, payload_pb2.Payload(json=output_json)
     resolutions = {
         "retry": log_pb2.RESOLUTION_RETRY,

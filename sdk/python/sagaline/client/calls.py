@@ -16,6 +16,7 @@ from sagaline.client.methods import Method
 from sagaline.client.sagas import Batch, NewSaga, duration
 from sagaline.client.status import from_batch_error
 from sagaline.errors import UnexpectedAnswer
+from sagaline.ids import new_uuid7
 from sagaline.v1 import admin_service_pb2, log_pb2, payload_pb2, saga_pb2, saga_service_pb2
 
 R = TypeVar("R")
@@ -251,6 +252,14 @@ def drain(sec_id: str, within_s: float) -> Call[None]:
     """Make a SEC hand off everything and stop."""
     request = admin_service_pb2.DrainSecRequest(sec_id=sec_id, timeout=duration(timedelta(seconds=within_s)))
     return Call(methods.DRAIN_SEC, request, lambda _response: None, timeout_s=within_s + WAIT_MARGIN_S)
+
+
+def signal(saga_id: str, name: str, payload: payload_pb2.Payload, request_id: str) -> Call[saga_pb2.Saga]:
+    """Send a signal."""
+    request = saga_service_pb2.SignalSagaRequest(
+        saga_id=saga_id, signal=name, payload=payload, request_id=request_id or new_uuid7()
+    )
+    return Call(methods.SIGNAL_SAGA, request, _saga)
 
 
 def resolve(

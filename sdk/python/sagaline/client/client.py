@@ -29,6 +29,7 @@ from sagaline.client.watching import WatchCursor
 from sagaline.errors import RpcError, Unavailable
 from sagaline.graph import Graph
 from sagaline.v1 import admin_service_pb2, log_pb2, payload_pb2, saga_pb2
+from sagaline.values import encode
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -359,6 +360,21 @@ class Client:
     async def unwind(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
         """Ask a saga to undo what it has done; nodes in flight are waited for. Arguments as of `pause`."""
         return await self._link.unary(calls.unwind(saga_id, actor, reason))
+
+    async def signal(self, saga_id: str, name: str, value: object = None, *, request_id: str = "") -> saga_pb2.Saga:
+        """Send a signal to a saga. It is kept if the node for it does not wait yet; each signal is for one node.
+
+        Args:
+            saga_id: Which.
+            name: Of the signal.
+            value: Its payload: any value that can be one. It becomes the node's output.
+            request_id: The same one counts once. Empty: a new one.
+
+        Raises:
+            NotFound: No node of the saga waits for that signal.
+            NotAllowedNow: As many signals of that name have arrived as there are nodes for them.
+        """
+        return await self._link.unary(calls.signal(saga_id, name, encode(value), request_id))
 
     async def resolve(
         self,

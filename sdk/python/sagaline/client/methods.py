@@ -94,6 +94,12 @@ UNWIND_SAGA = Method(
     saga_service_pb2.UnwindSagaRequest,
     saga_service_pb2.UnwindSagaResponse,
 )
+SIGNAL_SAGA = Method(
+    # Safe to repeat because the client always gives a request id.
+    f"{_SAGAS}/SignalSaga",
+    saga_service_pb2.SignalSagaRequest,
+    saga_service_pb2.SignalSagaResponse,
+)
 RESOLVE_NODE = Method(
     f"{_SAGAS}/ResolveNode",
     saga_service_pb2.ResolveNodeRequest,

@@ -711,19 +711,25 @@ class SagaCreated(_message.Message):
 
     DIGEST_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
+    START_DELAY_FIELD_NUMBER: _builtins.int
     digest: _builtins.bytes
     """Digest of the record, to tie the log to it. 32 bytes."""
     paused: _builtins.bool
     """True: the gate is paused from the start."""
+    @_builtins.property
+    def start_delay(self) -> _duration_pb2.Duration:
+        """No node starts before this long after the entry's time. Absent: at once."""
+
     def __init__(
         self,
         *,
         digest: _builtins.bytes = ...,
         paused: _builtins.bool = ...,
+        start_delay: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["start_delay", b"start_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "paused", b"paused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "paused", b"paused", "start_delay", b"start_delay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -843,7 +849,7 @@ class NodeSucceeded(_message.Message):
     node: _builtins.str
     """Node."""
     attempt: _builtins.int
-    """Attempt that succeeded; 0 if an operator supplied the output."""
+    """Attempt that succeeded; 0 for a delay whose time is over."""
     @_builtins.property
     def output(self) -> _payload_pb2.Payload:
         """Output, immutable from here on."""
@@ -1213,7 +1219,9 @@ Global___GateChanged: _TypeAlias = GateChanged  # noqa: Y015
 
 @_typing.final
 class SignalReceived(_message.Message):
-    """A signal and its payload."""
+    """A signal and its payload. The first node, in topological order, that waits
+    for it succeeds with it; if none does, the first that comes to.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -235,7 +235,8 @@ class SagaServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SignalSaga(self, request, context):
-        """Sends a signal to a saga's signal node.
+        """Sends a signal to a saga's signal node. It is kept if the node does not wait
+        yet. Safe to repeat with a `request_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -79,7 +79,9 @@ class SagaServiceStub:
     Safe to repeat.
     """
     SignalSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.SignalSagaRequest, _saga_service_pb2.SignalSagaResponse]
-    """Sends a signal to a saga's signal node."""
+    """Sends a signal to a saga's signal node. It is kept if the node does not wait
+    yet. Safe to repeat with a `request_id`.
+    """
     ResolveNode: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.ResolveNodeRequest, _saga_service_pb2.ResolveNodeResponse]
     """Decides about a node that is held, in doubt, or whose undo failed."""
     InjectFault: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.InjectFaultRequest, _saga_service_pb2.InjectFaultResponse]
@@ -142,7 +144,9 @@ class SagaServiceAsyncStub(SagaServiceStub):
     Safe to repeat.
     """
     SignalSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.SignalSagaRequest, _saga_service_pb2.SignalSagaResponse]  # type: ignore[assignment]
-    """Sends a signal to a saga's signal node."""
+    """Sends a signal to a saga's signal node. It is kept if the node does not wait
+    yet. Safe to repeat with a `request_id`.
+    """
     ResolveNode: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.ResolveNodeRequest, _saga_service_pb2.ResolveNodeResponse]  # type: ignore[assignment]
     """Decides about a node that is held, in doubt, or whose undo failed."""
     InjectFault: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.InjectFaultRequest, _saga_service_pb2.InjectFaultResponse]  # type: ignore[assignment]
@@ -286,7 +290,9 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _saga_service_pb2.SignalSagaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_saga_service_pb2.SignalSagaResponse, _abc.Awaitable[_saga_service_pb2.SignalSagaResponse]]:
-        """Sends a signal to a saga's signal node."""
+        """Sends a signal to a saga's signal node. It is kept if the node does not wait
+        yet. Safe to repeat with a `request_id`.
+        """
 
     @_abc_1.abstractmethod
     def ResolveNode(
