@@ -49,12 +49,29 @@ def _wait(dispatcher: Dispatcher, live: LiveSaga, node: int, now: float) -> admi
             wait.message = f"worker {run.worker_id} {where}"
             wait.age.CopyFrom(duration(max(now - run.first_start, 0.0)))
             return wait
+    if saga.is_waiting(node):
+        wait.reason, wait.message = admin_service_pb2.WAIT_REASON_EVENT, _event_text(live, node, now)
+        wait.age.CopyFrom(duration(max(now - saga.waits[node], 0.0)))
+        return wait
     startable = saga.startable(node)
     if startable is None:
-        return None
+        lingering = saga.run(node, Kind.ACTION).lingering
+        if not lingering or (status is NodeStatus.SUCCEEDED and not saga.unwinding):
+            return None
+        wait.reason = admin_service_pb2.WAIT_REASON_IN_FLIGHT
+        wait.message = f"attempt {lingering[0][0]} was given up, and worker {lingering[0][1]} may still be running it"
+        return wait
     wait.kind = saga_pb2.InvocationKind.ValueType(startable)
     wait.reason, wait.message = _startable_reason(dispatcher, live, node, startable, now)
     return wait
+
+
+def _event_text(live: LiveSaga, node: int, now: float) -> str:
+    flat, ends = live.state.topology.nodes[node], live.state.wait_ends(node)
+    left = "" if ends is None else f"{max(ends - now, 0.0):.1f} s"
+    if flat.signal is None:
+        return f"its delay is over in {left}"
+    return f"it waits for the signal {flat.signal}" + (f", for another {left}" if left else "")
 
 
 def _startable_reason(

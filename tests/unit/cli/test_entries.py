@@ -91,7 +91,7 @@ def test_values_that_are_not_said_leave_no_trace() -> None:
     assert entry_line(log_pb2.LogEntry(seq=1, saga_created=log_pb2.SagaCreated())) == (
         "    1  1970-01-01 00:00:00.000Z  saga created"
     )
-    supplied = log_pb2.LogEntry(node_succeeded=log_pb2.NodeSucceeded(node="n"))
-    assert entry_columns(supplied)[4] == "output supplied by an operator"
+    delay = log_pb2.LogEntry(node_succeeded=log_pb2.NodeSucceeded(node="n"))
+    assert entry_columns(delay)[4] == "its time is over"
     never = log_pb2.LogEntry(node_failed=log_pb2.NodeFailed(node="n"))
     assert entry_columns(never)[4] == "not started, no effect"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -92,7 +92,7 @@ class DebugSession:
         name = ALIASES.get(words[0], words[0])
         if name == "quit":
             return False
-        command: Callable[[DebugSession, Sequence[str]], None] | None = self.commands.get(name)
+        command = self.commands.get(name)
         if command is None:
             click.echo(f'no command {clean(words[0])!r}; "help" lists them')
             return True
@@ -178,7 +178,7 @@ class DebugSession:
         self._client.unwind(self._saga_id, actor=self._actor, reason=reason)
         self._where([])
 
-    commands: ClassVar[Mapping[str, Callable[[DebugSession, Sequence[str]], None]]] = {
+    commands: ClassVar[Mapping[str, Callable[[Any, Sequence[str]], None]]] = {
         "help": _help,
         "where": _where,
         "nodes": _nodes,

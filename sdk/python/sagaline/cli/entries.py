@@ -47,7 +47,7 @@ def _ended(body: log_pb2.AttemptEnded | log_pb2.UndoAttemptEnded) -> str:
 
 
 def _succeeded(body: log_pb2.NodeSucceeded) -> str:
-    by = f"attempt {body.attempt}" if body.attempt else "output supplied by an operator"
+    by = f"attempt {body.attempt}" if body.attempt else "its time is over"
     return _joined(by, payload_text(body.output) if body.HasField("output") else "")
 
 
