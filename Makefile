@@ -2,6 +2,8 @@
 #   PYTHON=python3.12   what .venv is made with        PYTEST_ARGS='-k gate -x'   what pytest gets besides
 #   BENCH='--help'      what the benchmark gets        DEMO=--fast                what the demonstration gets
 #   DEV='--listen 127.0.0.1:7433'   what `sagaline dev` gets
+#   SEEDS=200 JOBS=2, SEED=7, MUTANT=name, MUTANTS=list       of `make simulate`   SIMULATE='--help'    what else it gets
+#   RUNS=4 SEED=1       runs of `make failover`, and the seed of the first        FAILOVER='--help'    what else it gets
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -60,11 +62,12 @@ dev: setup ## a SEC on SQLite in this terminal
 bench: setup ## sagas a second, and how long one takes
 	@$(WITH_ETCD) $(BIN)/python -m tests.bench $(BENCH)
 
-simulate: ## crash, partition and duplicate delivery, by seed
-	@$(LATER)
+simulate: setup ## crashes, partitions, pauses and unknown outcomes, by seed
+	@$(BIN)/python -m tests.simulation $(SIMULATE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(MUTANT),--mutant $(MUTANT)) $(if $(MUTANTS),--mutants $(MUTANTS)) $(if $(JOBS),--jobs $(JOBS))
 
-failover: ## real processes, killed and stopped by a seeded schedule
-	@$(LATER)
+failover: setup ## real processes: crashes at every point, seeded schedules of faults, and what they cost
+	@$(WITH_ETCD) $(BIN)/python -m tests.failover $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(FAILOVER)
 
 conformance: ## every language's worker behaves alike
 	@$(LATER)

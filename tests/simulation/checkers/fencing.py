@@ -1,0 +1,29 @@
+"""At most one SEC dispatches: none decides to send an invocation past its fence, or of a saga that another one owns."""
+
+from __future__ import annotations
+
+from sagaline.v1 import worker_service_pb2 as pb
+from tests.simulation.checkers.checker import Checker
+from tests.simulation.processes import Process
+
+
+class Fencing(Checker):
+    """A SEC whose lease was ended by hand can only believe in it until its time is over."""
+
+    name = "fencing"
+
+    def dispatched(self, sec: Process, invocation: pb.Invocation) -> None:
+        now, etcd = self.scene.sim.now, self.scene.etcd
+        incarnation = self.scene.live_secs[sec.host.name].store.incarnation
+        until = etcd.natural_end(incarnation)
+        saga_id = invocation.ref.saga_id
+        self.check(
+            now <= until,
+            f"{sec.name} sends an invocation of {saga_id} {now - until:.3f} s after the lease of its"
+            f" incarnation {incarnation} has ended",
+        )
+        epoch = self.ledger.pages[saga_id].epoch
+        self.check(
+            invocation.epoch == epoch or etcd.was_ended_by_hand(incarnation),
+            f"{sec.name} sends an invocation of {saga_id} in epoch {invocation.epoch} while it is in epoch {epoch}",
+        )

@@ -1,0 +1,379 @@
+"""Planted bugs: each breaks one promise in production code, for one run, from here. Every one has to be caught."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import msgspec
+
+from sagaline.worker.epochs import Epochs
+from sagaline.worker.outbox import Results
+from sagaline_server.core import decide, transitions, turn
+from sagaline_server.core.decide import Close, Decision, Lost, Rejected
+from sagaline_server.core.entries import Kind, NodeFailed
+from sagaline_server.core.gate import Verdict
+from sagaline_server.core.state import Saga
+from sagaline_server.core.transitions import Event, NodeStatus
+from sagaline_server.core.values import Disposition, Failure
+from sagaline_server.dispatch import results
+from sagaline_server.dispatch.dispatcher import Dispatcher
+from sagaline_server.ownership import keeper
+from sagaline_server.ownership.keeper import Keeper
+from sagaline_server.ownership.membership import Membership
+from sagaline_server.ports.store import Append, Status, WriteResult
+from sagaline_server.runtime.commit import GroupCommit
+from sagaline_server.runtime.engine import SagaEngine
+from sagaline_server.store.memory_backend import MemoryBackend, _Batch
+from tests.simulation.world import World
+
+Patch = tuple[Any, str, Any]
+"""What to change: a class or module, the name in it, and what stands there instead."""
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """One planted bug."""
+
+    name: str
+    what: str
+    patches: Callable[[], Sequence[Patch]]
+    needs: tuple[str, ...] = ()
+    """Faults and sizes without which it can't show: seeds without them are passed over in a hunt."""
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """Have the bug within the block."""
+        with ExitStack() as stack:
+            for owner, name, replacement in self.patches():
+                stack.callback(setattr, owner, name, vars(owner)[name])
+                setattr(owner, name, replacement)
+            yield
+
+
+MUTANTS: dict[str, Mutant] = {}
+"""By name."""
+
+Patches = Callable[[], Sequence[Patch]]
+
+
+def plant(name: str, *needs: str) -> Callable[[Patches], Patches]:
+    """Add a planted bug, whose docstring says what it is; `needs` as of a Mutant."""
+
+    def add(patches: Patches) -> Patches:
+        MUTANTS[name] = Mutant(name, (patches.__doc__ or "").rstrip("."), patches, needs)
+        return patches
+
+    return add
+
+
+def _no(*_: object) -> bool:
+    return False
+
+
+def _yes(*_: object) -> bool:
+    return True
+
+
+# ---- the store -----------------------------------------------------------------------------
+
+
+@plant("no-incarnation-compare", "pause")
+def _no_incarnation_compare() -> Sequence[Patch]:
+    """An append does not compare the incarnation."""
+    original = MemoryBackend._append
+
+    def append(self: MemoryBackend, *args: Any, alive: bool) -> WriteResult:
+        return original(self, *args, alive=True)
+
+    return [(MemoryBackend, "_append", append)]
+
+
+@plant("adopt-from-the-living", "several secs", "sec drain")
+def _adopt_from_the_living() -> Sequence[Patch]:
+    """An adoption does not compare the old incarnation."""
+    original = MemoryBackend.adopt
+
+    def adopt(self: MemoryBackend, sec_id: str, incarnation: int, saga: Any) -> Any:
+        return original(self, sec_id, incarnation, msgspec.structs.replace(saga, incarnation=0))
+
+    def is_alive(self: Membership, sec_id: str, incarnation: int) -> bool:
+        sec = self.secs.get(sec_id)
+        return sec is not None and sec.incarnation == incarnation and (not sec.draining or sec_id == self.me)
+
+    return [(MemoryBackend, "adopt", adopt), (Membership, "is_alive", is_alive)]
+
+
+@plant("double-append", "unknown outcomes")
+def _double_append() -> Sequence[Patch]:
+    """An append sent again is not recognised by its writer id."""
+    original = MemoryBackend._append
+
+    def append(self: MemoryBackend, write: Append, revision: int, *args: Any, **kwargs: Any) -> WriteResult:
+        saga = self._sagas.get(write.claim.saga_id)
+        there = None if saga is None else saga.batches.get(write.first_seq)
+        if saga is None or there is None or there.writer_id != write.writer_id or saga.owner is None:
+            return original(self, write, revision, *args, **kwargs)
+        saga.batches[max(saga.batches) + 100] = _Batch(write.writer_id, write.batch, revision)
+        return WriteResult(Status.DONE, revision)
+
+    return [(MemoryBackend, "_append", append)]
+
+
+# ---- the runtime ---------------------------------------------------------------------------
+
+
+@plant("ack-before-durable")
+def _ack_before_durable() -> Sequence[Patch]:
+    """Results are acknowledged before they are durable."""
+    original = SagaEngine._write
+
+    def write(self: SagaEngine, live: Any, made: Any, answers: Any, consumed: Any) -> None:
+        for on_decision, decision in answers:
+            on_decision(decision)
+        original(self, live, made, [], consumed)
+
+    return [(SagaEngine, "_write", write)]
+
+
+@plant("send-before-durable")
+def _send_before_durable() -> Sequence[Patch]:
+    """Invocations leave before their start is durable."""
+    original = SagaEngine._write
+
+    def write(self: SagaEngine, live: Any, made: Any, answers: Any, consumed: Any) -> None:
+        before, live.state = live.state, made.saga
+        self._send(live, made, 0)
+        live.state = before
+        made.starts.clear()
+        original(self, live, made, answers, consumed)
+
+    return [(SagaEngine, "_write", write)]
+
+
+@plant("unknown-is-done", "unknown outcomes")
+def _unknown_is_done() -> Sequence[Patch]:
+    """An append of unknown outcome counts as done."""
+
+    def deliver(self: GroupCommit, batch: Any, outcomes: Sequence[WriteResult], *, may_repeat: bool) -> None:
+        for (_, on_written), result in zip(batch, outcomes, strict=True):
+            unknown = result.status is Status.UNKNOWN
+            on_written(WriteResult(Status.DONE, 1) if unknown else result)
+
+    return [(GroupCommit, "_deliver", deliver)]
+
+
+@plant("no-self-fence", "pause")
+def _no_self_fence() -> Sequence[Patch]:
+    """A SEC sends although its lease may be over."""
+    return [(SagaEngine, "may_send", _yes)]
+
+
+@plant("no-gate-in-hand-off", "several secs")
+def _no_gate_in_hand_off() -> Sequence[Patch]:
+    """A saga takes turns while it is handed off."""
+
+    async def hold(self: SagaEngine, live: Any) -> bool:
+        return not live.is_gone
+
+    return [(SagaEngine, "hold", hold)]
+
+
+@plant("turn-while-writing")
+def _turn_while_writing() -> Sequence[Patch]:
+    """A saga takes a turn while its last one is being written."""
+    enqueue, drain = SagaEngine._enqueue, SagaEngine._drain
+
+    def enqueue_at_once(self: SagaEngine, live: Any) -> None:
+        live.is_writing = False
+        enqueue(self, live)
+
+    def drain_all(self: SagaEngine) -> None:
+        for live in self._queue:
+            live.is_writing = False
+        drain(self)
+
+    return [(SagaEngine, "_enqueue", enqueue_at_once), (SagaEngine, "_drain", drain_all)]
+
+
+@plant("no-owner-compare", "several secs")
+def _no_owner_compare() -> Sequence[Patch]:
+    """An append does not compare the owner, and a saga takes turns while it is handed off."""
+    original = MemoryBackend._append
+
+    def append(self: MemoryBackend, write: Append, *args: Any, **kwargs: Any) -> WriteResult:
+        saga = self._sagas.get(write.claim.saga_id)
+        if saga is not None and saga.owner is not None:
+            claim = msgspec.structs.replace(write.claim, revision=saga.owner.revision)
+            write = msgspec.structs.replace(write, claim=claim)
+        return original(self, write, *args, **kwargs)
+
+    # It is the second line of defence against a SEC that has lost a saga, so the first one is down too.
+    return [(MemoryBackend, "_append", append), *_no_gate_in_hand_off()]
+
+
+# ---- the machine ---------------------------------------------------------------------------
+
+
+@plant("lost-is-failed", "worker crash")
+def _lost_is_failed() -> Sequence[Patch]:
+    """An attempt of a lost worker counts as failed without effect."""
+    original = decide._lost
+
+    def lost(saga: Saga, given: Lost, draw: float) -> Decision:
+        decision = original(saga, given, draw)
+        if given.kind is Kind.UNDO or not decision.entries:
+            return decision
+        failure = Failure("sagaline.WorkerLost", given.message)
+        return Decision((NodeFailed(given.node, given.attempt, failure),))
+
+    return [(decide, "_lost", lost)]
+
+
+@plant("retry-is-failed", "retry")
+def _retry_is_failed() -> Sequence[Patch]:
+    """A worker that does not know counts as failed without effect."""
+    original: Callable[..., Failure] = vars(results)["failure_from"]
+
+    def failure_from(message: Any, **kwargs: Any) -> Failure:
+        return msgspec.structs.replace(original(message, **kwargs), disposition=Disposition.FAIL)
+
+    return [(results, "failure_from", failure_from)]
+
+
+@plant("no-undo-in-doubt", "retry")
+def _no_undo_in_doubt() -> Sequence[Patch]:
+    """A node given up in doubt is not undone."""
+    table: Mapping[Event, Mapping[NodeStatus, NodeStatus]] = {
+        **transitions.TRANSITIONS,
+        Event.GIVE_UP: {NodeStatus.RUNNING: NodeStatus.FAILED, NodeStatus.RETRYING: NodeStatus.FAILED},
+    }
+    return [(transitions, "TRANSITIONS", table)]
+
+
+@plant("run-while-unwinding", "fail")
+def _run_while_unwinding() -> Sequence[Patch]:
+    """Nodes that were abandoned start while the saga unwinds."""
+    original = Saga.startable
+    table = {
+        **transitions.TRANSITIONS,
+        Event.START: {**transitions.TRANSITIONS[Event.START], NodeStatus.ABANDONED: NodeStatus.RUNNING},
+    }
+
+    def startable(self: Saga, node: int) -> Kind | None:
+        kind = original(self, node)
+        if kind is None and self.unwinding and self.finished is None and self.statuses[node] == NodeStatus.ABANDONED:
+            flat = self.topology.nodes[node]
+            ready = all(self.statuses[parent] == NodeStatus.SUCCEEDED for parent in flat.parents)
+            return Kind.ACTION if ready and flat.action is not None else None
+        return kind
+
+    return [(Saga, "startable", startable), (transitions, "TRANSITIONS", table)]
+
+
+@plant("undo-out-of-order", "fail")
+def _undo_out_of_order() -> Sequence[Patch]:
+    """A node is undone before its children."""
+    original = Saga.startable
+
+    def startable(self: Saga, node: int) -> Kind | None:
+        kind = original(self, node)
+        waits = self.unwinding and self.finished is None and self.statuses[node] == NodeStatus.SUCCEEDED
+        return Kind.UNDO if kind is None and waits and self.topology.nodes[node].action is not None else kind
+
+    return [(Saga, "startable", startable)]
+
+
+@plant("gate-ignored", "pause saga")
+def _gate_ignored() -> Sequence[Patch]:
+    """Nodes start while the saga is paused."""
+
+    def go(saga: Saga, node: int, kind: Kind) -> Verdict:
+        return Verdict.GO
+
+    return [(decide, "gate", go), (turn, "gate", go)]
+
+
+# ---- workers, and what is known of them ------------------------------------------------------
+
+
+@plant("stale-epochs-run", "several secs", "slow network")
+def _stale_epochs_run() -> Sequence[Patch]:
+    """A worker runs what an owner of a lower epoch sends."""
+    return [(Epochs, "is_stale", _no)]
+
+
+@plant("away-is-rejected", "worker crash")
+def _away_is_rejected() -> Sequence[Patch]:
+    """An attempt of a worker that stays away counts as never started."""
+    original = Dispatcher._lose
+
+    def lose(self: Dispatcher, key: Any, message: str, *, uncounted: bool = False) -> None:
+        if uncounted:
+            original(self, key, message, uncounted=True)
+        else:
+            self.sagas.ended(key[0], Rejected(key[1], key[2], key[3]))
+
+    return [(Dispatcher, "_lose", lose)]
+
+
+@plant("unlisted-is-lost", "several secs", "sec crash")
+def _unlisted_is_lost() -> Sequence[Patch]:
+    """What a hello does not list counts as not held, whoever sent it."""
+    original = Dispatcher.reconcile
+
+    def reconcile(self: Dispatcher, session: Any) -> None:
+        taken_over = list(self._expected.get(session.worker_id, {}))
+        original(self, session)
+        for key in taken_over:
+            if self._expected.get(session.worker_id, {}).pop(key, None) is not None:
+                self._lose(key, "its worker does not hold it", uncounted=True)
+
+    return [(Dispatcher, "reconcile", reconcile)]
+
+
+def _drop_results(self: Results, sec: str) -> None:
+    self._queues.pop(sec, None)
+
+
+@plant("results-not-kept", "break streams")
+def _results_not_kept() -> Sequence[Patch]:
+    """A worker does not send its results again on a new stream."""
+    return [(Results, "resend_all", _drop_results)]
+
+
+@plant("no-barrier", "detached")
+def _no_barrier() -> Sequence[Patch]:
+    """An action that comes after its undo has its effect."""
+    original = World.undo
+
+    def undo(self: World, key: tuple[str, str]) -> None:
+        original(self, key)
+        self.row(key).closed = False
+        if self.row(key).undone:
+            self.row(key).applied = self.row(key).undone = 0
+
+    return [(World, "undo", undo)]
+
+
+# ---- ownership -----------------------------------------------------------------------------
+
+
+def _close(record: object) -> Close:
+    return Close()
+
+
+@plant("orders-forgotten", "several secs", "unwind")
+def _orders_forgotten() -> Sequence[Patch]:
+    """Orders from other SECs are consumed without effect."""
+    return [(keeper, "_input", _close)]
+
+
+@plant("idle-zombie", "lease revoked")
+def _idle_zombie() -> Sequence[Patch]:
+    """A SEC without sagas does not notice that its lease is over."""
+
+    async def refresh(self: Keeper) -> bool:
+        return self._membership.update(await self._store.list_secs(), self._store.revision)
+
+    return [(Keeper, "refresh", refresh)]

@@ -1,0 +1,87 @@
+"""What a seed decides before anything happens: how large the cluster is, and which faults it suffers.
+
+Each seed turns on some of the faults only: what is always there hides what
+happens without it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+import msgspec
+
+FAULTS = (
+    "sec crash",
+    "sec crash at append",
+    "worker crash",
+    "worker drain",
+    "pause",
+    "partition",
+    "break streams",
+    "slow network",
+    "datagram loss",
+    "silent death",
+    "slow store",
+    "unknown outcomes",
+    "late writes",
+    "store away",
+    "lease revoked",
+    "lease starved",
+    "watch breaks",
+    "drift",
+    "wall jumps",
+    "sec drain",
+)
+MISCHIEFS = ("fail", "retry", "hold", "undo trouble", "undo fail", "slow", "hang", "detached", "unwind", "pause saga")
+
+
+class Options(msgspec.Struct, frozen=True):
+    """Everything about a run but its course."""
+
+    seed: int
+    secs: int
+    workers: int
+    slots: int
+    sagas: int
+    nodes_max: int
+    seconds: float
+    """Length of the safety phase."""
+    faults: frozenset[str]
+    mischiefs: frozenset[str]
+    rate: float
+    """Mean seconds between two faults of one kind."""
+
+    def __str__(self) -> str:
+        faults = ", ".join(fault for fault in FAULTS if fault in self.faults) or "none"
+        mischiefs = ", ".join(name for name in MISCHIEFS if name in self.mischiefs) or "none"
+        return (
+            f"seed {self.seed}: {self.secs} SECs, {self.workers} workers with {self.slots} slots,"
+            f" {self.sagas} sagas of up to {self.nodes_max} nodes, {self.seconds:g} s"
+            f"\n  faults about every {self.rate:g} s: {faults}\n  actions and clients: {mischiefs}"
+        )
+
+    def has(self, needs: Iterable[str]) -> bool:
+        """True when all of these faults, mischiefs and sizes were drawn."""
+        sizes = {"several secs"} if self.secs > 1 else set()
+        calm = {"calm"} if not self.faults else set()
+        return set(needs) <= self.faults | self.mischiefs | sizes | calm
+
+
+def draw(seed: int) -> Options:
+    """Draw the options of a seed."""
+    chance = random.Random(f"options {seed}")
+    calm = chance.random() < 0.1
+    share = chance.choice((0.15, 0.3, 0.5))
+    return Options(
+        seed=seed,
+        secs=chance.choice((1, 2, 2, 3, 3)),
+        workers=chance.choice((1, 2, 2, 3)),
+        slots=chance.choice((1, 2, 4, 20)),
+        sagas=chance.choice((1, 2, 4, 4, 6)),
+        nodes_max=chance.choice((2, 4, 6, 8)),
+        seconds=chance.choice((15.0, 30.0, 60.0)),
+        faults=frozenset() if calm else frozenset(name for name in FAULTS if chance.random() < share),
+        mischiefs=frozenset(name for name in MISCHIEFS if chance.random() < chance.choice((0.2, 0.5))),
+        rate=chance.choice((5.0, 10.0, 20.0)),
+    )

@@ -1,0 +1,157 @@
+"""Everything of one run: hosts and what lives on them, the network, the store, the world, and who looks on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from sagaline.v1 import worker_service_pb2 as pb
+from tests.simulation.backend import SimBackend
+from tests.simulation.clients import SagaPlan, SimClient
+from tests.simulation.clocks import SimClock
+from tests.simulation.etcd import EtcdService
+from tests.simulation.history import History
+from tests.simulation.ledger import Ledger
+from tests.simulation.loop import Simulator
+from tests.simulation.network import Connection, Network
+from tests.simulation.options import Options
+from tests.simulation.processes import Host
+from tests.simulation.sec import SimSec
+from tests.simulation.store import SimStore
+from tests.simulation.worker import SimWorker
+from tests.simulation.workload import GraphMaker, make_spec
+from tests.simulation.world import World
+
+
+class Scene:
+    """One cluster and its surroundings."""
+
+    def __init__(self, options: Options, *, tracing: bool) -> None:
+        """Make everything; nothing is started."""
+        self.options = options
+        self.sim = sim = Simulator(options.seed)
+        self.history = history = History(sim, tracing=tracing)
+        sim.on_trouble = lambda trouble: history.fail("trouble", trouble)
+        self.ledger = Ledger()
+        history.add(self.ledger)
+        self.network = Network(sim, self.chance("network"))
+        self.network.on_frame = self._frame
+        self.backend = SimBackend()
+        self.backend.on_write = history.written
+        self.backend.on_fenced = history.fenced
+        self.backend.on_handed_off = history.handed_off
+        self.backend.on_owner = history.owned
+        self.backend.on_adopted = history.adopted
+        self.etcd = EtcdService(sim, self.network, self.chance("etcd"), self.backend)
+        self.world = World(sim, self.chance("world"))
+        self.world.on_effect = history.effect
+        self.secs = [self._host(f"sec-{letter}") for letter in "abc"[: options.secs]]
+        self.workers = [self._host(f"worker-{number + 1}") for number in range(options.workers)]
+        self.client_host = self._host("client")
+        self.saga_ids = [f"saga-{number + 1}" for number in range(options.sagas)]
+        self.live_secs: dict[str, SimSec] = {}
+        self.live_workers: dict[str, SimWorker] = {}
+        self.on_append: Callable[[Host, str], None] = _nothing
+        """Called before and after each commit of a SEC; may kill it."""
+        self._sec_chance = self.chance("secs")
+        self.client = SimClient(
+            self.client_host.boot(), self.network, history, self.secs, self.world, self.chance("client")
+        )
+
+    def chance(self, what: str) -> random.Random:
+        """Return a stream of randomness of its own, so that one part's draws do not change another's."""
+        return random.Random(f"{what} {self.options.seed}")
+
+    def _host(self, name: str) -> Host:
+        chance = self.chance(f"clock of {name}")
+        drift = 0.03 if "drift" in self.options.faults else 0.0
+        clock = SimClock(
+            self.sim,
+            rate=1.0 + drift * chance.uniform(-1.0, 1.0),
+            booted=chance.uniform(0.0, 1e6),
+            wall_offset=chance.uniform(-2.0, 2.0),
+        )
+        return Host(self.sim, name, clock)
+
+    def _frame(self, connection: Connection, frame: object) -> None:
+        if isinstance(frame, pb.ConnectResponse):
+            self.history.frame_left(connection.server, connection.client, frame)
+
+    # ---- lives
+
+    def start_all(self) -> None:
+        """Start every process."""
+        for host in self.secs:
+            self.start_sec(host)
+        for host in self.workers:
+            self.start_worker(host)
+        client = self.client_host.process
+        assert client is not None
+        client.start(self.client.main(self._plans()))
+
+    def start_sec(self, host: Host) -> None:
+        """Start a SEC, unless one lives there."""
+        if host.up:
+            return
+        process = host.boot()
+        process.on_death.append(lambda: self.history.died(process))
+        store = SimStore(self.etcd, process, lambda phase: self.on_append(host, phase))
+        sec = self.live_secs[host.name] = SimSec(
+            process, store, self.history, random.Random(self._sec_chance.getrandbits(64))
+        )
+        process.start(sec.main())
+
+    def start_worker(self, host: Host) -> None:
+        """Start a worker, unless one lives there."""
+        if host.up:
+            return
+        process = host.boot()
+        process.on_death.append(lambda: self.history.died(process))
+        worker = self.live_workers[host.name] = SimWorker(
+            process, self.network, self.world, self.history, self.secs, self.options.slots
+        )
+        process.start(worker.main())
+
+    def is_whole(self) -> bool:
+        """True when every SEC is there, and lives in the store as it believes."""
+        return all(
+            host.up and self.backend.alive(host.name, self.live_secs[host.name].store.incarnation) for host in self.secs
+        )
+
+    def kill_all(self) -> None:
+        """End everything."""
+        for host in (*self.secs, *self.workers, self.client_host):
+            host.kill()
+
+    # ---- what clients do
+
+    def _plans(self) -> list[SagaPlan]:
+        chance = self.chance("plans")
+        graphs = GraphMaker(chance, self.options.nodes_max)
+        return [self._plan(saga_id, graphs, chance) for saga_id in self.saga_ids]
+
+    def _plan(self, saga_id: str, graphs: GraphMaker, chance: random.Random) -> SagaPlan:
+        mischiefs, length = self.options.mischiefs, self.options.seconds
+        several = self.options.secs > 1
+        held_at = chance.uniform(0.0, 20.0)
+        return SagaPlan(
+            spec=make_spec(saga_id, graphs.make(), chance),
+            start=chance.uniform(0.0, length * 0.6),
+            twin=chance.choice(("", "", "same", "other")),
+            watches=chance.choice((0, 0, 1, 2)),
+            waits=chance.random() < 0.3,
+            unwind=chance.uniform(0.0, 20.0) if "unwind" in mischiefs and chance.random() < 0.5 else None,
+            pause=(held_at, held_at + chance.uniform(0.0, 20.0))
+            if "pause saga" in mischiefs and chance.random() < 0.5
+            else None,
+            hand_offs=_times(chance, chance.choice((0, 0, 1, 3))) if several else (),
+        )
+
+
+def _times(chance: random.Random, count: int) -> tuple[float, ...]:
+    """Draw some times, most of them early: a saga may be short."""
+    return tuple(20.0 * chance.random() ** 3 for _ in range(count))
+
+
+def _nothing(host: Host, phase: str) -> None:
+    pass

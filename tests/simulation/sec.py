@@ -1,0 +1,271 @@
+"""One life of a SEC process: `app.Sec` itself, with the simulation where the operating system, gRPC and etcd are.
+
+`app.sec` asks for a store, a clock, randomness and a server by name; in a
+simulation these names give what belongs to the process that is running.
+Clients do not go through the api: they call the runtime, as the api does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import msgspec
+
+from sagaline.v1 import saga_pb2
+from sagaline.v1 import worker_service_pb2 as pb
+from sagaline_server.api.creation import CreationMaker
+from sagaline_server.api.health import Health
+from sagaline_server.app import sec as app
+from sagaline_server.app.settings import Settings
+from sagaline_server.core.entries import SagaState, Stamped
+from sagaline_server.core.inputs import Order as Request
+from sagaline_server.core.invocation import Invocation
+from sagaline_server.dispatch.dispatcher import Dispatcher
+from sagaline_server.ownership.cluster_runtime import ClusterRuntime
+from sagaline_server.ports.store import ListQuery
+from sagaline_server.runtime.engine import SagaEngine
+from sagaline_server.runtime.requests import CreateFate, RuntimeRefusal
+from tests.simulation.calls import Aborted, ServerContext
+from tests.simulation.clocks import SimClock
+from tests.simulation.history import History
+from tests.simulation.loop import ProcessLoop
+from tests.simulation.network import Status
+from tests.simulation.processes import Process
+from tests.simulation.store import SimStore
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A client's order to a saga."""
+
+    saga_id: str
+    given: Request
+
+
+class SimRandom:
+    """Randomness of one life; has what `SystemRandom` has."""
+
+    def __init__(self, chance: random.Random) -> None:
+        """Draw from a stream of randomness."""
+        self.draw = chance.random
+        self.entropy = chance.randbytes
+
+    def writer_id(self) -> bytes:
+        """Return a new writer id."""
+        return self.entropy(16)
+
+
+class SimServer:
+    """A server as `app.Sec` uses one: it serves what was added once it has started."""
+
+    def __init__(self, process: Process) -> None:
+        """Make the server of a process."""
+        self._process = process
+        self._methods: dict[str, Any] = {}
+
+    def add_registered_method_handlers(
+        self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        """Add a service."""
+        for name, handler in handlers.items():
+            self._methods[name] = handler.stream_stream if handler.request_streaming else handler.unary_unary
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Nothing: every service is added by its methods too."""
+
+    async def start(self) -> None:
+        """Listen."""
+        self._process.methods.update(self._methods)
+
+    async def stop(self, grace: float) -> None:
+        """Listen no longer."""
+        self._process.methods.clear()
+
+
+class SimSec:
+    """One life of a SEC."""
+
+    def __init__(self, process: Process, store: SimStore, history: History, chance: random.Random) -> None:
+        """Prepare a life; `main` lives it."""
+        self.process = process
+        self.store = store
+        self.name = process.host.name
+        self.random = SimRandom(chance)
+        self.sec: app.Sec | None = None
+        self._history = history
+        self._maker = CreationMaker(process.host.clock, chance.randbytes)
+        process.loop.around = self
+
+    async def main(self) -> None:
+        """Serve until drained or killed."""
+        settings = Settings(sec_id=self.name, advertise=f"{self.name}:7070", store="etcd", reflection=False)
+        self.sec = app.Sec(settings)
+        self._tap(self.sec._dispatcher)
+        self._serve_clients()
+        await self.sec.run()
+        self._history.note(self.process.name, "has stopped")
+        self.process.kill()
+
+    def _tap(self, dispatcher: Dispatcher) -> None:
+        """See what is dispatched at the moment at which that is decided: a frame may leave later."""
+        send = dispatcher.send
+
+        def see_and_send(saga_id: str, invocation: Invocation, message: pb.Invocation) -> None:
+            self._history.dispatched(self.process, message)
+            send(saga_id, invocation, message)
+
+        vars(dispatcher)["send"] = see_and_send
+
+    def drain(self) -> None:
+        """Ask it to hand everything off and stop, as SIGTERM does."""
+        if self.process.alive and self.sec is not None:
+            self.process.loop.call_soon(self.sec.stop)
+
+    @property
+    def engine(self) -> SagaEngine | None:
+        """What runs the sagas, once it is there."""
+        return None if self.sec is None else self.sec._engine
+
+    # ---- what it serves to clients
+
+    def _serve_clients(self) -> None:
+        self.process.methods.update(
+            Create=self._create,
+            Get=self._get,
+            Order=self._order,
+            HandOff=self._hand_off,
+            Wait=self._wait,
+            Watch=self._watch,
+            NeedOperator=self._need_operator,
+        )
+
+    @property
+    def _runtime(self) -> ClusterRuntime:
+        assert self.sec is not None
+        return self.sec.runtime
+
+    async def _create(self, spec: saga_pb2.SagaSpec) -> tuple[CreateFate, bytes]:
+        asked = saga_pb2.SagaSpec()
+        asked.CopyFrom(spec)
+        creation = self._maker.make(asked, self._maker.moment())
+        (fate,) = await self._runtime.create([creation])
+        if isinstance(fate, RuntimeRefusal):
+            raise refused(fate)
+        return fate, creation.digest
+
+    async def _get(self, saga_id: str) -> saga_pb2.Saga:
+        with refusals():
+            return await self._runtime.get(saga_id, full=True)
+
+    async def _order(self, order: Order) -> saga_pb2.Saga:
+        with refusals():
+            return await self._runtime.request(order.saga_id, order.given)
+
+    async def _hand_off(self, asked: tuple[str, str]) -> None:
+        with refusals():
+            await self._runtime.hand_off(*asked)
+
+    async def _wait(self, saga_id: str) -> saga_pb2.Saga:
+        with refusals():
+            return await self._runtime.wait(saga_id, timeout=20.0, or_needs_operator=True)
+
+    async def _watch(
+        self, requests: AsyncIterator[Any], context: ServerContext
+    ) -> AsyncIterator[tuple[list[Stamped], SagaState]]:
+        saga_id, from_seq = await anext(requests)
+        try:
+            async for entries, state in self._runtime.watch(saga_id, from_seq):
+                yield entries, state
+        except RuntimeRefusal as refusal:
+            raise Aborted(Status("UNAVAILABLE", refusal.code)) from None
+
+    async def _need_operator(self, after: str) -> Sequence[saga_pb2.Saga]:
+        with refusals():
+            views = await self._runtime.list_page(ListQuery(after, 100, unfinished=True), full=True)
+        return [view for view in views if view.needs_operator or view.paused]
+
+
+async def pause(seconds: float) -> None:
+    """Let virtual time pass."""
+    over = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds, over.set)
+    await over.wait()
+
+
+def refused(refusal: RuntimeRefusal) -> Aborted:
+    """Return what a client hears of a refusal."""
+    return Aborted(Status(refusal.code, str(refusal)))
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Tell the client of a refusal within the block."""
+    try:
+        yield
+    except RuntimeRefusal as refusal:
+        raise refused(refusal) from None
+
+
+# ---- in place of what `app.sec` imports ----------------------------------------------------
+
+
+def _here() -> SimSec:
+    """Return the SEC whose process is running."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, ProcessLoop)
+    assert isinstance(loop.around, SimSec)
+    return loop.around
+
+
+def _clock() -> SimClock:
+    return _here().process.host.clock
+
+
+def _random() -> SimRandom:
+    return _here().random
+
+
+def _make_store(settings: Settings, clock: object) -> SimStore:
+    return _here().store
+
+
+def _make_server(interceptors: object) -> SimServer:
+    return SimServer(_here().process)
+
+
+def _no_interceptors(*_: object) -> Sequence[grpc.aio.ServerInterceptor]:
+    return []
+
+
+def _bind(server: object, settings: Settings) -> str:
+    return settings.advertise
+
+
+async def _add_services(*_: object, **__: object) -> Health:
+    return Health([])
+
+
+REPLACED: Mapping[str, Callable[..., Any]] = {
+    "SystemClock": _clock,
+    "SystemRandom": _random,
+    "make_store": _make_store,
+    "make_server": _make_server,
+    "interceptors": _no_interceptors,
+    "bind": _bind,
+    "add_services": _add_services,
+}
+
+
+@contextmanager
+def simulated_app() -> Iterator[None]:
+    """Let `app.Sec` find the simulation around it."""
+    before = {name: getattr(app, name) for name in REPLACED}
+    vars(app).update(REPLACED)
+    try:
+        yield
+    finally:
+        vars(app).update(before)

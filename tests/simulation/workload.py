@@ -1,0 +1,114 @@
+"""What clients ask for: random graphs, and what is done to the sagas while they run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from google.protobuf.duration_pb2 import Duration
+
+from sagaline.v1 import saga_pb2
+
+ACTIONS = ("sim.a", "sim.b", "sim.c")
+PARAMS = '{"of":"params","list":[3,4]}'
+
+
+def seconds(value: float) -> Duration:
+    """Return a duration."""
+    duration = Duration()
+    duration.FromNanoseconds(int(value * 1e9))
+    return duration
+
+
+class GraphMaker:
+    """Draws graphs."""
+
+    def __init__(self, chance: random.Random, nodes_max: int) -> None:
+        """Draw graphs of up to so many nodes, subsagas counted as one."""
+        self._chance = chance
+        self._nodes_max = nodes_max
+
+    def make(self) -> saga_pb2.Graph:
+        """Return a graph."""
+        shapes: tuple[Callable[[list[str], int], list[str]], ...] = (_line, _fan, _diamond, self._any, self._any)
+        shape = self._chance.choice(shapes)
+        return self._graph("sim", self._chance.randint(1, self._nodes_max), shape, depth=0)
+
+    def _graph(
+        self, name: str, count: int, shape: Callable[[list[str], int], list[str]], *, depth: int
+    ) -> saga_pb2.Graph:
+        graph = saga_pb2.Graph(name=name)
+        names: list[str] = []
+        for i in range(count):
+            parents = shape(names, count)
+            node = graph.nodes.add(name=f"n{i}", after=parents)
+            self._fill(node, parents, depth)
+            names.append(node.name)
+        if self._chance.random() < 0.5:
+            graph.result = self._chance.choice(names)
+        return graph
+
+    def _any(self, names: list[str], count: int) -> list[str]:
+        return [name for name in names[-4:] if self._chance.random() < 0.35]
+
+    def _fill(self, node: saga_pb2.Node, parents: list[str], depth: int) -> None:
+        drawn = self._chance.random()
+        if drawn < 0.08:
+            node.constant.value.json = '{"of":"constant","list":[5]}'
+        elif drawn < 0.18 and not depth:
+            inner = self._graph("inner", self._chance.randint(1, 3), self._any, depth=1)
+            node.subsaga.graph.CopyFrom(inner)
+            node.subsaga.params.params.SetInParent()
+        else:
+            self._fill_action(node.action, parents)
+
+    def _fill_action(self, action: saga_pb2.ActionNode, parents: list[str]) -> None:
+        chance = self._chance
+        action.action = chance.choice(ACTIONS)
+        if parents and chance.random() < 0.5:
+            source = action.inputs["given"]
+            source.node = chance.choice(parents)
+        elif chance.random() < 0.3:
+            action.inputs["given"].params.SetInParent()
+            action.inputs["given"].path.append("of")
+        action.retry.max_attempts = chance.choice((1, 2, 3, 5, 5))
+        action.retry.initial_backoff.CopyFrom(seconds(chance.choice((0.0, 0.1, 1.0))))
+        action.retry.max_backoff.CopyFrom(seconds(5.0))
+        if chance.random() < 0.1:
+            action.undo.kind = saga_pb2.UNDO_KIND_NOOP
+        action.undo.retry.initial_backoff.CopyFrom(seconds(0.5))
+        action.undo.retry.max_backoff.CopyFrom(seconds(5.0))
+        if chance.random() < 0.15:
+            action.undo.retry.max_attempts = chance.choice((1, 3))
+
+
+def _line(names: list[str], count: int) -> list[str]:
+    return names[-1:]
+
+
+def _fan(names: list[str], count: int) -> list[str]:
+    """One before many before one."""
+    if not names:
+        return []
+    return names[1:] if len(names) == count - 1 and count > 2 else names[:1]
+
+
+def _diamond(names: list[str], count: int) -> list[str]:
+    """One, two, one, two, ..."""
+    if not names:
+        return []
+    place = len(names) % 3
+    if place == 1:
+        return names[-1:]
+    return names[-2:-1] if place == 2 else names[-2:]
+
+
+def make_spec(saga_id: str, graph: saga_pb2.Graph, chance: random.Random) -> saga_pb2.SagaSpec:
+    """Return what a client asks to run."""
+    spec = saga_pb2.SagaSpec(saga_id=saga_id, graph=graph)
+    spec.params.json = PARAMS
+    if chance.random() < 0.1:
+        spec.start_paused = True
+    if chance.random() < 0.1:
+        spec.deadline.CopyFrom(seconds(chance.uniform(1.0, 60.0)))
+    return spec
