@@ -61,6 +61,12 @@ def context(saga: str, node: str, attempt: int = 1) -> Context:
     return Context(pb.Invocation(ref=ref), lambda _progress: None)
 
 
+def undo_context(saga: str, node: str) -> Context:
+    ref = pb.InvocationRef(saga_id=saga, node=node, kind=saga_pb2.INVOCATION_KIND_UNDO, attempt=1)
+    about = pb.UndoContext(action_outcome=pb.ACTION_OUTCOME_UNKNOWN)
+    return Context(pb.Invocation(ref=ref, undo=about), lambda _progress: None)
+
+
 async def act(saga: str, node: str, action: Action[Any, Any], *inputs: object, attempt: int = 1) -> Any:
     side = action.forward
     answer = side.call(context(saga, node, attempt), dict(zip(side.inputs, inputs, strict=True)))
@@ -69,7 +75,7 @@ async def act(saga: str, node: str, action: Action[Any, Any], *inputs: object, a
 
 async def undo(saga: str, node: str, action: Action[Any, Any]) -> None:
     assert action.backward is not None
-    answer = action.backward.call(context(saga, node), {})
+    answer = action.backward.call(undo_context(saga, node), {})
     if action.backward.is_async:
         await answer
 

@@ -125,7 +125,7 @@ async def test_a_saga_that_succeeded_without_its_last_node_is_half_done(settled:
 @pytest.mark.parametrize(
     "statement",
     [
-        "DELETE FROM effects WHERE saga = 'vm' AND node = 'attach'",
+        "DELETE FROM sagaline_barrier WHERE saga_id = 'vm' AND node = 'attach'",
         "UPDATE volumes SET attached_to = NULL WHERE saga = 'vm'",
         "UPDATE instances SET server = 'b/rack-7' WHERE saga = 'vm'",
         "UPDATE instances SET address = '10.0.9.9' WHERE saga = 'vm'",

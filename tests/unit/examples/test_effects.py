@@ -1,45 +1,41 @@
-"""Every change of the inventory happens once, and undo wins, whatever arrives in whatever order."""
+"""Every change of the inventory happens once, is counted, and undo wins. What barriers do is tested with them."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagaline.errors import Failed
-from sagaline_examples import effects
-from sagaline_examples.effects import UNDONE_TYPE, EffectKey
-from sagaline_examples.inventory import HOTELS, Inventory, give_back, take
+from sagaline import Context
+from sagaline.errors import Failed, Suppressed
+from sagaline_examples.effects import once
+from sagaline_examples.inventory import HOTELS, Holder, Inventory, give_back, open_inventory, take
+from tests.unit.examples.players import context, undo_context
 
-KEY = EffectKey("saga-1", "hotel")
-OTHER = EffectKey("saga-2", "hotel")
-
-
-@dataclass(frozen=True)
-class Room:
-    number: int
+NODE = ("saga-1", "hotel")
+ROOMS = 5
+"""Of which the world has so many."""
 
 
-@pytest.fixture
-def inventory(tmp_path: Path) -> Iterator[Inventory]:
-    inventory = Inventory(tmp_path / "inventory.db", durable=False)
-    inventory.stock(HOTELS, "Astoria", 1)
-    yield inventory
-    inventory.close()
+@once
+def book(db: sqlite3.Connection, context: Context, fate: str = "done") -> int:
+    number = take(db, HOTELS, "Astoria", Holder.of(context))
+    if fate == "refused":
+        raise Failed("Refused")
+    if fate == "crash":
+        raise OSError("the power went")
+    return number
 
 
-def book(inventory: Inventory, key: EffectKey = KEY) -> Room:
-    return effects.act(inventory, key, lambda db: Room(take(db, HOTELS, "Astoria", key)), Room)
-
-
-def release(inventory: Inventory, key: EffectKey = KEY) -> None:
-    effects.reverse(inventory, key, lambda db: give_back(db, HOTELS, key))
+@once
+def release(db: sqlite3.Connection, context: Context, fate: str = "done") -> None:
+    give_back(db, HOTELS, Holder.of(context))
+    if fate == "crash":
+        raise OSError("the power went")
 
 
 def free(inventory: Inventory) -> int:
@@ -47,157 +43,85 @@ def free(inventory: Inventory) -> int:
         return int(db.execute("SELECT free FROM hotels").fetchone()[0])
 
 
-def state(inventory: Inventory, key: EffectKey = KEY) -> str | None:
+def counted(inventory: Inventory) -> tuple[int, int]:
     with inventory.snapshot() as db:
-        row = db.execute("SELECT state FROM effects WHERE saga = ? AND node = ?", (key.saga, key.node)).fetchone()
-    return row[0] if row is not None else None
+        kinds = [row[0] for row in db.execute("SELECT kind FROM changes")]
+    return kinds.count("ACTION"), kinds.count("UNDO")
 
 
-def test_an_action_that_comes_again_answers_what_it_answered(inventory: Inventory) -> None:
-    assert book(inventory) == book(inventory) == Room(1)
-    assert free(inventory) == 0
-    assert state(inventory) == "DONE"
+def test_a_change_is_made_and_counted_once(world: Inventory) -> None:
+    assert book(context(*NODE)) == book(context(*NODE)) == 1
+    assert (free(world), counted(world)) == (ROOMS - 1, (1, 0))
+    for _ in range(2):
+        release(undo_context(*NODE))
+    assert (free(world), counted(world)) == (ROOMS, (1, 1))
+    with pytest.raises(Suppressed):
+        book(context(*NODE))
 
 
-def test_a_failure_stands_even_when_there_is_room_later(inventory: Inventory) -> None:
-    """What failed is not undone by the SEC, so a late copy of it must not succeed."""
-    book(inventory, OTHER)
-    with pytest.raises(Failed, match="NoCapacity"):
-        book(inventory)
-    release(inventory, OTHER)
-    with pytest.raises(Failed, match="NoCapacity"):
-        book(inventory)
-    assert free(inventory) == 1
+def test_a_failure_is_no_change_and_stands(world: Inventory) -> None:
+    for fate in ("refused", "done"):
+        with pytest.raises(Failed, match="Refused"):
+            book(context(*NODE), fate)
+    assert (free(world), counted(world)) == (ROOMS, (0, 0))
 
 
-def test_an_undo_reverses_once(inventory: Inventory) -> None:
-    book(inventory)
-    release(inventory)
-    release(inventory)
-    assert free(inventory) == 1
-    assert state(inventory) == "UNDONE"
-
-
-@pytest.mark.parametrize("before", ["nothing", "done", "failed"])
-def test_an_action_that_comes_after_the_undo_changes_nothing_and_says_so(inventory: Inventory, before: str) -> None:
-    if before == "failed":
-        book(inventory, OTHER)
-        with pytest.raises(Failed):
-            book(inventory)
-        release(inventory, OTHER)
-    elif before == "done":
-        book(inventory)
-    release(inventory)
-    with pytest.raises(Failed, match=UNDONE_TYPE):
-        book(inventory)
-    assert free(inventory) == 1
-
-
-def test_a_crash_of_the_action_leaves_nothing(inventory: Inventory) -> None:
-    def change(db: sqlite3.Connection) -> Room:
-        take(db, HOTELS, "Astoria", KEY)
-        raise OSError("the power went")
-
-    with pytest.raises(OSError, match="the power"):
-        effects.act(inventory, KEY, change, Room)
-    assert (free(inventory), state(inventory)) == (1, None)
-    assert book(inventory) == Room(1)
-
-
-@pytest.mark.parametrize("error", [OSError("the power went"), Failed("Locked")])
-def test_an_undo_that_raises_leaves_everything_as_it_was(inventory: Inventory, error: Exception) -> None:
-    book(inventory)
-
-    def undo(db: sqlite3.Connection) -> None:
-        give_back(db, HOTELS, KEY)
-        raise error
-
-    with pytest.raises(type(error)):
-        effects.reverse(inventory, KEY, undo)
-    assert (free(inventory), state(inventory)) == (0, "DONE")
-    release(inventory)
-    assert free(inventory) == 1
-
-
-def test_copies_that_arrive_at_once_on_several_workers_change_once(tmp_path: Path, inventory: Inventory) -> None:
-    """Each thread has a connection of its own, as a worker process has."""
+def test_copies_that_arrive_at_once_on_several_threads_change_once(world: Inventory) -> None:
     start = threading.Barrier(6)
-    answers: list[Room] = []
+    answers: list[int] = []
 
     def worker() -> None:
-        own = Inventory(tmp_path / "inventory.db", durable=False)
         start.wait(timeout=20)
-        answers.append(book(own))
-        own.close()
+        answers.append(book(context(*NODE)))
 
     threads = [threading.Thread(target=worker) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=20)
-    assert answers == [Room(1)] * 6
-    assert free(inventory) == 0
+    assert answers == [1] * 6
+    assert (free(world), counted(world)) == (ROOMS - 1, (1, 0))
 
 
-arrivals = st.lists(st.sampled_from(["action", "crash", "refused", "undo", "undo crash"]), max_size=12)
+arrivals = st.lists(st.sampled_from(["done", "crash", "refused", "undo", "undo crash"]), max_size=12)
 
 
+@settings(deadline=None)
 @given(arrivals=arrivals)
-def test_undo_wins_whatever_arrives(tmp_path_factory: pytest.TempPathFactory, arrivals: list[str]) -> None:
-    inventory = Inventory(tmp_path_factory.mktemp("any") / "inventory.db", durable=False)
-    inventory.stock(HOTELS, "Astoria", 1)
-    verdicts: list[str] = []
-    undone = False
-    for arrival in arrivals:
-        match arrival:
-            case "undo":
-                release(inventory)
-                undone = True
-            case "undo crash":
-                crashing_undo(inventory)
-            case _:
-                verdict = attempt(inventory, arrival)
-                assert not (undone and verdict == "done")
-                verdicts += [verdict] if verdict in {"done", "refused"} else []
-        assert not undone or free(inventory) == 1
-    assert len(set(verdicts)) <= 1, "an action's answer never changes before its undo"
-    assert free(inventory) == (0 if "done" in verdicts and not undone else 1)
-    assert counted(inventory) == ((1 if "done" in verdicts else 0), (1 if "done" in verdicts and undone else 0))
+def test_g11_undo_wins_whatever_arrives(tmp_path_factory: pytest.TempPathFactory, arrivals: list[str]) -> None:
+    inventory = open_inventory(tmp_path_factory.mktemp("any") / "inventory.db", durable=False)
+    inventory.stock(HOTELS, "Astoria", ROOMS)
+    told = [arrive(arrival) for arrival in arrivals]
+    undone = told.index("undone") if "undone" in told else len(told)
+    answers = {answer for answer in told[:undone] if answer in {"done", "refused"}}
+    assert len(answers) <= 1, "an action's answer never changes before its undo"
+    assert not {"done", "refused"} & set(told[undone:]), "and after it there is none"
+    stands = answers == {"done"} and undone == len(told)
+    assert free(inventory) == ROOMS - stands
+    assert counted(inventory) == (answers == {"done"}, answers == {"done"} and not stands)
     inventory.close()
 
 
-def attempt(inventory: Inventory, arrival: str) -> str:
-    def change(db: sqlite3.Connection) -> Room:
-        number = take(db, HOTELS, "Astoria", KEY)
-        if arrival == "crash":
-            raise OSError
-        if arrival == "refused":
-            raise Failed("Refused")
-        return Room(number)
-
+def arrive(arrival: str) -> str:
     try:
-        effects.act(inventory, KEY, change, Room)
+        if arrival.startswith("undo"):
+            release(undo_context(*NODE), arrival.removeprefix("undo").strip() or "done")
+            return "undone"
+        book(context(*NODE), arrival)
     except OSError:
         return "crashed"
-    except Failed as failure:
-        return "refused" if failure.type == "Refused" else "too late"
+    except Suppressed:
+        return "suppressed"
+    except Failed:
+        return "refused"
     return "done"
 
 
-def crashing_undo(inventory: Inventory) -> None:
-    """It crashes only where there is something to reverse; else it is an undo like any other."""
-    if state(inventory) != "DONE":
-        return
-
-    def undo(db: sqlite3.Connection) -> None:
-        give_back(db, HOTELS, KEY)
-        raise OSError
-
-    with pytest.raises(OSError):  # noqa: PT011 - raised three lines above
-        effects.reverse(inventory, KEY, undo)
-
-
-def counted(inventory: Inventory) -> tuple[int, int]:
-    with inventory.snapshot() as db:
-        kinds = [row[0] for row in db.execute("SELECT kind FROM changes")]
-    return kinds.count("ACTION"), kinds.count("UNDO")
+def test_the_file_is_that_of_the_process(tmp_path: Path) -> None:
+    """Actions change the inventory that was opened last, whichever was open when they were decorated."""
+    for name in ("a.db", "b.db"):
+        inventory = open_inventory(tmp_path / name, durable=False)
+        inventory.stock(HOTELS, "Astoria", ROOMS)
+        assert book(context(*NODE)) == 1
+        assert free(inventory) == ROOMS - 1
+        inventory.close()

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from sagaline.errors import Failed
-from sagaline_examples.effects import EffectKey
-from sagaline_examples.inventory import FLIGHTS, POOL_KINDS, SERVERS, Inventory, give_back, take
+from sagaline_examples.inventory import FLIGHTS, POOL_KINDS, SERVERS, Holder, Inventory, give_back, take
 from sagaline_examples.rows import read_rows
 
 
@@ -25,34 +24,34 @@ def inventory(tmp_path: Path) -> Iterator[Inventory]:
 
 def seat(inventory: Inventory, saga: str) -> int:
     with inventory.transaction() as db:
-        return take(db, FLIGHTS, "SL 1", EffectKey(saga, "flight"))
+        return take(db, FLIGHTS, "SL 1", Holder(saga, "flight"))
 
 
 def test_the_lowest_free_number_is_given(inventory: Inventory) -> None:
     assert [seat(inventory, saga) for saga in ("a", "b", "c")] == [1, 2, 3]
     with inventory.transaction() as db:
-        give_back(db, FLIGHTS, EffectKey("b", "flight"))
+        give_back(db, FLIGHTS, Holder("b", "flight"))
     assert seat(inventory, "d") == 2
 
 
 def test_what_runs_out_is_refused_and_says_what_is_left(inventory: Inventory) -> None:
     with inventory.transaction() as db:
-        take(db, SERVERS, "rack-1", EffectKey("a", "reserve"), 6)
+        take(db, SERVERS, "rack-1", Holder("a", "reserve"), 6)
     with (
         pytest.raises(Failed, match="NoCapacity: rack-1 has 2 cores free, 4 are asked for"),
         inventory.transaction() as db,
     ):
-        take(db, SERVERS, "rack-1", EffectKey("b", "reserve"), 4)
+        take(db, SERVERS, "rack-1", Holder("b", "reserve"), 4)
 
 
 def test_a_pool_that_does_not_exist_is_refused(inventory: Inventory) -> None:
     with pytest.raises(Failed, match="NoSuchPool"), inventory.transaction() as db:
-        take(db, FLIGHTS, "SL 2", EffectKey("a", "flight"))
+        take(db, FLIGHTS, "SL 2", Holder("a", "flight"))
 
 
 def test_giving_back_what_is_not_held_needs_an_operator(inventory: Inventory) -> None:
     with pytest.raises(Failed, match="HoldingMissing"), inventory.transaction() as db:
-        give_back(db, FLIGHTS, EffectKey("a", "flight"))
+        give_back(db, FLIGHTS, Holder("a", "flight"))
 
 
 def test_pools_are_stocked_once(inventory: Inventory) -> None:
@@ -65,8 +64,8 @@ def test_every_kind_of_pool_has_its_tables(inventory: Inventory) -> None:
     for kind in POOL_KINDS:
         inventory.stock(kind, "pool", 2)
         with inventory.transaction() as db:
-            assert take(db, kind, "pool", EffectKey("a", kind.table)) == 1
-            give_back(db, kind, EffectKey("a", kind.table))
+            assert take(db, kind, "pool", Holder("a", kind.table)) == 1
+            give_back(db, kind, Holder("a", kind.table))
 
 
 def test_sagas_that_want_the_last_seats_at_once_get_different_ones(tmp_path: Path, inventory: Inventory) -> None:

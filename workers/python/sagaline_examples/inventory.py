@@ -14,12 +14,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sagaline import Context
+from sagaline.barrier import Dialect, schema
 from sagaline.errors import Failed, Retry
-from sagaline_examples import effects
-from sagaline_examples.effects import EffectKey
 
 BUSY_TIMEOUT_S = 10.0
 """How long a transaction waits for those of other processes and threads before its action is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The node of a saga that holds something."""
+
+    saga: str
+    node: str
+
+    @classmethod
+    def of(cls, context: Context) -> Holder:
+        return cls(context.saga_id, context.node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,15 @@ CREATE TABLE IF NOT EXISTS {holdings} (
   {columns},
   PRIMARY KEY (saga, node),
   UNIQUE (pool, number)
+) STRICT;
+"""
+
+_CHANGES_SCHEMA = """
+CREATE TABLE IF NOT EXISTS changes (
+  id      INTEGER PRIMARY KEY,
+  saga    TEXT NOT NULL,
+  node    TEXT NOT NULL,
+  kind    TEXT NOT NULL CHECK (kind IN ('ACTION', 'UNDO'))
 ) STRICT;
 """
 
@@ -135,7 +156,7 @@ class Inventory:
             )
 
 
-def take(db: sqlite3.Connection, kind: PoolKind, name: str, key: EffectKey, amount: int = 1) -> int:
+def take(db: sqlite3.Connection, kind: PoolKind, name: str, holder: Holder, amount: int = 1) -> int:
     """Take from a pool for a node, and return the holding's number: the lowest that is free, from 1.
 
     Raises:
@@ -150,12 +171,12 @@ def take(db: sqlite3.Connection, kind: PoolKind, name: str, key: EffectKey, amou
     db.execute(f"UPDATE {kind.table} SET free = free - ? WHERE name = ?", (amount, name))  # noqa: S608 - a constant
     db.execute(
         f"INSERT INTO {kind.holdings} (saga, node, pool, number, amount) VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - a constant
-        (key.saga, key.node, name, number, amount),
+        (holder.saga, holder.node, name, number, amount),
     )
     return number
 
 
-def give_back(db: sqlite3.Connection, kind: PoolKind, key: EffectKey) -> None:
+def give_back(db: sqlite3.Connection, kind: PoolKind, holder: Holder) -> None:
     """Return to its pool what a node took.
 
     Raises:
@@ -163,10 +184,10 @@ def give_back(db: sqlite3.Connection, kind: PoolKind, key: EffectKey) -> None:
     """
     row = db.execute(
         f"DELETE FROM {kind.holdings} WHERE saga = ? AND node = ? RETURNING pool, amount",  # noqa: S608 - a constant
-        (key.saga, key.node),
+        (holder.saga, holder.node),
     ).fetchone()
     if row is None:
-        raise Failed("HoldingMissing", f"{key.saga} holds nothing of {kind.table} for its node {key.node}")
+        raise Failed("HoldingMissing", f"{holder.saga} holds nothing of {kind.table} for its node {holder.node}")
     name, amount = row
     db.execute(f"UPDATE {kind.table} SET free = free + ? WHERE name = ?", (amount, name))  # noqa: S608 - a constant
 
@@ -182,7 +203,7 @@ def _lowest_free_number(db: sqlite3.Connection, kind: PoolKind, name: str) -> in
 
 def _schema() -> str:
     pools = [_POOL_SCHEMA.format(table=kind.table, holdings=kind.holdings, columns=kind.columns) for kind in POOL_KINDS]
-    return "\n".join([effects.SCHEMA, *pools, _RECORDS_SCHEMA])
+    return "\n".join([schema(Dialect.SQLITE), _CHANGES_SCHEMA, *pools, _RECORDS_SCHEMA])
 
 
 _of_this_process: Inventory | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sagaline import decode
+from sagaline.v1.payload_pb2 import Payload
 from sagaline_examples.inventory import POOL_KINDS, Inventory
 from sagaline_examples.shapes import SHAPES
 
@@ -18,7 +19,7 @@ NodeKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the inventory recorded of a node."""
+    """What the barrier recorded of a node."""
 
     state: str
     output: Mapping[str, Any]
@@ -86,14 +87,12 @@ _CHANGES = "SELECT saga, node, kind, count(*) FROM changes GROUP BY saga, node, 
 
 
 def _effects(db: sqlite3.Connection) -> dict[NodeKey, Effect]:
-    rows = db.execute("SELECT saga, node, state, output FROM effects")
-    return {(saga, node): Effect(state, _output(state, output)) for saga, node, state, output in rows}
+    rows = db.execute("SELECT saga_id, node, state, output FROM sagaline_barrier")
+    return {(saga, node): Effect(state, _output(output)) for saga, node, state, output in rows}
 
 
-def _output(state: str, output: str | None) -> Mapping[str, Any]:
-    if output is None or state not in {"DONE", "UNDONE"}:
-        return {}
-    value: dict[str, Any] = json.loads(output)
+def _output(output: bytes | None) -> Mapping[str, Any]:
+    value: dict[str, Any] = {} if output is None else decode(Payload.FromString(output))
     return value
 
 

@@ -1,4 +1,4 @@
-"""The actions, and how each is undone. Every change goes through `effects`, so that it happens once and undo wins."""
+"""The actions, and how each is undone. Every change goes through `once`, so that it happens once and undo wins."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import sqlite3
 from datetime import timedelta
 
 from sagaline import Context, Failed, Retry, action
-from sagaline_examples import effects
-from sagaline_examples.effects import EffectKey
-from sagaline_examples.inventory import ARRAYS, NETWORKS, SERVERS, give_back, inventory, take
+from sagaline_examples.effects import once
+from sagaline_examples.inventory import ARRAYS, NETWORKS, SERVERS, Holder, give_back, inventory, take
 from sagaline_examples.provision.values import (
     Address,
     Attachment,
@@ -32,43 +31,31 @@ BOOT_PARTS = 10
 BOOT_PART_S = 0.05
 
 
-def key_of(context: Context) -> EffectKey:
-    return EffectKey(context.saga_id, context.node)
-
-
 @action("provision.create_instance")
-def create_instance(context: Context, request: VmRequest) -> Instance:
-    def change(db: sqlite3.Connection) -> Instance:
-        db.execute("INSERT INTO instances (saga, name, state) VALUES (?, ?, 'NEW')", (context.saga_id, request.name))
-        return Instance(request.name)
-
-    return effects.act(inventory(), key_of(context), change, Instance)
+@once
+def create_instance(db: sqlite3.Connection, context: Context, request: VmRequest) -> Instance:
+    db.execute("INSERT INTO instances (saga, name, state) VALUES (?, ?, 'NEW')", (context.saga_id, request.name))
+    return Instance(request.name)
 
 
 @create_instance.undo
-def delete_instance(context: Context) -> None:
-    def undo(db: sqlite3.Connection) -> None:
-        db.execute("DELETE FROM instances WHERE saga = ?", (context.saga_id,))
-
-    effects.reverse(inventory(), key_of(context), undo)
+@once
+def delete_instance(db: sqlite3.Connection, context: Context) -> None:
+    db.execute("DELETE FROM instances WHERE saga = ?", (context.saga_id,))
 
 
 @action("provision.allocate_address")
-async def allocate_address(context: Context, instance: Instance) -> Address:
-    def change(db: sqlite3.Connection) -> Address:
-        number = take(db, NETWORKS, NETWORK, key_of(context))
-        db.execute("UPDATE addresses SET host = ? WHERE saga = ?", (instance.name, context.saga_id))
-        return Address(f"10.0.{number // 256}.{number % 256}")
-
-    return await asyncio.to_thread(effects.act, inventory(), key_of(context), change, Address)
+@once
+def allocate_address(db: sqlite3.Connection, context: Context, instance: Instance) -> Address:
+    number = take(db, NETWORKS, NETWORK, Holder.of(context))
+    db.execute("UPDATE addresses SET host = ? WHERE saga = ?", (instance.name, context.saga_id))
+    return Address(f"10.0.{number // 256}.{number % 256}")
 
 
 @allocate_address.undo
-async def release_address(context: Context) -> None:
-    def undo(db: sqlite3.Connection) -> None:
-        give_back(db, NETWORKS, key_of(context))
-
-    await asyncio.to_thread(effects.reverse, inventory(), key_of(context), undo)
+@once
+def release_address(db: sqlite3.Connection, context: Context) -> None:
+    give_back(db, NETWORKS, Holder.of(context))
 
 
 @action("provision.create_volume")
@@ -76,29 +63,28 @@ def create_volume(context: Context, size_gb: int, trouble: Trouble) -> Volume:
     flaky = trouble is Trouble.VOLUME_FLAKY
     if flaky and context.attempt == 1:
         raise Retry("ArrayBusy", f"{ARRAY} does not answer", BUSY_DELAY)
-
-    def change(db: sqlite3.Connection) -> Volume:
-        number = take(db, ARRAYS, ARRAY, key_of(context), size_gb)
-        if trouble is Trouble.UNDO_FAILS:
-            db.execute("UPDATE volumes SET locked = 1 WHERE saga = ?", (context.saga_id,))
-        return Volume(ARRAY, number, size_gb)
-
-    volume = effects.act(inventory(), key_of(context), change, Volume)
+    volume = take_volume(context, size_gb, trouble)
     if flaky and context.attempt == 2:  # noqa: PLR2004 - the first attempt is dealt with above
         raise Retry("AnswerLost", "the volume is there, and nobody was told of it", BUSY_DELAY)
     return volume
 
 
-@create_volume.undo
-def delete_volume(context: Context) -> None:
-    def undo(db: sqlite3.Connection) -> None:
-        key = key_of(context)
-        row = db.execute("SELECT locked FROM volumes WHERE saga = ? AND node = ?", (key.saga, key.node)).fetchone()
-        if row is not None and row[0]:
-            raise Failed("VolumeLocked", "a backup holds the volume; unlock it, then try again")
-        give_back(db, ARRAYS, key)
+@once
+def take_volume(db: sqlite3.Connection, context: Context, size_gb: int, trouble: Trouble) -> Volume:
+    number = take(db, ARRAYS, ARRAY, Holder.of(context), size_gb)
+    if trouble is Trouble.UNDO_FAILS:
+        db.execute("UPDATE volumes SET locked = 1 WHERE saga = ?", (context.saga_id,))
+    return Volume(ARRAY, number, size_gb)
 
-    effects.reverse(inventory(), key_of(context), undo)
+
+@create_volume.undo
+@once
+def delete_volume(db: sqlite3.Connection, context: Context) -> None:
+    holder = Holder.of(context)
+    row = db.execute("SELECT locked FROM volumes WHERE saga = ? AND node = ?", (holder.saga, holder.node)).fetchone()
+    if row is not None and row[0]:
+        raise Failed("VolumeLocked", "a backup holds the volume; unlock it, then try again")
+    give_back(db, ARRAYS, holder)
 
 
 @action("provision.pick_server")
@@ -118,59 +104,45 @@ def pick_server(need: Need) -> Choice:
 
 
 @action("provision.reserve_server")
-def reserve_server(context: Context, choice: Choice, cores: int) -> Reservation:
-    def change(db: sqlite3.Connection) -> Reservation:
-        take(db, SERVERS, choice.server, key_of(context), cores)
-        return Reservation(choice.server, cores)
-
-    return effects.act(inventory(), key_of(context), change, Reservation)
+@once
+def reserve_server(db: sqlite3.Connection, context: Context, choice: Choice, cores: int) -> Reservation:
+    take(db, SERVERS, choice.server, Holder.of(context), cores)
+    return Reservation(choice.server, cores)
 
 
 @reserve_server.undo
-def release_server(context: Context) -> None:
-    def undo(db: sqlite3.Connection) -> None:
-        give_back(db, SERVERS, key_of(context))
-
-    effects.reverse(inventory(), key_of(context), undo)
+@once
+def release_server(db: sqlite3.Connection, context: Context) -> None:
+    give_back(db, SERVERS, Holder.of(context))
 
 
 @action("provision.configure")
-async def configure(context: Context, address: Address, reservation: Reservation) -> Configuration:
-    def change(db: sqlite3.Connection) -> Configuration:
-        db.execute(
-            "UPDATE instances SET state = 'CONFIGURED', address = ?, server = ? WHERE saga = ?",
-            (address.ip, reservation.server, context.saga_id),
-        )
-        return Configuration(address.ip, reservation.server)
-
-    return await asyncio.to_thread(effects.act, inventory(), key_of(context), change, Configuration)
+@once
+def configure(db: sqlite3.Connection, context: Context, address: Address, reservation: Reservation) -> Configuration:
+    db.execute(
+        "UPDATE instances SET state = 'CONFIGURED', address = ?, server = ? WHERE saga = ?",
+        (address.ip, reservation.server, context.saga_id),
+    )
+    return Configuration(address.ip, reservation.server)
 
 
 @configure.undo
-async def forget_configuration(context: Context) -> None:
-    def undo(db: sqlite3.Connection) -> None:
-        db.execute(
-            "UPDATE instances SET state = 'NEW', address = NULL, server = NULL WHERE saga = ?", (context.saga_id,)
-        )
-
-    await asyncio.to_thread(effects.reverse, inventory(), key_of(context), undo)
+@once
+def forget_configuration(db: sqlite3.Connection, context: Context) -> None:
+    db.execute("UPDATE instances SET state = 'NEW', address = NULL, server = NULL WHERE saga = ?", (context.saga_id,))
 
 
 @action("provision.attach_volume")
-def attach_volume(context: Context, instance: Instance, volume: Volume) -> Attachment:
-    def change(db: sqlite3.Connection) -> Attachment:
-        db.execute("UPDATE volumes SET attached_to = ? WHERE saga = ?", (instance.name, context.saga_id))
-        return Attachment(f"/dev/disk/{volume.array}-{volume.number}")
-
-    return effects.act(inventory(), key_of(context), change, Attachment)
+@once
+def attach_volume(db: sqlite3.Connection, context: Context, instance: Instance, volume: Volume) -> Attachment:
+    db.execute("UPDATE volumes SET attached_to = ? WHERE saga = ?", (instance.name, context.saga_id))
+    return Attachment(f"/dev/disk/{volume.array}-{volume.number}")
 
 
 @attach_volume.undo
-def detach_volume(context: Context) -> None:
-    def undo(db: sqlite3.Connection) -> None:
-        db.execute("UPDATE volumes SET attached_to = NULL WHERE saga = ?", (context.saga_id,))
-
-    effects.reverse(inventory(), key_of(context), undo)
+@once
+def detach_volume(db: sqlite3.Connection, context: Context) -> None:
+    db.execute("UPDATE volumes SET attached_to = NULL WHERE saga = ?", (context.saga_id,))
 
 
 @action("provision.boot")
@@ -179,22 +151,27 @@ async def boot(context: Context, instance: Instance, configuration: Configuratio
         for part in range(BOOT_PARTS):
             context.heartbeat(part)
             await asyncio.sleep(BOOT_PART_S)
+    return await asyncio.to_thread(start, context, instance, configuration, trouble)
 
-    def change(db: sqlite3.Connection) -> Vm:
-        if trouble in {Trouble.BOOT_FAILS, Trouble.UNDO_FAILS}:
-            raise Failed("BootFailed", f"{instance.name} has no boot loader")
-        db.execute("UPDATE instances SET state = 'RUNNING' WHERE saga = ?", (context.saga_id,))
-        return Vm(instance.name, configuration.ip, configuration.server)
 
-    return await asyncio.to_thread(effects.act, inventory(), key_of(context), change, Vm)
+@once
+def start(
+    db: sqlite3.Connection, context: Context, instance: Instance, configuration: Configuration, trouble: Trouble
+) -> Vm:
+    if trouble in {Trouble.BOOT_FAILS, Trouble.UNDO_FAILS}:
+        raise Failed("BootFailed", f"{instance.name} has no boot loader")
+    db.execute("UPDATE instances SET state = 'RUNNING' WHERE saga = ?", (context.saga_id,))
+    return Vm(instance.name, configuration.ip, configuration.server)
 
 
 @boot.undo
 async def shut_down(context: Context) -> None:
-    def undo(db: sqlite3.Connection) -> None:
-        db.execute("UPDATE instances SET state = 'CONFIGURED' WHERE saga = ?", (context.saga_id,))
+    await asyncio.to_thread(stop, context)
 
-    await asyncio.to_thread(effects.reverse, inventory(), key_of(context), undo)
+
+@once
+def stop(db: sqlite3.Connection, context: Context) -> None:
+    db.execute("UPDATE instances SET state = 'CONFIGURED' WHERE saga = ?", (context.saga_id,))
 
 
 ACTIONS = (
