@@ -316,7 +316,7 @@ def test_two_that_point_at_each_other_are_asked_ever_more_rarely() -> None:
 
 
 def test_with_one_sec_within_reach_the_search_goes_on_there_until_the_saga_is_over() -> None:
-    """No relay: the SEC that answers says that it is not the owner, again and again, and in the end that all is over."""
+    """No relay: the SEC that answers says that it is not the owner, again and again, and at last that all is over."""
     driver = FleetDriver("a:7070")
     a = driver.connect("a:7070", "a", sec_set("a", "b"))
     driver.pass_time(2.0)
@@ -393,7 +393,7 @@ def test_where_a_call_fails_others_are_asked_and_it_is_tried_again_later() -> No
     a.invoke(invocation(ref()))
     driver.finish(ref())
     for _ in range(100):
-        if len(a.results()) > len([call for call in driver.calls()]):
+        if len(a.results()) > len(list(driver.calls())):
             a.send(result_acks=[not_owner(sec_named("z", "z:9"))])
         if driver.calls() and driver.holdings.results.routes._calls["z:9"].under_way:
             driver.called(driver.calls()[-1], fails=True)
