@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from sagaline.worker.epochs import Epochs
-from sagaline.worker.outbox import Results
+from sagaline.worker.results import Results
 from sagaline_server.core import decide, transitions, turn
 from sagaline_server.core.decide import Close, Decision, Lost, Rejected
 from sagaline_server.core.entries import Kind, NodeFailed
@@ -332,14 +332,14 @@ def _unlisted_is_lost() -> Sequence[Patch]:
     return [(Dispatcher, "reconcile", reconcile)]
 
 
-def _drop_results(self: Results, sec: str) -> None:
-    self._queues.pop(sec, None)
+def _only_note(self: Results, sec: str, now: float) -> None:
+    self.routes.opened(sec)
 
 
 @plant("results-not-kept", "break streams")
 def _results_not_kept() -> Sequence[Patch]:
     """A worker does not send its results again on a new stream."""
-    return [(Results, "resend_all", _drop_results)]
+    return [(Results, "opened", _only_note)]
 
 
 @plant("no-barrier", "detached")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,7 +30,7 @@ from sagaline_server.ownership.cluster_runtime import ClusterRuntime
 from sagaline_server.ports.store import ListQuery
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.requests import CreateFate, RuntimeRefusal
-from tests.simulation.calls import Aborted, ServerContext
+from tests.simulation.calls import Aborted, ServerContext, UnaryMethod
 from tests.simulation.clocks import SimClock
 from tests.simulation.history import History
 from tests.simulation.loop import ProcessLoop
@@ -44,6 +44,11 @@ class Order(msgspec.Struct, frozen=True):
 
     saga_id: str
     given: Request
+
+
+def in_context(method: Callable[[Any, ServerContext], Awaitable[Any]]) -> UnaryMethod:
+    """Return a servicer's unary method as the simulation calls it."""
+    return lambda request: method(request, ServerContext())
 
 
 class SimRandom:
@@ -72,7 +77,9 @@ class SimServer:
     ) -> None:
         """Add a service."""
         for name, handler in handlers.items():
-            self._methods[name] = handler.stream_stream if handler.request_streaming else handler.unary_unary
+            self._methods[name] = (
+                handler.stream_stream if handler.request_streaming else in_context(handler.unary_unary)
+            )
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Nothing: every service is added by its methods too."""

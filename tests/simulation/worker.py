@@ -1,4 +1,4 @@
-"""One life of a worker process: the SDK's engine, links, sessions and holdings, with user code that is the world's.
+"""One life of a worker process: the SDK's engine, links, fleet and holdings, with user code that is the world's.
 
 Only the two ends are simulated: the channel that is dialled, and the executor.
 The engine's thread is the process's loop.
@@ -17,9 +17,10 @@ from sagaline.worker.attempts import ACTION, UNDO, Attempt, CancelReason, Ref
 from sagaline.worker.effects import Welcomed
 from sagaline.worker.engine import Engine
 from sagaline.worker.executor import Executor
-from sagaline.worker.holdings import Holdings, Outcome
+from sagaline.worker.fleet import Fleet
+from sagaline.worker.holdings import Holdings
 from sagaline.worker.inbox import Inbox
-from sagaline.worker.session import Session
+from sagaline.worker.results import Outcome
 from tests.simulation.calls import Caller, SimChannel
 from tests.simulation.history import History
 from tests.simulation.network import Network
@@ -52,7 +53,7 @@ class SimExecutor:
     def stop(self, ref: Ref, reason: CancelReason) -> None:
         """Tell an attempt to stop."""
         run = self._runs.get(ref)
-        if run is not None:
+        if run is not None and not reason.is_advice:
             run.stop()
 
     def ended(self, ref: Ref) -> None:
@@ -141,7 +142,7 @@ class SimWorker:
         self._caller = Caller(network, process)
         self._world = world
         self._history = history
-        self._secs = secs
+        self._hosts = {host.name: host for host in secs}
         self._slots = slots
         self.executor: SimExecutor | None = None
         self._engine: Engine | None = None
@@ -151,16 +152,16 @@ class SimWorker:
         served = {(action, "1", kind): "" for action in ACTIONS for kind in (ACTION, UNDO)}
         holdings = Holdings(served, {"": self._slots})
         hello = pb.Hello(protocol_version=1, worker_id=self.worker_id, actions=ACTION_SPECS)
-        sessions = [(Session(f"{host.name}:7433", hello, holdings), self._dial(host)) for host in self._secs]
-        self._engine = engine = Engine(holdings, sessions, self._welcomed, self._ended)
+        fleet = Fleet(hello, holdings, [f"{name}:7070" for name in self._hosts])
+        self._engine = engine = Engine(fleet, self._dial, self._welcomed, self._ended)
         self.executor = SimExecutor(self.process, self._world, self._history, engine.inbox)
         engine._executor = cast("Executor", self.executor)
         await engine._run()
         self._history.note(self.process.name, "has drained")
         self.process.kill()
 
-    def _dial(self, host: Host) -> Callable[[], aio.Channel]:
-        return lambda: cast("aio.Channel", SimChannel(self._caller, host))
+    def _dial(self, address: str) -> aio.Channel:
+        return cast("aio.Channel", SimChannel(self._caller, self._hosts[address.partition(":")[0]]))
 
     def _welcomed(self, welcome: Welcomed) -> None:
         self._history.note(self.process.name, f"welcomed by {welcome.sec_id}")

@@ -157,11 +157,11 @@ class Action(Generic[Ins, R_co]):
         Raises:
             ConversionError: One is missing, not known, or not of its type; `path` begins with its name.
         """
-        unknown = sorted(inputs.keys() - self.input_types.keys())
-        if unknown:
-            raise ConversionError(
-                f"action {self.name} has no such input; is the graph newer than this worker?", unknown[0]
-            )
+        for name in inputs:
+            if name not in self.input_types:
+                raise ConversionError(
+                    f"action {self.name} has no such input; is the graph newer than this worker?", name
+                )
         return self._decode(self.forward, inputs)
 
     def decode_undo(self, inputs: Mapping[str, Payload], undo: worker_service_pb2.UndoContext) -> dict[str, Any]:

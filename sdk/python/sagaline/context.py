@@ -63,7 +63,9 @@ class Context:
 
     cancelled: Latch
     """Set when the attempt is asked to stop: `if context.cancelled:`, `context.cancelled.wait(seconds)` in a thread,
-    `await context.cancelled` in a coroutine. An `async def` action also gets `asyncio.CancelledError`."""
+    `await context.cancelled` in a coroutine. An `async def` action also gets `asyncio.CancelledError`, unless the saga
+    merely unwinds (`cancel_reason` is `SAGA_UNWINDING`): then it may as well finish, for what it did will be undone,
+    or end early with `Failed` where it is certain that nothing took effect."""
 
     def __init__(self, invocation: pb.Invocation, tell_progress: TellProgress) -> None:
         self._invocation = invocation
@@ -166,16 +168,16 @@ class Context:
 
     @property
     def cancel_reason(self) -> CancelReason | None:
-        """Why the attempt is to stop; None unless `cancelled`."""
+        """Why the attempt is to stop; None unless `cancelled`. After `SAGA_UNWINDING` another reason may follow."""
         return self._cancel_reason
 
     def check_cancelled(self) -> None:
-        """Return while the attempt may go on: for loops of synchronous actions.
+        """Return while the attempt may go on: for loops of synchronous actions. That the saga unwinds is no hindrance.
 
         Raises:
             AttemptCancelled: It was asked to stop. Let it pass: the attempt's effect then counts as unknown.
         """
-        if self.cancelled:
+        if self._cancel_reason is not None and not self._cancel_reason.is_advice:
             raise AttemptCancelled(f"attempt {self.attempt} of {self.node} was asked to stop: {self._cancel_reason}")
 
     def heartbeat(self, details: object = None) -> None:
@@ -218,8 +220,11 @@ class Context:
         return uuid.uuid5(STABLE_ID_NAMESPACE, f"{self.saga_id}\n{self.node}\n{name}")
 
     def cancel(self, reason: CancelReason) -> None:
-        """Ask the attempt to stop. Called by the worker, and by tests; the first reason stands."""
-        if self._cancel_reason is None:
+        """Ask the attempt to stop. Called by the worker, and by tests.
+
+        The first reason stands; but an order takes the place of an advice.
+        """
+        if self._cancel_reason is None or (self._cancel_reason.is_advice and not reason.is_advice):
             self._cancel_reason = reason
             self.cancelled.set()
 

@@ -347,10 +347,56 @@ async def test_a_coroutine_that_is_stopped_has_an_unknown_effect(bench: Bench) -
     bench.serve(endless)
     bench.start(call(endless))
     await asyncio.wait_for(started.wait(), WAIT)
-    bench.executor.stop(ref(), CancelReason.SAGA_UNWINDING)
+    bench.executor.stop(ref(), CancelReason.SUPERSEDED)
     failure = await bench.outcome()
     assert (failure.type, failure.disposition, failure.source) == ("sagaline.Cancelled", RETRY, CANCELLED)
-    assert "saga_unwinding" in failure.message
+    assert "superseded" in failure.message
+
+
+@both_sides
+async def test_that_the_saga_unwinds_is_told_and_the_attempt_may_finish(bench: Bench, is_async: bool) -> None:
+    started = threading.Event()
+
+    @action("a")
+    async def of_coroutine(context: Context) -> str:
+        started.set()
+        await context.cancelled
+        context.check_cancelled()
+        return str(context.cancel_reason)
+
+    @action("b")
+    def of_function(context: Context) -> str:
+        started.set()
+        context.cancelled.wait(WAIT)
+        context.check_cancelled()
+        return str(context.cancel_reason)
+
+    served = of_coroutine if is_async else of_function
+    bench.serve(served)
+    bench.start(call(served))
+    await asyncio.to_thread(started.wait, WAIT)
+    bench.executor.stop(ref(), CancelReason.SAGA_UNWINDING)
+    assert await bench.outcome() == payload_pb2.Payload(json='"saga_unwinding"')
+
+
+async def test_an_order_to_stop_after_that_advice_is_carried_out(bench: Bench) -> None:
+    started, advised = asyncio.Event(), asyncio.Event()
+
+    @action("a")
+    async def endless(context: Context) -> None:
+        started.set()
+        await context.cancelled
+        advised.set()
+        await asyncio.Event().wait()
+
+    bench.serve(endless)
+    bench.start(call(endless))
+    await asyncio.wait_for(started.wait(), WAIT)
+    bench.executor.stop(ref(), CancelReason.SAGA_UNWINDING)
+    await asyncio.wait_for(advised.wait(), WAIT)
+    bench.executor.stop(ref(), CancelReason.TIMED_OUT)
+    failure = await bench.outcome()
+    assert (failure.type, failure.message) == ("sagaline.Cancelled", "cancelled: timed_out")
 
 
 async def test_what_user_code_says_on_being_stopped_counts(bench: Bench) -> None:

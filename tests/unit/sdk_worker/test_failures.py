@@ -19,13 +19,20 @@ MACHINE = [
     "effects",
     "epochs",
     "failures",
+    "fleet",
     "holdings",
     "limits",
-    "outbox",
+    "membership",
     "progress",
     "pulse",
+    "rejections",
     "reports",
+    "results",
+    "routes",
     "session",
+    "slots",
+    "streams",
+    "windows",
 ]
 IMPURE = {"asyncio", "grpc", "os", "random", "secrets", "socket", "threading", "time", "uuid"}
 

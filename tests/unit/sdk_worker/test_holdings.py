@@ -19,6 +19,7 @@ from tests.unit.sdk_worker.driving import (
     ref,
 )
 
+CANCELLED = pb.REJECTION_REASON_CANCELLED
 NO_CAPACITY = pb.REJECTION_REASON_NO_CAPACITY
 STALE = pb.REJECTION_REASON_STALE_EPOCH
 
@@ -265,7 +266,7 @@ def test_a_queued_attempt_that_is_cancelled_is_rejected_because_it_never_ran() -
     driver.invoke(invocation(ref("s0")), invocation(ref("s1")))
     driver.send(cancellations=[cancellation(ref("s1"), pb.CANCELLATION_REASON_SAGA_UNWINDING)])
     driver.pull_all()
-    assert driver.said_rejections() == [(ref("s1"), NO_CAPACITY)]
+    assert driver.said_rejections() == [(ref("s1"), CANCELLED)]
     driver.finish(ref("s0"))
     assert driver.started == [ref("s0")]
 
@@ -310,7 +311,7 @@ def test_deadlines_of_attempts_that_ended_are_swept_out() -> None:
     for number in range(200):
         driver.invoke(invocation(ref(f"s{number}"), start_to_close=86_400.0))
         driver.finish(ref(f"s{number}"))
-    assert len(driver.holdings._deadlines._heap) < 50
+    assert len(driver.holdings._slots._deadlines._heap) < 50
 
 
 # ---- leaving, and what cannot be: W12, W32, W49
@@ -328,7 +329,7 @@ def test_drain_hands_back_what_has_not_started_and_lets_run_what_runs() -> None:
 def test_what_the_executor_could_not_start_is_rejected_and_frees_its_slot() -> None:
     driver = connected(slots=1)
     driver.invoke(invocation(ref("s0")), invocation(ref("s1")))
-    driver.holdings.not_started(ref("s0"), NO_CAPACITY, driver.now)
+    driver.holdings.not_started(ref("s0"), driver.now)
     driver._keep(driver.holdings.effects.take())
     driver.pull_all()
     assert driver.said_rejections() == [(ref("s0"), NO_CAPACITY)]

@@ -61,7 +61,7 @@ class _WorkerCapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Work
     WORKER_CAPABILITY_UNSPECIFIED: _WorkerCapability.ValueType  # 0
     """Ignored."""
     WORKER_CAPABILITY_SEVERAL_SECS: _WorkerCapability.ValueType  # 1
-    """Understands SagaMoved and Adoption, and holds streams to several SECs."""
+    """Understands SagaMoved and Adoption, and holds a stream to each SEC."""
 
 class WorkerCapability(_WorkerCapability, metaclass=_WorkerCapabilityEnumTypeWrapper):
     """Optional parts of the protocol."""
@@ -69,7 +69,7 @@ class WorkerCapability(_WorkerCapability, metaclass=_WorkerCapabilityEnumTypeWra
 WORKER_CAPABILITY_UNSPECIFIED: WorkerCapability.ValueType  # 0
 """Ignored."""
 WORKER_CAPABILITY_SEVERAL_SECS: WorkerCapability.ValueType  # 1
-"""Understands SagaMoved and Adoption, and holds streams to several SECs."""
+"""Understands SagaMoved and Adoption, and holds a stream to each SEC."""
 Global___WorkerCapability: _TypeAlias = WorkerCapability  # noqa: Y015
 
 class _BarrierKind:
@@ -119,7 +119,9 @@ class _RejectionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rejec
     REJECTION_REASON_UNKNOWN_ACTION: _RejectionReason.ValueType  # 3
     """It does not serve this action, version or side."""
     REJECTION_REASON_STALE_EPOCH: _RejectionReason.ValueType  # 4
-    """It has seen a higher epoch for the same key."""
+    """It has seen a higher epoch of the saga."""
+    REJECTION_REASON_CANCELLED: _RejectionReason.ValueType  # 5
+    """It was cancelled before it started."""
 
 class RejectionReason(_RejectionReason, metaclass=_RejectionReasonEnumTypeWrapper):
     """Why an invocation was not started."""
@@ -133,7 +135,9 @@ REJECTION_REASON_DRAINING: RejectionReason.ValueType  # 2
 REJECTION_REASON_UNKNOWN_ACTION: RejectionReason.ValueType  # 3
 """It does not serve this action, version or side."""
 REJECTION_REASON_STALE_EPOCH: RejectionReason.ValueType  # 4
-"""It has seen a higher epoch for the same key."""
+"""It has seen a higher epoch of the saga."""
+REJECTION_REASON_CANCELLED: RejectionReason.ValueType  # 5
+"""It was cancelled before it started."""
 Global___RejectionReason: _TypeAlias = RejectionReason  # noqa: Y015
 
 class _InFlightState:
@@ -149,7 +153,7 @@ class _InFlightStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InFligh
     IN_FLIGHT_STATE_RUNNING: _InFlightState.ValueType  # 2
     """User code runs."""
     IN_FLIGHT_STATE_RESULT_PENDING: _InFlightState.ValueType  # 3
-    """Done; the result follows on this stream."""
+    """Done; the result goes to the SEC that owns the saga."""
     IN_FLIGHT_STATE_NOT_HELD: _InFlightState.ValueType  # 4
     """Asked about, and not known here."""
 
@@ -163,7 +167,7 @@ IN_FLIGHT_STATE_QUEUED: InFlightState.ValueType  # 1
 IN_FLIGHT_STATE_RUNNING: InFlightState.ValueType  # 2
 """User code runs."""
 IN_FLIGHT_STATE_RESULT_PENDING: InFlightState.ValueType  # 3
-"""Done; the result follows on this stream."""
+"""Done; the result goes to the SEC that owns the saga."""
 IN_FLIGHT_STATE_NOT_HELD: InFlightState.ValueType  # 4
 """Asked about, and not known here."""
 Global___InFlightState: _TypeAlias = InFlightState  # noqa: Y015
@@ -177,7 +181,7 @@ class _CancellationReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ca
     CANCELLATION_REASON_UNSPECIFIED: _CancellationReason.ValueType  # 0
     """Treated as SAGA_UNWINDING."""
     CANCELLATION_REASON_SAGA_UNWINDING: _CancellationReason.ValueType  # 1
-    """The saga unwinds."""
+    """The saga unwinds. Advice: the attempt may as well finish."""
     CANCELLATION_REASON_TIMED_OUT: _CancellationReason.ValueType  # 2
     """A timeout passed."""
     CANCELLATION_REASON_SUPERSEDED: _CancellationReason.ValueType  # 3
@@ -191,7 +195,7 @@ class CancellationReason(_CancellationReason, metaclass=_CancellationReasonEnumT
 CANCELLATION_REASON_UNSPECIFIED: CancellationReason.ValueType  # 0
 """Treated as SAGA_UNWINDING."""
 CANCELLATION_REASON_SAGA_UNWINDING: CancellationReason.ValueType  # 1
-"""The saga unwinds."""
+"""The saga unwinds. Advice: the attempt may as well finish."""
 CANCELLATION_REASON_TIMED_OUT: CancellationReason.ValueType  # 2
 """A timeout passed."""
 CANCELLATION_REASON_SUPERSEDED: CancellationReason.ValueType  # 3
@@ -442,7 +446,7 @@ class Invocation(_message.Message):
     """
     epoch: _builtins.int
     """Epoch of the saga's ownership. A worker rejects an invocation of a lower
-    epoch than the highest it has seen for the same key.
+    epoch than the highest it has seen of the same saga.
     """
     fencing_token: _builtins.int
     """Grows with every append of the store: with each attempt, action before
@@ -664,9 +668,9 @@ class Hello(_message.Message):
     64 characters of [A-Za-z0-9._-]. A UUIDv7 is advised.
     """
     stream_epoch: _builtins.int
-    """Grows with every stream that this worker opens to this SEC, from 1. The
-    SEC ends an older stream of the same worker; a lower one is refused with
-    ABORTED.
+    """Grows with every stream that this worker opens, to whichever SEC, from 1.
+    The SEC ends an older stream of the same worker; a lower one is refused
+    with ABORTED.
     """
     identity: _builtins.str
     """For people: host and process. At most 256 bytes."""
@@ -684,8 +688,8 @@ class Hello(_message.Message):
 
     @_builtins.property
     def in_flight(self) -> Global___InFlightReport:
-        """Every attempt of this SEC that it runs or holds a result of;
-        `complete` is true. Empty at process start.
+        """Every attempt that it runs or holds an answer of, whichever SEC sent it:
+        its saga may have moved. `complete` is true. Empty at process start.
         """
 
     @_builtins.property
@@ -949,7 +953,7 @@ class InFlightReport(_message.Message):
     COMPLETE_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
-    """True: no other attempt of this SEC is held."""
+    """True: no other attempt of this SEC is held; in Hello, none at all."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___InFlightEntry]:
         """The attempts."""
@@ -1423,7 +1427,7 @@ class Sec(_message.Message):
     sec_id: _builtins.str
     """Name."""
     address: _builtins.str
-    """"host:port" that workers and clients can dial."""
+    """"host:port" that workers and clients can dial; leads to this SEC alone."""
     draining: _builtins.bool
     """True: it takes no new sagas."""
     def __init__(

@@ -1,7 +1,8 @@
-"""What a worker holds: an attempt, from its invocation to the end of user code. Results live in the outbox."""
+"""What a worker holds: an attempt, from its invocation to the end of user code. Then its result takes its place."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import NamedTuple
@@ -45,11 +46,15 @@ class Ref(NamedTuple):
         return bool(self.saga_id and self.node) and self.attempt > 0
 
 
+OwnerOf = Callable[[Ref, str], tuple[str, int] | None]
+"""Whose an attempt is, which was this SEC's until now, and under which epoch. None: that has not changed."""
+
+
 class CancelReason(StrEnum):
     """Why an attempt was asked to stop."""
 
     SAGA_UNWINDING = "saga_unwinding"
-    """The saga unwinds; what this attempt does will be undone."""
+    """The saga unwinds; what this attempt does will be undone. Advice, no order: see `is_advice`."""
     TIMED_OUT = "timed_out"
     """Its time is over: it ran, or was silent, for too long."""
     SUPERSEDED = "superseded"
@@ -58,6 +63,15 @@ class CancelReason(StrEnum):
     """The SEC does not know the attempt."""
     WORKER_STOPPING = "worker_stopping"
     """This worker leaves and its drain time is over."""
+
+    @property
+    def is_advice(self) -> bool:
+        """Whether the attempt may as well go on.
+
+        That a saga unwinds is no reason to tear an attempt down: what it did would then not be known, and the action
+        would have to run again before it could be undone.
+        """
+        return self is CancelReason.SAGA_UNWINDING
 
 
 class AttemptState(Enum):
@@ -68,7 +82,7 @@ class AttemptState(Enum):
     RUNNING = "running"
     """Handed to user code. Whatever comes now, it may have had its effect: only a result can answer it."""
     ENDED = "ended"
-    """Its answer is in the outbox; the attempt itself is held no more."""
+    """Its answer is kept until it is confirmed; the attempt itself is held no more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -79,12 +93,12 @@ class Attempt:
     invocation: pb.Invocation
     pool: str
     sec: str
-    """The SEC that its result goes to: the last that sent or adopted it."""
+    """The SEC that its result goes to: the last that sent or adopted it, or that its saga moved to; "" if unknown."""
     epoch: int
     """Ownership epoch under which it was last received or adopted."""
     state: AttemptState = AttemptState.QUEUED
     cancel_reason: CancelReason | None = None
-    """The first reason for which it was asked to stop."""
+    """Why it was asked to stop: the first order, or an advice before there is one."""
     place: tuple[str, str] = field(init=False)
     """Saga and node: of these, user code runs once at a time, whatever the side."""
 

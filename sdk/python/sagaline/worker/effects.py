@@ -1,8 +1,8 @@
 """What the worker's machine asks its shell to do, in the order in which it is to be done.
 
-The machine (`session`, `holdings`, `outbox`) has no I/O, clock or randomness: it is fed with events and answers with
-these. Frames are not among them: the writer pulls the next one when the stream is free for it, so that everything
-that has gathered meanwhile leaves together and a lone item leaves at once.
+The machine (`fleet`, `session`, `holdings` and what they use) has no I/O, clock or randomness: it is fed with events
+and answers with these. Frames are not among them: the writer pulls the next one when the stream is free for it, so
+that everything that has gathered meanwhile leaves together and a lone item leaves at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sagaline.v1 import worker_service_pb2 as pb
 from sagaline.worker.attempts import Attempt, CancelReason, Ref
 
 
@@ -22,7 +23,10 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Ask the user code of an attempt that was started to end. It is still answered with `finished`."""
+    """Tell the user code of an attempt that was started why it is to end. It is still answered with `finished`.
+
+    An attempt may be told twice: an advice first, and then an order.
+    """
 
     ref: Ref
     reason: CancelReason
@@ -37,40 +41,63 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """The session on this SEC is open."""
+    """The session at this address is open, and it is with this SEC."""
 
-    sec: str
+    address: str
     sec_id: str
     refused: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Members:
+    """A SEC told who the SECs are. For the fleet; it does not reach the shell."""
+
+    secs: pb.SecSet
+
+
+@dataclass(frozen=True, slots=True)
 class EndStream:
-    """End this SEC's stream, then say `ended`.
+    """End the stream at this address, then say `ended`.
 
     With `half_close` write what is still queued, end only our half, and wait for the SEC's; else cancel the call.
     """
 
-    sec: str
+    address: str
     why: str
     half_close: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """Open a new stream to this SEC at this time of the shell's clock, in seconds; then say `opened`."""
+    """The session can do with a new stream from this time on, in seconds. For the fleet, which says `Connect`."""
 
-    sec: str
+    address: str
     at: float
     fresh_channel: bool
     failures: int
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
-    """The session is over for good. `error` says why where nobody asked for it."""
+class Connect:
+    """Open a stream to this address now; then say `opened`."""
 
-    sec: str
+    address: str
+    fresh_channel: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call ReportResults at this address, with a deadline; then say `called`."""
+
+    address: str
+    request: pb.ReportResultsRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session at this address is over for good. `error` says why where nobody asked for it."""
+
+    address: str
     error: str | None = None
 
 
@@ -83,7 +110,7 @@ class Note:
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
-Effect = Start | Stop | Forget | Welcomed | EndStream | Reconnect | Closed | Note
+Effect = Start | Stop | Forget | Welcomed | Members | EndStream | Reconnect | Connect | Call | Closed | Note
 
 
 class Effects:

@@ -15,13 +15,13 @@ from functools import partial
 from typing import Any, Protocol
 
 from sagaline.context import Context, enter_context
-from sagaline.errors import ConversionError, PayloadTooLarge
+from sagaline.errors import ActionOutcome, ConversionError, PayloadTooLarge
 from sagaline.v1 import payload_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline.worker import failures, outcomes
 from sagaline.worker.attempts import Attempt, CancelReason, Ref
-from sagaline.worker.holdings import Outcome
 from sagaline.worker.inbox import End, Inbox
+from sagaline.worker.results import Outcome
 from sagaline.worker.threads import Threads
 
 logger = logging.getLogger("sagaline.worker")
@@ -106,12 +106,12 @@ class Executor:
                 self._inbox.put_ends((run.ref, None) for run in coroutines)
 
     def stop(self, ref: Ref, reason: CancelReason) -> None:
-        """Ask an attempt to stop."""
+        """Ask an attempt to stop. An advice is only told; what follows from it is for user code to decide."""
         run = self._runs.get(ref)
         if run is None:
             return
         run.context.cancel(reason)
-        if run.side.is_async:
+        if run.side.is_async and not reason.is_advice:
             try:
                 self._loop.call_soon_threadsafe(self._cancel_coroutine, run)
             except RuntimeError:  # the user's loop is closed, and its tasks with it
@@ -209,7 +209,14 @@ class Executor:
 
     def _outcome_of_error(self, run: Run, error: BaseException) -> Outcome:
         failure = outcomes.of_error(error, run.context, stack_trace=self._stack_traces)
-        if failure.source == failures.APPLICATION and failure.disposition == failures.RETRY:
+        if isinstance(error, ActionOutcome):
+            # User code says what it means: one line, and no stack.
+            logger.info(
+                "%s ended attempt %d of node %s of saga %s with %s %s: %s",
+                run.invocation.action, run.ref.attempt, run.ref.node, run.ref.saga_id,
+                type(error).__name__, failure.type, " ".join(failure.message.split()),
+            )  # fmt: skip
+        elif failure.source == failures.APPLICATION and failure.disposition == failures.RETRY:
             logger.warning(
                 "%s raised in attempt %d of node %s of saga %s",
                 run.invocation.action, run.ref.attempt, run.ref.node, run.ref.saga_id,

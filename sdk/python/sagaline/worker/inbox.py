@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from sagaline.v1 import payload_pb2
 from sagaline.worker.attempts import Ref
-from sagaline.worker.holdings import Outcome
+from sagaline.worker.results import Outcome
 
 End = tuple[Ref, Outcome | None]
 """An attempt and its outcome; None: it was never handed to user code, and never will be."""

@@ -25,7 +25,10 @@ LABEL_BYTES = 128
 THREADS_MAX = 256
 """Synchronous actions that run at the same time. More wait for a thread, inside their slot."""
 EXCESS_MAX = 1
-"""Invocations held beyond the slots before the answer is NO_CAPACITY: a window that shrinks is overdrawn a little."""
+"""Invocations held beyond the slots, for each stream, before the answer is NO_CAPACITY: a window that shrinks is
+overdrawn a little."""
+SPLIT_SECONDS = 1.0
+"""Windows follow demand at most once in this time."""
 
 UNACKED_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of results without a final acknowledgement at which the worker grants 0, so that a slow log slows dispatch."""
@@ -43,6 +46,22 @@ HEARTBEAT_EARLY_REJECTIONS = 1_000
 EPOCHS_MAX = 65_536
 """Sagas whose highest epoch is remembered; the least recently seen are forgotten."""
 
+ADDRESSES_MAX = 1_000
+"""SECs whose address is remembered; what was learnt first goes first."""
+CALLS_MAX = 4
+"""Calls with results under way at the same time, to owners without a stream."""
+CALL_RESULTS_MAX = 1_000
+"""Results in one call; the protocol allows no more."""
+CALL_SECONDS = 10.0
+"""How long a call with results may take."""
+ASTRAY_SECONDS = 2.0
+"""How long a result waits for the stream of its SEC before it is told to others."""
+SEARCH_SECONDS_MIN = 0.1
+SEARCH_SECONDS_MAX = 10.0
+"""A search for a result's owner slows down from the one to the other."""
+
+ITEM_OVERHEAD_BYTES = 8
+"""Tag and length of an item inside a frame, generously."""
 FRAME_BYTES = 1024 * 1024
 FRAME_BYTES_MIN = 16 * 1024
 HELLO_BYTES_MAX = FRAME_BYTES // 2
@@ -83,6 +102,11 @@ RETRY_SECONDS = 1.0
 """Before a result is sent again where the SEC asks for that and names no delay."""
 RETRY_SECONDS_MIN = 0.05
 RETRY_SECONDS_MAX = 60.0
+
+
+def search_seconds(failures: int) -> float:
+    """How long a search for a SEC that can take something rests after so many failures in a row."""
+    return min(SEARCH_SECONDS_MAX, SEARCH_SECONDS_MIN * 2.0 ** min(failures - 1, 16))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sagaline.v1 import payload_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline.worker import limits
 from sagaline.worker.attempts import Ref
-from sagaline.worker.outbox import ITEM_OVERHEAD_BYTES
+from sagaline.worker.limits import ITEM_OVERHEAD_BYTES
 
 NEVER = float("-inf")
 
@@ -42,7 +42,6 @@ class ProgressBox:
         latest = self._latest.get(ref)
         if latest is None:
             latest = self._latest[ref] = _Latest(ref, sec)
-        latest.sec = sec
         if details is not None:
             latest.details = details
         if latest.queued or ref in self._waiting:
@@ -61,7 +60,7 @@ class ProgressBox:
 
     def next_wake(self) -> float | None:
         """When `wake` has something to do."""
-        return min(self._waiting.values(), default=None)
+        return min(self._waiting.values()) if self._waiting else None
 
     def end(self, ref: Ref) -> None:
         """The attempt ended: what it told last leaves no later than its result, and nothing follows."""
@@ -78,15 +77,33 @@ class ProgressBox:
                 self._waiting.pop(latest.ref, None)
                 self._enqueue(latest)
 
+    def assign(self, ref: Ref, sec: str) -> None:
+        """Another SEC has the attempt from here on: it is told what the one before was."""
+        latest = self._latest.get(ref)
+        if latest is not None and latest.sec != sec:
+            latest.sec = sec
+            self._waiting.pop(ref, None)
+            self._enqueue(latest)
+
+    def closed(self, sec: str) -> None:
+        """A SEC has no stream any more; `resend_all` makes up for what is dropped here."""
+        self._queues.pop(sec, None)
+
     def has_queued(self, sec: str) -> bool:
         """Whether `take` has anything to give."""
-        return bool(self._queues.get(sec))
+        queue = self._queues.get(sec)
+        while queue and queue[0].sec != sec:
+            queue.popleft()
+        return bool(queue)
 
     def take(self, sec: str, budget: int, now: float) -> tuple[list[pb.Progress], int]:
         """What to write next, of at most `budget` bytes, and what is left of the budget."""
         queue, taken = self._queues.get(sec), list[pb.Progress]()
         while queue:
             latest = queue[0]
+            if latest.sec != sec:
+                queue.popleft()
+                continue
             message = latest.message()
             size = message.ByteSize() + ITEM_OVERHEAD_BYTES
             if size > budget:

@@ -11,15 +11,16 @@ from collections import deque
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline.worker.durations import duration_of
 from sagaline.worker.limits import Terms
+from sagaline.worker.streams import Streams
 
 
 class Pulse:
-    """Nonces grow over all streams of a session. Times are in seconds."""
+    """Nonces grow over all streams of the worker. Times are in seconds."""
 
-    def __init__(self) -> None:
-        self.nonce = 0
+    def __init__(self, streams: Streams) -> None:
         self.due = False
         """A heartbeat is to leave with the next frame."""
+        self._streams = streams
         self._terms = Terms()
         self._beat_at = 0.0
         self._due_since = 0.0
@@ -51,13 +52,13 @@ class Pulse:
 
     def beat(self, now: float, held: int, unacked_bytes: int) -> pb.Heartbeat:
         """The heartbeat that is due; it leaves now."""
-        self.nonce += 1
+        nonce = self._streams.next_nonce()
         self.due = False
         self._beat_at = now + self._terms.heartbeat_interval
-        self._unechoed.append((self.nonce, now))
+        self._unechoed.append((nonce, now))
         lag, self._lag_max = self._lag_max, 0.0
         return pb.Heartbeat(
-            nonce=self.nonce,
+            nonce=nonce,
             in_flight_count=held,
             unacked_result_bytes=unacked_bytes,
             max_loop_lag=duration_of(lag),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline.worker.attempts import Ref
 from sagaline.worker.holdings import Holdings
-from sagaline.worker.outbox import ITEM_OVERHEAD_BYTES
+from sagaline.worker.limits import ITEM_OVERHEAD_BYTES
 
 ASKED_MAX = 20_000
 """Attempts asked about by name and not yet answered; beyond it the oldest questions go unanswered."""
@@ -21,9 +21,9 @@ class Reports:
     `ack_sequence` of its frame, and invocations may have come since the question.
     """
 
-    def __init__(self, holdings: Holdings, sec: str) -> None:
+    def __init__(self, holdings: Holdings) -> None:
         self._holdings = holdings
-        self._sec = sec
+        self._of: str | None = None
         self._asked: deque[Ref] = deque(maxlen=ASKED_MAX)
         self._everything = False
         self._told: set[Ref] = set()
@@ -36,8 +36,13 @@ class Reports:
         self._asked.clear()
         self._everything = False
 
-    def everything(self) -> None:
-        """Report all that is held of this SEC. Of a report in parts only the last is `complete`."""
+    def everything(self, of: str | None) -> None:
+        """Report all that is held of a SEC; None: of all, for it may have taken sagas over that were sent by others.
+
+        Of a report in parts only the last is `complete`. One of all that is not told in full yet stays one of all.
+        """
+        if not self._everything or self._of is not None:
+            self._of = of
         self._everything = True
         self._told.clear()
 
@@ -57,7 +62,7 @@ class Reports:
         return report, self._tell_everything(report, budget) if self._everything else budget
 
     def _tell_everything(self, report: pb.InFlightReport, budget: int) -> int:
-        for ref, state in self._holdings.report(self._sec):
+        for ref, state in self._holdings.report(self._of):
             if ref not in self._told:
                 left = _add(report, ref, state, budget)
                 if left < 0:

@@ -1,6 +1,6 @@
 """Carries the frames of one session over gRPC: one stream after another, until the session is closed.
 
-Runs in the I/O loop. It decides nothing: it feeds the session and does what the session's effects ask. Of a stream
+Runs in the I/O loop. It decides nothing: it feeds the fleet and does what the fleet's effects ask. Of a stream
 there is one reader and one writer; whichever of them ends first, the whole stream ends with it.
 """
 
@@ -10,13 +10,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from contextlib import suppress
 
 from grpc import aio
 
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline.v1.worker_service_pb2_grpc import WorkerServiceStub
-from sagaline.worker.effects import Closed, Effect, EndStream, Reconnect
+from sagaline.worker.effects import Closed, Connect, Effect, EndStream
+from sagaline.worker.fleet import Fleet
 from sagaline.worker.session import Session, SessionState
 
 logger = logging.getLogger("sagaline.worker")
@@ -41,23 +41,24 @@ class Link:
     """One session and the streams that carry it. Made in the I/O loop."""
 
     def __init__(
-        self, session: Session, dial: Callable[[], aio.Channel], apply: Callable[[list[Effect]], None]
+        self, fleet: Fleet, session: Session, dial: Callable[[], aio.Channel], apply: Callable[[list[Effect]], None]
     ) -> None:
         self.session = session
+        self._fleet = fleet
         self._dial = dial
         self._apply = apply
         self._clock = asyncio.get_running_loop().time
         self._channel: aio.Channel | None = None
-        self._retry_at = 0.0
         self._fresh_channel = False
-        self._closed = asyncio.Event()
+        self._closed = False
+        self._order = asyncio.Event()
         # Of the stream that is open:
         self._writable = asyncio.Event()
         self._half_closing = False
         self._given_up: asyncio.Future[None] | None = None
         self._why = ""
 
-    def handle(self, effect: EndStream | Reconnect | Closed) -> None:
+    def handle(self, effect: EndStream | Connect | Closed) -> None:
         """Do what the session asks of its stream."""
         match effect:
             case EndStream(half_close=True):
@@ -67,10 +68,12 @@ class Link:
                 self._why = effect.why
                 if self._given_up is not None and not self._given_up.done():
                     self._given_up.set_result(None)
-            case Reconnect():
-                self._retry_at, self._fresh_channel = effect.at, effect.fresh_channel
+            case Connect():
+                self._fresh_channel = effect.fresh_channel
+                self._order.set()
             case Closed():
-                self._closed.set()
+                self._closed = True
+                self._order.set()
 
     def poke(self) -> None:
         """Let the writer look whether there is a frame."""
@@ -78,24 +81,20 @@ class Link:
             self._writable.set()
 
     async def run(self) -> None:
-        """Keep a stream open until the session is closed."""
+        """Open a stream whenever that is ordered, until the session is closed."""
         try:
-            while self.session.state is not SessionState.CLOSED:
-                await self._wait_for_turn()
+            while True:
+                await self._order.wait()
+                if self._closed:
+                    return
+                self._order.clear()
+                if self._fresh_channel:
+                    await self._hang_up()
                 if self.session.state is SessionState.IDLE:
                     why = await self._stream()
-                    self._apply(self.session.ended(self._clock(), why, random.random()))
+                    self._apply(self._fleet.ended(self.session, self._clock(), why, random.random()))
         finally:
             await self._hang_up()
-
-    async def _wait_for_turn(self) -> None:
-        if self._fresh_channel:
-            self._fresh_channel = False
-            await self._hang_up()
-        delay = self._retry_at - self._clock()
-        if delay > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), delay)
 
     async def _hang_up(self) -> None:
         channel, self._channel = self._channel, None
@@ -110,7 +109,7 @@ class Link:
         self._half_closing, self._why = False, ""
         self._given_up = given_up = asyncio.get_running_loop().create_future()
         call: Call = WorkerServiceStub(self._channel).Connect()
-        self._apply(self.session.opened(self._clock()))
+        self._apply(self._fleet.opened(self.session, self._clock()))
         reader = asyncio.create_task(self._read(call), name="sagaline-reader")
         writer = asyncio.create_task(self._write(call), name="sagaline-writer")
         try:
@@ -144,14 +143,14 @@ class Link:
             frame = await call.read()
             if not isinstance(frame, pb.ConnectResponse):  # EOF
                 return
-            self._apply(self.session.received(frame, self._clock()))
+            self._apply(self._fleet.received(self.session, frame, self._clock()))
 
     async def _write(self, call: Call) -> None:
         while True:
             frame = self.session.next_frame(self._clock())
             if frame is not None:
                 await call.write(frame)
-                self._apply(self.session.written(self._clock()))
+                self._apply(self._fleet.written(self.session, self._clock()))
             elif self._half_closing:
                 await call.done_writing()
                 return

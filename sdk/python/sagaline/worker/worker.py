@@ -6,10 +6,11 @@ import asyncio
 import importlib.metadata
 import logging
 import os
+import random
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ import grpc
 from grpc import aio
 
 from sagaline.actions import Action
+from sagaline.addresses import split_addresses
 from sagaline.errors import DefinitionError, WorkerError
 from sagaline.ids import new_uuid7
 from sagaline.latch import Latch
@@ -26,9 +28,9 @@ from sagaline.worker import limits
 from sagaline.worker.effects import Welcomed
 from sagaline.worker.engine import Engine
 from sagaline.worker.executor import Executor
+from sagaline.worker.fleet import Fleet
 from sagaline.worker.holdings import Holdings
 from sagaline.worker.served import Catalog
-from sagaline.worker.session import Session
 from sagaline.worker.stream import CHANNEL_OPTIONS
 
 logger = logging.getLogger("sagaline.worker")
@@ -39,18 +41,22 @@ DRAIN_TIMEOUT = timedelta(seconds=25)
 
 
 class Worker:
-    """Serves actions to a SEC: connects, runs what it is sent, and reconnects for ever.
+    """Serves actions to SECs: connects to each, runs what it is sent, and reconnects for ever.
 
     ```python
-    worker = Worker("localhost:7233", actions=[charge, reserve], slots=50)
+    worker = Worker("localhost:7070", actions=[charge, reserve], slots=50)
     worker.run_forever()
     ```
+
+    One address is enough to begin with: the SEC there tells where the others are, and the worker connects to each of
+    them at the address that it advertises. The slots are split among them by the work that waits.
 
     Async actions run on the event loop of `run`, synchronous ones in threads. The connection has a thread of its
     own, so that actions which block their loop delay each other but not heartbeats.
 
     Args:
-        address: "host:port" of the SEC.
+        address: "host:port" of a SEC, or of a load balancer before them. Several, as a list or with commas between
+            them, are tried one after another.
         actions: What it serves; a name may come in several versions.
         slots: Attempts that run at the same time: a number, or numbers by slot pool. At most 256 synchronous
             ones run at the same time, whatever the slots.
@@ -63,7 +69,7 @@ class Worker:
 
     Attributes:
         worker_id: Id of this worker, new for each instance.
-        ready: Set when the SEC has welcomed the worker for the first time.
+        ready: Set when a SEC has welcomed the worker for the first time.
 
     Raises:
         DefinitionError: An argument is out of its range, or actions do not fit together.
@@ -71,7 +77,7 @@ class Worker:
 
     def __init__(  # noqa: PLR0913 - a worker's configuration, all by keyword
         self,
-        address: str,
+        address: str | Sequence[str],
         *,
         actions: Iterable[Action[Any, Any]],
         slots: int | Mapping[str, int] = 100,
@@ -84,13 +90,13 @@ class Worker:
     ) -> None:
         self.worker_id = new_uuid7()
         self.ready = Latch()
-        self._address = checked_address(address)
+        self._addresses = checked_addresses(address)
         self._credentials = credentials
         self._drain_timeout = drain_timeout.total_seconds()
         self._send_stack_traces = send_stack_traces
         self._slots = checked_slots(slots)
         self._catalog = Catalog(actions, self._slots)
-        self._refused: Mapping[str, str] = {}
+        self._refused: dict[str, Mapping[str, str]] = {}
         self._hello = self._make_hello(identity, build_id, labels or {})
         # Reentrant: a signal handler may interrupt this very thread while it holds it, and drain.
         self._lock = threading.RLock()
@@ -168,13 +174,13 @@ class Worker:
 
     @property
     def connected(self) -> bool:
-        """Whether the SEC's session is open at this moment: what a readiness probe asks."""
+        """Whether a session with any SEC is open at this moment: what a readiness probe asks."""
         return self._engine is not None and self._engine.connected
 
     @property
     def refused_actions(self) -> Mapping[str, str]:
-        """Actions that the SEC did not accept at the last welcome, with the reason. They get no work."""
-        return dict(self._refused)
+        """Actions that a SEC did not accept at its last welcome, with the reason. They get no work from it."""
+        return {action: why for refused in self._refused.copy().values() for action, why in refused.items()}
 
     # ---- inside
 
@@ -183,8 +189,10 @@ class Worker:
             if self._engine is not None:
                 raise WorkerError("this worker was run before: make another one")
             holdings = Holdings(self._catalog.pools(), self._slots)
-            sessions = [(Session(self._address, self._hello, holdings), self._dial)]
-            engine = self._engine = Engine(holdings, sessions, self._welcomed, on_end)
+            # Many workers with the same list should not all begin with the same SEC.
+            bootstrap = random.sample(self._addresses, len(self._addresses))
+            fleet = Fleet(self._hello, holdings, bootstrap)
+            engine = self._engine = Engine(fleet, self._dial, self._welcomed, on_end)
             executor = Executor(
                 self._catalog.runnables,
                 engine.inbox,
@@ -196,16 +204,16 @@ class Worker:
                 engine.drain(self._drain_early)
             return engine
 
-    def _dial(self) -> aio.Channel:
+    def _dial(self, address: str) -> aio.Channel:
         if self._credentials is None:
-            return aio.insecure_channel(self._address, options=CHANNEL_OPTIONS)
-        return aio.secure_channel(self._address, self._credentials, options=CHANNEL_OPTIONS)
+            return aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        return aio.secure_channel(address, self._credentials, options=CHANNEL_OPTIONS)
 
     def _welcomed(self, welcome: Welcomed) -> None:
-        logger.info("welcomed by SEC %s at %s as worker %s", welcome.sec_id, welcome.sec, self.worker_id)
+        logger.info("welcomed by SEC %s at %s as worker %s", welcome.sec_id, welcome.address, self.worker_id)
         for action, reason in welcome.refused.items():
             logger.error("SEC %s refuses action %s: %s. It gets no work here.", welcome.sec_id, action, reason)
-        self._refused = welcome.refused
+        self._refused[welcome.sec_id] = welcome.refused
         self.ready.set()
 
     @contextmanager
@@ -259,16 +267,18 @@ def check_hello(hello: pb.Hello) -> None:
         raise DefinitionError(f"the worker has {len(hello.labels)} labels; at most {limits.LABELS_MAX} are sent")
 
 
-def checked_address(address: str) -> str:
-    """The address, if it can be one.
+def checked_addresses(given: str | Sequence[str]) -> list[str]:
+    """The addresses, if they can be some.
 
     Raises:
-        DefinitionError: It can't.
+        DefinitionError: One can't, or there is none.
     """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= PORT_MAX:
-        raise DefinitionError(f"{address!r} is not the address of a SEC: give host:port")
-    return address
+    addresses = split_addresses(given)
+    for address in addresses or [""]:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= PORT_MAX:
+            raise DefinitionError(f"{address!r} is not the address of a SEC: give host:port")
+    return addresses
 
 
 def checked_slots(slots: int | Mapping[str, int]) -> dict[str, int]:
