@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from grpc import aio
 
 from sagaline.v1 import payload_pb2, saga_pb2
-from sagaline_server.core.decide import Resolve, SetPaused, Unwind
-from sagaline_server.core.entries import Resolution
+from sagaline_server.core.entries import Breakpoint, Resolution
+from sagaline_server.core.inputs import Order as Given
+from sagaline_server.core.inputs import Resolve, SetBreakpoints, SetPaused, Signal, Step, Unwind
 from sagaline_server.runtime.requests import CreateFate
 from sagaline_server.wire.payloads import payload_from
 from tests.simulation.calls import Caller, CallFailed
@@ -38,6 +39,10 @@ class SagaPlan(msgspec.Struct, frozen=True):
     unwind: float | None = None
     pause: tuple[float, float] | None = None
     hand_offs: tuple[float, ...] = ()
+    signals: tuple[tuple[float, str], ...] = ()
+    """When each is sent, and its name."""
+    steps: tuple[float, float, float] | None = None
+    """When a breakpoint is set at every node, when some starts are let pass, and when it is taken away."""
 
 
 class SimClient:
@@ -88,13 +93,8 @@ class SimClient:
         group.create_task(self._follow(spec.saga_id, waits=plan.waits))
         for at in plan.hand_offs:
             group.create_task(self._hand_off(spec.saga_id, at))
-        if plan.unwind is not None:
-            group.create_task(self._order_later(plan.unwind, Order(spec.saga_id, Unwind(actor="client"))))
-        if plan.pause is not None:
-            hold = Order(spec.saga_id, SetPaused(True, "client"))
-            group.create_task(self._order_later(plan.pause[0], hold))
-            go_on = Order(spec.saga_id, SetPaused(False, "client"))
-            group.create_task(self._order_later(plan.pause[1], go_on))
+        for at, order in _orders(plan):
+            group.create_task(self._order_later(at, Order(spec.saga_id, order)))
 
     def _any_sec(self) -> Host:
         return self._chance.choice(self._secs)
@@ -213,7 +213,7 @@ class SimClient:
             if self._chance.random() >= self.operator_works:
                 continue
             try:
-                views = await self._caller.unary(self._any_sec(), "NeedOperator", "", CALL_SECONDS)
+                views = await self._caller.unary(self._any_sec(), "Unfinished", "", CALL_SECONDS)
             except CallFailed:
                 continue
             for view in views:
@@ -222,6 +222,9 @@ class SimClient:
     async def _decide(self, view: saga_pb2.Saga) -> None:
         if view.paused and (self.is_calm or self._chance.random() < 0.3):
             await self._once(Order(view.saga_id, SetPaused(False, "operator")))
+        if self.is_calm and any("breakpoint" in node.waiting_for for node in view.nodes):
+            # Orders that two SECs accepted may have been carried out in the other order.
+            await self._once(Order(view.saga_id, SetBreakpoints((), "operator")))
         for node in view.nodes:
             order = self._decision(view.saga_id, node)
             if order is not None:
@@ -250,3 +253,18 @@ class SimClient:
             return
         self._history.obeyed(order.saga_id, order.given)
         self._see("operator", view)
+
+
+def _orders(plan: SagaPlan) -> Iterator[tuple[float, Given]]:
+    """Yield what is asked of a saga, and when."""
+    if plan.unwind is not None:
+        yield plan.unwind, Unwind(actor="client")
+    if plan.pause is not None:
+        yield plan.pause[0], SetPaused(True, "client")
+        yield plan.pause[1], SetPaused(False, "client")
+    for at, signal in plan.signals:
+        yield at, Signal(signal, payload_from(payload_pb2.Payload(json='"signalled"')), f"request-{signal}")
+    if plan.steps is not None:
+        yield plan.steps[0], SetBreakpoints((Breakpoint("*"),), "client")
+        yield plan.steps[1], Step(2, "client")
+        yield plan.steps[2], SetBreakpoints((), "client")

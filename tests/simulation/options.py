@@ -34,6 +34,7 @@ FAULTS = (
     "sec drain",
 )
 MISCHIEFS = ("fail", "retry", "hold", "undo trouble", "undo fail", "slow", "hang", "detached", "unwind", "pause saga")
+FEATURES = ("delays", "signals", "timeouts", "pivots", "breakpoints")
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -49,23 +50,27 @@ class Options(msgspec.Struct, frozen=True):
     """Length of the safety phase."""
     faults: frozenset[str]
     mischiefs: frozenset[str]
+    features: frozenset[str]
+    """Of the graphs, and of what clients do beside creating."""
     rate: float
     """Mean seconds between two faults of one kind."""
 
     def __str__(self) -> str:
         faults = ", ".join(fault for fault in FAULTS if fault in self.faults) or "none"
         mischiefs = ", ".join(name for name in MISCHIEFS if name in self.mischiefs) or "none"
+        features = ", ".join(name for name in FEATURES if name in self.features) or "none"
         return (
             f"seed {self.seed}: {self.secs} SECs, {self.workers} workers with {self.slots} slots,"
             f" {self.sagas} sagas of up to {self.nodes_max} nodes, {self.seconds:g} s"
             f"\n  faults about every {self.rate:g} s: {faults}\n  actions and clients: {mischiefs}"
+            f"\n  graphs: {features}"
         )
 
     def has(self, needs: Iterable[str]) -> bool:
         """True when all of these faults, mischiefs and sizes were drawn."""
         sizes = {"several secs"} if self.secs > 1 else set()
         calm = {"calm"} if not self.faults else set()
-        return set(needs) <= self.faults | self.mischiefs | sizes | calm
+        return set(needs) <= self.faults | self.mischiefs | self.features | sizes | calm
 
 
 def draw(seed: int) -> Options:
@@ -83,5 +88,6 @@ def draw(seed: int) -> Options:
         seconds=chance.choice((15.0, 30.0, 60.0)),
         faults=frozenset() if calm else frozenset(name for name in FAULTS if chance.random() < share),
         mischiefs=frozenset(name for name in MISCHIEFS if chance.random() < chance.choice((0.2, 0.5))),
+        features=frozenset(name for name in FEATURES if chance.random() < 0.3),
         rate=chance.choice((5.0, 10.0, 20.0)),
     )

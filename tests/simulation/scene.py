@@ -127,15 +127,16 @@ class Scene:
 
     def _plans(self) -> list[SagaPlan]:
         chance = self.chance("plans")
-        graphs = GraphMaker(chance, self.options.nodes_max)
+        graphs = GraphMaker(chance, self.options.nodes_max, self.options.features)
         return [self._plan(saga_id, graphs, chance) for saga_id in self.saga_ids]
 
     def _plan(self, saga_id: str, graphs: GraphMaker, chance: random.Random) -> SagaPlan:
         mischiefs, length = self.options.mischiefs, self.options.seconds
         several = self.options.secs > 1
-        held_at = chance.uniform(0.0, 20.0)
+        held_at, break_at = chance.uniform(0.0, 20.0), chance.uniform(0.0, 5.0)
+        graph = graphs.make()
         return SagaPlan(
-            spec=make_spec(saga_id, graphs.make(), chance),
+            spec=make_spec(saga_id, graph, chance),
             start=chance.uniform(0.0, length * 0.6),
             twin=chance.choice(("", "", "same", "other")),
             watches=chance.choice((0, 0, 1, 2)),
@@ -143,6 +144,10 @@ class Scene:
             unwind=chance.uniform(0.0, 20.0) if "unwind" in mischiefs and chance.random() < 0.5 else None,
             pause=(held_at, held_at + chance.uniform(0.0, 20.0))
             if "pause saga" in mischiefs and chance.random() < 0.5
+            else None,
+            signals=tuple((chance.uniform(0.0, 20.0), signal) for signal in graphs.signals),
+            steps=(break_at, break_at + 5.0 * chance.random(), break_at + 5.0 + 20.0 * chance.random())
+            if "breakpoints" in self.options.features and chance.random() < 0.5
             else None,
             hand_offs=_times(chance, chance.choice((0, 0, 1, 3))) if several else (),
         )

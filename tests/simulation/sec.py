@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import msgspec
@@ -46,7 +46,10 @@ class Order(msgspec.Struct, frozen=True):
     given: Request
 
 
-def in_context(method: Callable[[Any, ServerContext], Awaitable[Any]]) -> UnaryMethod:
+UnaryInContext = Callable[[Any, ServerContext], Awaitable[Any]]
+
+
+def in_context(method: UnaryInContext) -> UnaryMethod:
     """Return a servicer's unary method as the simulation calls it."""
     return lambda request: method(request, ServerContext())
 
@@ -78,7 +81,9 @@ class SimServer:
         """Add a service."""
         for name, handler in handlers.items():
             self._methods[name] = (
-                handler.stream_stream if handler.request_streaming else in_context(handler.unary_unary)
+                handler.stream_stream
+                if handler.request_streaming
+                else in_context(cast("UnaryInContext", handler.unary_unary))
             )
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -147,7 +152,7 @@ class SimSec:
             HandOff=self._hand_off,
             Wait=self._wait,
             Watch=self._watch,
-            NeedOperator=self._need_operator,
+            Unfinished=self._unfinished,
         )
 
     @property
@@ -190,10 +195,9 @@ class SimSec:
         except RuntimeRefusal as refusal:
             raise Aborted(Status("UNAVAILABLE", refusal.code)) from None
 
-    async def _need_operator(self, after: str) -> Sequence[saga_pb2.Saga]:
+    async def _unfinished(self, after: str) -> Sequence[saga_pb2.Saga]:
         with refusals():
-            views = await self._runtime.list_page(ListQuery(after, 100, unfinished=True), full=True)
-        return [view for view in views if view.needs_operator or view.paused]
+            return await self._runtime.list_page(ListQuery(after, 100, unfinished=True), full=True)
 
 
 async def pause(seconds: float) -> None:

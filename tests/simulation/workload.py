@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -23,13 +23,19 @@ def seconds(value: float) -> Duration:
 class GraphMaker:
     """Draws graphs."""
 
-    def __init__(self, chance: random.Random, nodes_max: int) -> None:
+    def __init__(self, chance: random.Random, nodes_max: int, features: Container[str] = ()) -> None:
         """Draw graphs of up to so many nodes, subsagas counted as one."""
         self._chance = chance
         self._nodes_max = nodes_max
+        self._features = features
+        self.signals: list[str] = []
+        """Signals that nodes of the last graph wait for."""
 
     def make(self) -> saga_pb2.Graph:
         """Return a graph."""
+        self.signals.clear()
+        if "pivots" in self._features and self._chance.random() < 0.4:
+            return self._with_pivot(self._chance.randint(2, self._nodes_max))
         shapes: tuple[Callable[[list[str], int], list[str]], ...] = (_line, _fan, _diamond, self._any, self._any)
         shape = self._chance.choice(shapes)
         return self._graph("sim", self._chance.randint(1, self._nodes_max), shape, depth=0)
@@ -48,11 +54,29 @@ class GraphMaker:
             graph.result = self._chance.choice(names)
         return graph
 
+    def _with_pivot(self, count: int) -> saga_pb2.Graph:
+        """Return a line: what can be undone, the point of no return, and what is tried until it succeeds."""
+        graph = saga_pb2.Graph(name="pivot")
+        pivot = self._chance.randrange(count)
+        for i in range(count):
+            node = graph.nodes.add(name=f"n{i}", after=[f"n{i - 1}"] if i else [])
+            self._fill_action(node.action, [])
+            if i >= pivot:
+                node.action.pivot = i == pivot
+                node.action.undo.Clear()
+                node.action.undo.kind = saga_pb2.UNDO_KIND_NONE
+                node.action.inputs.clear()
+            if i > pivot:
+                node.action.retry.max_attempts = 0
+        return graph
+
     def _any(self, names: list[str], count: int) -> list[str]:
         return [name for name in names[-4:] if self._chance.random() < 0.35]
 
     def _fill(self, node: saga_pb2.Node, parents: list[str], depth: int) -> None:
         drawn = self._chance.random()
+        if drawn < 0.15 and self._fill_waiting(node):
+            return
         if drawn < 0.08:
             node.constant.value.json = '{"of":"constant","list":[5]}'
         elif drawn < 0.18 and not depth:
@@ -61,6 +85,20 @@ class GraphMaker:
             node.subsaga.params.params.SetInParent()
         else:
             self._fill_action(node.action, parents)
+
+    def _fill_waiting(self, node: saga_pb2.Node) -> bool:
+        """Make it a node that waits, for a time or a signal; False where the run has none of those."""
+        kinds = [kind for kind in ("delays", "signals") if kind in self._features]
+        if not kinds:
+            return False
+        if self._chance.choice(kinds) == "delays":
+            node.delay.duration.CopyFrom(seconds(self._chance.uniform(0.0, 5.0)))
+            return True
+        node.signal.signal = f"signal-{len(self.signals)}"
+        if self._chance.random() < 0.3:
+            node.signal.timeout.CopyFrom(seconds(20.0))
+        self.signals.append(node.signal.signal)
+        return True
 
     def _fill_action(self, action: saga_pb2.ActionNode, parents: list[str]) -> None:
         chance = self._chance
@@ -74,6 +112,12 @@ class GraphMaker:
         action.retry.max_attempts = chance.choice((1, 2, 3, 5, 5))
         action.retry.initial_backoff.CopyFrom(seconds(chance.choice((0.0, 0.1, 1.0))))
         action.retry.max_backoff.CopyFrom(seconds(5.0))
+        if "timeouts" in self._features and chance.random() < 0.4:
+            action.timeouts.start_to_close.CopyFrom(seconds(chance.uniform(0.5, 6.0)))
+            if chance.random() < 0.3:
+                action.undo.timeouts.start_to_close.CopyFrom(seconds(chance.uniform(0.5, 6.0)))
+        if chance.random() < 0.1:
+            action.unknown_policy = chance.choice((saga_pb2.UNKNOWN_POLICY_UNDO, saga_pb2.UNKNOWN_POLICY_HOLD))
         if chance.random() < 0.1:
             action.undo.kind = saga_pb2.UNDO_KIND_NOOP
         action.undo.retry.initial_backoff.CopyFrom(seconds(0.5))

@@ -306,12 +306,15 @@ class Dispatcher:
             # Its frame was of an earlier stream, and was never read.
             self.sagas.ended(key[0], Rejected(key[1], key[2], key[3]))
 
-    def answered(self, session: Session, key: AttemptKey) -> None:
-        """Note that an attempt has a result: it is with its worker no longer, whatever that still says it holds."""
-        session.finish(key)
-        expected = self._expected.get(session.worker_id)
-        if expected is not None:
-            expected.pop(key, None)
+    def answered(self, session: Session, key: AttemptKey) -> ActionKey | None:
+        """Note that an attempt is with its worker no longer, whatever that still says it holds.
+
+        Returns:
+            Its action; None if it was not with the worker, as far as this SEC knew.
+        """
+        action = session.finish(key)
+        expected = self._expected.get(session.worker_id, {}).pop(key, None)
+        return action if expected is None else expected.action
 
     def move(self, saga_id: str, owner: tuple[str, str], epoch: int) -> None:
         """Tell the workers that hold attempts of a saga who owns it now; this SEC has nothing more with them."""

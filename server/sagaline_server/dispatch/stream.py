@@ -210,7 +210,7 @@ class WorkerStream:
 
     def _take_rejection(self, session: Session, rejection: worker_service_pb2.Rejection) -> None:
         key = ref_key(rejection.ref)
-        action = session.finish(key)
+        action = self._dispatcher.answered(session, key)
         if action is None:
             return
         if rejection.reason == worker_service_pb2.REJECTION_REASON_UNKNOWN_ACTION:

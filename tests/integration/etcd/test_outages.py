@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from sagaline_server.ports.cluster import HandOff, HandOffFate
 from sagaline_server.ports.store import Status, StoreError
-from tests.contracts.sagas import append, batches, create, finish, new_saga, settled, write, write_all
+from tests.contracts.sagas import (
+    append,
+    batches,
+    create,
+    finish,
+    insist,
+    new_saga,
+    owned,
+    settled,
+    write,
+    write_all,
+)
+from tests.contracts.test_hand_off import claim_of
 from tests.etcd_server import EtcdServer
 from tests.integration.etcd.conftest import OpenStore, ProxyTo
 from tests.tcp_proxy import Lose
@@ -152,3 +166,24 @@ async def test_an_adoption_of_unknown_outcome_is_an_error_and_the_owners_say_wha
 
     (saga,) = await store.list_owned()
     assert (saga.sec_id, saga.incarnation, saga.epoch) == ("sec-b", store.incarnation, 2)
+
+
+async def test_a_hand_off_whose_history_is_compacted_is_fenced_and_never_carried_out(
+    open_store: OpenStore, etcd_server: EtcdServer, proxy_to: ProxyTo, independent: Any
+) -> None:
+    proxy = await proxy_to(etcd_server.endpoint)
+    first = await open_store(sec_id="sec-a", endpoints=(proxy.endpoint,), lease_seconds=60)
+    second, third = await open_store(sec_id="sec-b"), await open_store(sec_id="sec-c")
+    claim = await create(first, "s-1")
+    secs = {sec.sec_id: sec for sec in await first.list_secs()}
+    proxy.lose(Lose.ANSWER)
+    with pytest.raises(StoreError):
+        await first.hand_off([HandOff(claim, b"run")], secs["sec-b"])
+    passed_on = HandOff(await claim_of(second, "s-1"), b"run")
+    assert list(await second.hand_off([passed_on], secs["sec-c"])) == [HandOffFate.DONE]
+    independent.compact(second.revision, physical=True)
+
+    fates = await insist(lambda: first.hand_off([HandOff(claim, b"run")], secs["sec-b"]))
+
+    assert list(fates) == [HandOffFate.FENCED]
+    assert (await owned(third, "s-1")).sec_id == "sec-c"

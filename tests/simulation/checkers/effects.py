@@ -28,5 +28,5 @@ class Effects(Checker):
         if saga.finished is SagaState.SUCCEEDED:
             self.check(row.net == 1, told)
             self.check(saga.outputs[number].json == row.output, f"{told}; the log has another output")
-        elif node.action.undo is UndoKind.ACTION or status in (NodeStatus.FAILED, NodeStatus.ABANDONED):
+        elif node.action.undo is not UndoKind.NOOP or status in (NodeStatus.FAILED, NodeStatus.ABANDONED):
             self.check(row.net == 0, told)

@@ -1,14 +1,27 @@
-"""An order that was confirmed has its effect in the log, or waits in the store for the owner."""
+"""An order that was confirmed has its effect in the log, once, or waits in the store for the owner."""
 
 from __future__ import annotations
 
-from sagaline_server.core.decide import Resolve, Unwind
-from sagaline_server.core.entries import OperatorResolved
+from sagaline_server.core.entries import OperatorResolved, SignalReceived
+from sagaline_server.core.inputs import Resolve, Signal, Unwind
 from tests.simulation.checkers.checker import Checker
+from tests.simulation.history import Written
+from tests.simulation.scene import Scene
 
 
 class Orders(Checker):
     name = "orders"
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._signals: set[tuple[str, str]] = set()
+
+    def written(self, written: Written) -> None:
+        for stamped in written.entries:
+            if isinstance(stamped.entry, SignalReceived):
+                key = (written.saga_id, stamped.entry.request_id)
+                self.check(key not in self._signals, f"{key[0]} receives the signal of request {key[1]} twice")
+                self._signals.add(key)
 
     def obeyed(self, saga_id: str, order: object) -> None:
         page = self.ledger.pages.get(saga_id)
@@ -17,7 +30,10 @@ class Orders(Checker):
             return
         if self.scene.backend.controls(saga_id) or page.saga.finished is not None:
             return
-        if isinstance(order, Unwind):
+        if isinstance(order, Signal):
+            there = (saga_id, order.request_id) in self._signals
+            self.check(there, f"{saga_id} was sent {order.signal}, that was confirmed, and it is not in the log")
+        elif isinstance(order, Unwind):
             self.check(page.saga.unwinding, f"{saga_id} was to unwind, the order was confirmed, and it does not")
         elif isinstance(order, Resolve):
             resolved = any(

@@ -12,7 +12,8 @@ from sagaline.v1 import worker_service_pb2 as pb
 from sagaline.worker.attempts import Ref
 from sagaline.worker.durations import duration_of
 from sagaline.worker.effects import Effect, EndStream, Forget, Note, Reconnect, Start, Stop
-from sagaline.worker.holdings import Holdings, Outcome
+from sagaline.worker.holdings import Holdings
+from sagaline.worker.results import Outcome
 from sagaline.worker.session import Session, SessionState
 
 T = TypeVar("T")

@@ -38,10 +38,10 @@ def not_owner(owner: pb.Sec | None = None) -> pb.ResultAck:
     return pb.ResultAck(ref=ref().message(), status=NOT_OWNER, owner=owner)
 
 
-def reconciled(peer: Peer) -> dict[object, int]:
+def reconciled(peer: Peer) -> dict[Ref, int]:
     """What the worker holds of this SEC, as it says itself."""
     peer.send(reconcile=pb.Reconcile())
-    return dict(in_flight(peer.frames[-1].in_flight))
+    return in_flight(peer.frames[-1].in_flight)
 
 
 # ---- moved and adopted, in either order, or one of them alone
