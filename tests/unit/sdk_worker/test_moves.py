@@ -7,6 +7,7 @@ import pytest
 from sagaline.v1 import payload_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline.worker import limits
+from sagaline.worker.attempts import Ref
 from tests.unit.sdk_worker.driving import RECORDED, ack, cancellation, in_flight, invocation, ref
 from tests.unit.sdk_worker.fleet_driving import FleetDriver, Peer, sec_named, sec_set
 
