@@ -317,21 +317,6 @@ def _away_is_rejected() -> Sequence[Patch]:
     return [(Dispatcher, "_lose", lose)]
 
 
-@plant("unlisted-is-lost", "several secs", "sec crash")
-def _unlisted_is_lost() -> Sequence[Patch]:
-    """What a hello does not list counts as not held, whoever sent it."""
-    original = Dispatcher.reconcile
-
-    def reconcile(self: Dispatcher, session: Any) -> None:
-        taken_over = list(self._expected.get(session.worker_id, {}))
-        original(self, session)
-        for key in taken_over:
-            if self._expected.get(session.worker_id, {}).pop(key, None) is not None:
-                self._lose(key, "its worker does not hold it", uncounted=True)
-
-    return [(Dispatcher, "reconcile", reconcile)]
-
-
 def _only_note(self: Results, sec: str, now: float) -> None:
     self.routes.opened(sec)
 
