@@ -169,10 +169,16 @@ async def test_metrics_are_served_where_they_are_asked_for(tmp_path: Path, nowhe
         async with Client(address) as client:
             with pytest.raises(errors.SagaNotFound):
                 await client.get("s")
-        text = await asyncio.to_thread(read, f"http://{nowhere}/metrics")
-    handled = 'grpc_server_handled_total{grpc_code="NOT_FOUND",grpc_method="GetSaga"'
-    assert any(line.startswith(handled) and line.endswith(" 1.0") for line in text.splitlines())
+        # A call is counted once it has ended, which is a moment after its answer has arrived.
+        async with asyncio.timeout(SECONDS):
+            while not is_counted(text := await asyncio.to_thread(read, f"http://{nowhere}/metrics")):
+                pass
     assert "sagaline_" in text
+
+
+def is_counted(text: str) -> bool:
+    handled = 'grpc_server_handled_total{grpc_code="NOT_FOUND",grpc_method="GetSaga"'
+    return any(line.startswith(handled) and line.endswith(" 1.0") for line in text.splitlines())
 
 
 def read(url: str) -> str:
