@@ -215,6 +215,8 @@ class Sec:
             await asyncio.sleep(TICK_SECONDS)
             self._engine.send_held()
             self._measure()
+            if self._engine.is_serving and self._store.serving_until == 0.0:
+                self._engine.incarnation_lost.set()  # the store has said so; no append need find it out
             if self._health is not None:
                 # Without its lease a SEC may still own sagas, but it starts nothing: others should be asked.
                 await self._health.set_serving(serving=self._engine.is_serving and self._engine.may_send())

@@ -8,6 +8,7 @@ else: each watch begins with a sweep, and sweeps go on for ever.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -29,7 +30,8 @@ log = structlog.get_logger("sagaline.ownership")
 
 SWEEP_SECONDS = 30.0
 """Time between two full readings of who owns what: what a lost event can cost an orphan."""
-RETRY_SECONDS = 1.0
+TAKEN_AT_ONCE = 16
+"""Sagas that were handed over, read at once."""
 
 
 class Keeper:
@@ -46,11 +48,20 @@ class Keeper:
         self._clock = clock
         self._next_sweep = 0.0
         self._waits: dict[tuple[str, str], asyncio.Event] = {}
+        self._handed: dict[str, StoredControl] = {}
+        """Hand-offs that may have made this SEC the owner, by saga. At most one for each that the store has."""
+        self._something_handed = asyncio.Event()
         self.orders: asyncio.Queue[StoredControl] = asyncio.Queue(1000)
         """Hand-offs that were asked for, of sagas that run here."""
 
     async def run(self) -> None:
         """Follow the cluster for ever. The owner runs and cancels it."""
+        async with asyncio.TaskGroup() as group:
+            taking = group.create_task(self._take_handed(), name="keeper of hand-offs")
+            await self._follow()
+            taking.cancel()
+
+    async def _follow(self) -> None:
         self._next_sweep = 0.0
         async for event in self._store.watch():
             try:
@@ -63,7 +74,7 @@ class Keeper:
     async def _take(self, event: object) -> None:
         match event:
             case ControlPut():
-                await self._deliver(event.control)
+                self._deliver(event.control)
             case ControlGone():
                 self._note_gone(event.saga_id, event.control_id)
             case SecsChanged():
@@ -74,6 +85,9 @@ class Keeper:
                 await self._check_waits()
                 if self._clock.boottime() >= self._next_sweep:
                     await self.sweep()
+                else:
+                    # What the lost events told is still asked.
+                    await self._deliver_all()
 
     async def refresh(self) -> bool:
         """Read who lives; True when an incarnation has gone.
@@ -96,8 +110,11 @@ class Keeper:
         for saga in owned:
             if self._is_mine_and_idle(saga):
                 await self._run(saga, None)
+        await self._deliver_all()
+
+    async def _deliver_all(self) -> None:
         for control in await self._store.list_controls():
-            await self._deliver(control)
+            self._deliver(control)
 
     def _is_mine_and_idle(self, saga: OwnedSaga) -> bool:
         return (
@@ -108,14 +125,13 @@ class Keeper:
 
     # ---- requests
 
-    async def _deliver(self, control: StoredControl) -> None:
+    def _deliver(self, control: StoredControl) -> None:
         record = log_pb2.ControlRecord.FromString(control.control)
         live = self._engine.sagas.get(control.saga_id)
         kind = record.WhichOneof("request")
         if kind == "run" and live is None:
-            owner = (await self._store.read_owners([control.saga_id]))[0]
-            if owner is not None and self._is_mine_and_idle(owner):
-                await self._run(owner, control.control_id, record.run.from_sec_id)
+            self._handed[control.saga_id] = control
+            self._something_handed.set()
             return
         if live is None:
             return
@@ -126,6 +142,31 @@ class Keeper:
         given = _input(record)
         if given is not None:
             self._engine.control(live, control.control_id, given)
+
+    async def _take_handed(self) -> None:
+        """Begin to run what was handed to this SEC, beside the events: a drain hands over thousands."""
+        while True:
+            await self._something_handed.wait()
+            self._something_handed.clear()
+            while self._handed:
+                batch = [self._handed.pop(saga_id) for saga_id in list(self._handed)[:TAKEN_AT_ONCE]]
+                try:
+                    await self._run_mine(batch)
+                except StoreError as error:
+                    log.warning("hand_offs_not_taken", sagas=len(batch), error=str(error))
+                    self._next_sweep = 0.0
+
+    async def _run_mine(self, handed: Sequence[StoredControl]) -> None:
+        owners = await self._store.read_owners([control.saga_id for control in handed])
+        running = []
+        for control, owner in zip(handed, owners, strict=True):
+            if owner is not None and self._is_mine_and_idle(owner):
+                record = log_pb2.ControlRecord.FromString(control.control)
+                running.append(self._run(owner, control.control_id, record.run.from_sec_id))
+        results = await asyncio.gather(*running, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def _run(self, owned: OwnedSaga, control_id: str | None, from_sec_id: str = "") -> None:
         """Begin to run a saga that another SEC has made this one the owner of."""
@@ -143,7 +184,7 @@ class Keeper:
         else:
             self._engine.control(live, control_id, given)
         for control in await self._store.list_controls(owned.saga_id):
-            await self._deliver(control)
+            self._deliver(control)
 
     # ---- waiting for the owner
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Container, Sequence
 from functools import partial
 
+import msgspec
 import structlog
 
 from sagaline.v1 import log_pb2
@@ -50,6 +51,17 @@ MOVED_KEPT = 10_000
 """Sagas whose new owner is remembered."""
 
 Answer = tuple[OnDecision, Decision]
+
+
+class _HeldSend(msgspec.Struct, frozen=True):
+    """An invocation that waits for the lease to be certain again."""
+
+    live: LiveSaga
+    node: int
+    kind: Kind
+    attempt: int
+    worker_id: str
+    revision: int
 
 
 class SagaEngine:
@@ -102,7 +114,7 @@ class SagaEngine:
         self.on_stray: Callable[[str, OnFate], None] = _retry_later
         """What to do with the result of a saga that does not run here."""
         self.timers = Timers(clock, self._on_due)
-        self._held_sends: list[tuple[LiveSaga, int, Kind, int]] = []
+        self._held_sends: list[_HeldSend] = []
         dispatcher.deliver_to(self)
 
     # ---- what comes in
@@ -249,8 +261,10 @@ class SagaEngine:
             self._write(live, turn, answers, tuple(consumed))
         else:
             live.state = turn.saga
+            # No append has proved that the saga is still this SEC's: without the lease, another may know better.
+            is_certain = not answers or self.may_send()
             for on_decision, decision in answers:
-                on_decision(decision)
+                on_decision(decision if is_certain else None)
             if live.inbox:
                 self._enqueue(live)
 
@@ -326,7 +340,8 @@ class SagaEngine:
             if may_send:
                 self._send_attempt(live, node, kind, revision)
             else:
-                self._held_sends.append((live, node, kind, revision))
+                run = turn.saga.run(node, kind)
+                self._held_sends.append(_HeldSend(live, node, kind, run.in_flight, run.worker_id, revision))
         for cancel in turn.cancels:
             name = turn.saga.topology.nodes[cancel.node].name
             self.dispatcher.cancel(live.saga_id, name, cancel)
@@ -344,11 +359,20 @@ class SagaEngine:
 
     def send_held(self) -> None:
         """Send what was held back while the lease was in doubt. Call it every second or so."""
-        if self._held_sends and self.may_send():
-            held, self._held_sends = self._held_sends, []
-            for live, node, kind, revision in held:
-                if not live.is_gone and live.state.run(node, kind).in_flight:
-                    self._send_attempt(live, node, kind, revision)
+        if not self._held_sends or not self.may_send():
+            return
+        held, self._held_sends = self._held_sends, []
+        for send in held:
+            live = send.live
+            if live.is_leaving and not live.is_gone:
+                self._held_sends.append(send)  # it may have another owner already
+            elif not live.is_gone and live.state.run(send.node, send.kind).in_flight == send.attempt:
+                self._send_attempt(live, send.node, send.kind, send.revision)
+            else:
+                self.dispatcher.release(send.worker_id, live.action_key(send.node, send.kind))
+                # It was given up for lack of an answer, and certainly never ran.
+                name = live.state.topology.nodes[send.node].name
+                self.ended(live.saga_id, Rejected(name, send.kind, send.attempt))
 
     # ---- losing
 
