@@ -25,7 +25,8 @@ WAIT = 20.0
 class ScriptedStream:
     """One worker's stream, from the test's thread."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, context: aio.ServicerContext[Any, Any]) -> None:
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop, context: aio.ServicerContext[Any, Any]) -> None:
+        self.name = name
         self.peer = context.peer()
         self.heard: Queue[pb.ConnectRequest | None] = Queue()
         self.to_say: asyncio.Queue[object] = asyncio.Queue()
@@ -63,7 +64,7 @@ class ScriptedStream:
         hello = self.recv().hello
         welcome = pb.Welcome(
             protocol_version=1,
-            sec_id="scripted",
+            sec_id=self.name,
             heartbeat_interval=duration_of(interval),
             heartbeat_timeout=duration_of(timeout),
             **fields,
@@ -85,12 +86,12 @@ class ScriptedStream:
 
 
 class _Servicer(WorkerServiceServicer):
-    def __init__(self, streams: Queue[ScriptedStream]) -> None:
-        self._streams = streams
+    def __init__(self, sec: ScriptedSec) -> None:
+        self._sec = sec
 
     async def Connect(self, requests: AsyncIterator[pb.ConnectRequest], context: Any) -> Any:
-        stream = ScriptedStream(asyncio.get_running_loop(), context)
-        self._streams.put(stream)
+        stream = ScriptedStream(self._sec.name, asyncio.get_running_loop(), context)
+        self._sec.streams.put(stream)
         reading = asyncio.create_task(self._read(requests, stream))
         try:
             while not isinstance(item := await stream.to_say.get(), grpc.StatusCode):
@@ -102,7 +103,9 @@ class _Servicer(WorkerServiceServicer):
             stream.ended.set()
 
     async def ReportResults(self, request: pb.ReportResultsRequest, context: Any) -> Any:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "streams are the subject here")
+        self._sec.reports.put(request)
+        acks = [pb.ResultAck(ref=result.ref, status=self._sec.report_status) for result in request.results]
+        return pb.ReportResultsResponse(result_acks=acks)
 
     async def GetMembership(self, request: pb.GetMembershipRequest, context: Any) -> Any:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "streams are the subject here")
@@ -116,9 +119,13 @@ class _Servicer(WorkerServiceServicer):
 class ScriptedSec:
     """The server. Streams are taken in the order in which workers open them."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "scripted") -> None:
+        self.name = name
         self.port = 0
-        self._streams: Queue[ScriptedStream] = Queue()
+        self.streams: Queue[ScriptedStream] = Queue()
+        self.reports: Queue[pb.ReportResultsRequest] = Queue()
+        self.report_status: pb.ResultStatus.ValueType = pb.RESULT_STATUS_RECORDED
+        """What results that come by a call are answered with."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="scripted-sec")
         self._server: aio.Server | None = None
@@ -129,9 +136,13 @@ class ScriptedSec:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def named(self) -> pb.Sec:
+        """As others tell of it."""
+        return pb.Sec(sec_id=self.name, address=self.address)
+
     def accept(self) -> ScriptedStream:
         """The next stream."""
-        return self._streams.get(timeout=WAIT)
+        return self.streams.get(timeout=WAIT)
 
     def start(self) -> None:
         """Listen, on the same port as before."""
@@ -149,7 +160,7 @@ class ScriptedSec:
 
     async def _start(self) -> None:
         self._server = aio.server(options=[("grpc.so_reuseport", 0)])
-        add_WorkerServiceServicer_to_server(_Servicer(self._streams), self._server)
+        add_WorkerServiceServicer_to_server(_Servicer(self), self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
 

@@ -247,19 +247,33 @@ def test_stream_numbers_and_nonces_grow_over_all_streams() -> None:
     assert driver.dial("a:7070").hello.stream_epoch == 3
 
 
-def test_every_hello_names_all_that_is_held_whoever_sent_it() -> None:
-    """The SEC that answers may have taken over what another one sent, and would count what is not named as lost."""
-    driver = FleetDriver("a:7070", slots=4)
-    a = driver.connect("a:7070", "a", sec_set("a", "b"))
-    a.invoke(invocation(ref("s1")), invocation(ref("s2")), invocation(ref("s3"), action="unknown"))
+def test_a_hello_to_nobody_knows_whom_names_all_that_is_held() -> None:
+    """Whoever answers would count what it sent and is not named as lost."""
+    driver = FleetDriver("lb:80", slots=4)
+    lb = driver.connect("lb:80", "a", sec_set("a"))
+    driver.pass_time(2.0)
+    lb.invoke(invocation(ref("s1")), invocation(ref("s2")), invocation(ref("s3"), action="unknown"))
     driver.finish(ref("s1"))
-    hello = driver.dial("b:7070").hello
+    driver.break_stream(lb)
+    hello = driver.dial("lb:80").hello
     assert hello.in_flight.complete
     assert in_flight(hello.in_flight) == {
         ref("s1"): PENDING,
         ref("s2"): RUNNING,
         ref("s3"): pb.IN_FLIGHT_STATE_QUEUED,
     }
+
+
+def test_a_hello_at_a_secs_own_address_names_what_is_of_that_sec() -> None:
+    driver = FleetDriver("a:7070", slots=4)
+    a, b = driver.connect_all("a", "b")
+    driver.pass_time(2.0)
+    a.invoke(invocation(ref("s1")))
+    b.invoke(invocation(ref("s2")))
+    driver.break_stream(b)
+    hello = driver.dial("b:7070").hello
+    assert hello.in_flight.complete
+    assert in_flight(hello.in_flight) == {ref("s2"): RUNNING}
 
 
 def test_a_reconcile_is_answered_with_what_is_of_that_sec() -> None:
@@ -395,3 +409,28 @@ def test_a_worker_that_holds_nothing_leaves_as_soon_as_all_is_drained(secs: tupl
 
 def test_addresses_are_those_of_the_set() -> None:
     assert [sec.address for sec in sec_set("a", "b").secs] == [address_of("a"), address_of("b")]
+
+
+def test_a_rejection_that_was_not_read_is_told_before_the_worker_leaves() -> None:
+    driver = FleetDriver("a:7070")
+    a, b = driver.connect_all("a", "b")
+    driver.pass_time(2.0)
+    a.invoke(invocation(ref(), action="unknown"))
+    driver.break_stream(a)
+    driver.drain()
+    b.send(drained=True)
+    driver.break_stream(b)
+    assert driver.ordered == ["a:7070"]
+    a = driver.connect("a:7070", "a")
+    assert [of for of, _ in a.rejections()] == [ref()]
+    a.send(drained=True)
+    driver.break_stream(a)
+    assert driver.fleet.is_closed
+
+
+def test_a_dial_that_hangs_to_a_sec_that_left_hinders_no_other() -> None:
+    driver = FleetDriver("a:7070")
+    a = driver.connect("a:7070", "a", sec_set("a", "b"))
+    driver.dial("b:7070")
+    a.send(secs=sec_set("a", "c", revision=2))
+    assert driver.ordered == ["c:7070"]

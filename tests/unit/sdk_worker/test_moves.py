@@ -143,13 +143,21 @@ def test_a_rejection_that_the_old_owner_may_not_have_read_is_told_to_the_new_one
     assert len(driver.holdings.rejections) == 0, "its heartbeat was echoed"
 
 
-def test_a_sec_that_meets_the_worker_after_the_death_of_another_gets_its_rejections() -> None:
+def test_a_rejection_of_a_sec_that_is_gone_is_told_to_the_next_and_then_forgotten() -> None:
     driver = FleetDriver("a:7070")
     a = driver.connect("a:7070", "a", sec_set("a", "b"))
     a.invoke(invocation(ref(), action="unknown"))
+    driver.pass_time(2.0)
     driver.break_stream(a)
+    driver.fail("a:7070")
     b = driver.connect("b:7070", "b")
-    assert in_flight(b.hello.in_flight) == {ref(): QUEUED}
+    driver.pass_time(6.0)
+    assert b.rejections() == [], "the other one may come back"
+    driver.fail("a:7070")
+    b.send(secs=sec_set("b", revision=2))
+    assert len(driver.holdings.rejections) == 1
+    driver.break_stream(b)
+    b = driver.connect("b:7070", "b")
     assert [of for of, _ in b.rejections()] == [ref()]
     driver.pass_time(6.0)
     assert len(driver.holdings.rejections) == 0

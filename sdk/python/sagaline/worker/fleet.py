@@ -180,8 +180,7 @@ class Fleet:
 
     def _take_members(self, effect: Members) -> None:
         if self._members.take(effect.secs):
-            for sec in effect.secs.secs:
-                self.holdings.results.routes.learn(sec.sec_id, sec.address)
+            self.holdings.members(effect.secs.secs)
             named = ", ".join(f"{sec} at {address}" for sec, address in self._members.addresses.items())
             self.holdings.effects.note(logging.INFO, "membership", revision=effect.secs.revision, secs=named)
 
@@ -200,14 +199,17 @@ class Fleet:
     def _plan(self, now: float) -> None:
         """Dial what is due and may be dialled; let go of addresses that are good for nothing any more."""
         self._plan_at = None
-        holdings = self.holdings
-        if holdings.given_up or self.error is not None or (holdings.draining and not holdings.busy):
+        if self.holdings.given_up or self.error is not None:
+            return
+        if self.holdings.draining and not self.holdings.busy:
+            self._dial_for_rejections(now)
+            self._plan_again(now)
             return
         wanted = self._members.addresses
         self._close_unwanted(set(wanted.values()))
         busy = [session for session in self.sessions.values() if self._is_busy(session)]
-        if any(session.state in (IDLE, SessionState.GREETING) and self._is_trial(session.address) for session in busy):
-            return
+        if any(session.state in (IDLE, SessionState.GREETING) and not session.sec for session in busy):
+            return  # nobody knows who will answer there
         if not busy and self._is_favourite_alone() and self._dial_if_due(self._favourite or "", "", now):
             return
         taken = {session.sec for session in busy}
@@ -218,17 +220,20 @@ class Fleet:
             self._dial_bootstrap(now)
         self._plan_again(now)
 
+    def _dial_for_rejections(self, now: float) -> None:
+        """While leaving, with nothing held any more: the sessions that are left owe a rejection."""
+        for address, session in list(self.sessions.items()):
+            alone = not any(self._is_busy(other) for other in self.sessions.values())
+            if alone or address in self._members.addresses.values():
+                self._dial_if_due(address, session.sec, now)
+
     def _is_busy(self, session: Session) -> bool:
         return session.state is not IDLE or session.address in self._ordered
-
-    def _is_trial(self, address: str) -> bool:
-        """Whether it is not known who answers there."""
-        return address not in self._members.addresses.values()
 
     def _is_favourite_alone(self) -> bool:
         """Whether the bootstrap address that worked until now is to be tried again before anything else."""
         favourite = self._favourite
-        if favourite is None or not self._is_trial(favourite) or favourite not in self._bootstrap:
+        if favourite not in self._bootstrap or favourite in self._members.addresses.values():
             return False
         retry = self._retries.get(favourite)
         return retry is None or retry.failures == 0
@@ -249,7 +254,7 @@ class Fleet:
         for _ in self._bootstrap:
             address = self._bootstrap.pop(0)
             self._bootstrap.append(address)
-            if self._is_trial(address) and self._dial_if_due(address, "", now):
+            if address not in self._members.addresses.values() and self._dial_if_due(address, "", now):
                 return
 
     def _close_unwanted(self, wanted: set[str]) -> None:

@@ -63,6 +63,7 @@ class Holdings:
         self._served = served
         self._epochs = Epochs()
         self._payload_bytes: dict[str, int] = {}
+        self._members: set[str] | None = None
         self._drain_at: float | None = None
         self._give_up_at: float | None = None
 
@@ -80,7 +81,7 @@ class Holdings:
         self._payload_bytes[address] = payload_bytes
         self._fit()
         self.results.opened(sec, now)
-        self.rejections.opened(sec, self.results.routes.is_open)
+        self.rejections.opened(sec)
         self.progress.resend_all(sec)
 
     def ended(self, address: str, now: float) -> None:
@@ -92,6 +93,18 @@ class Holdings:
             self.results.closed(sec, now)
             self.rejections.closed(sec)
             self.progress.closed(sec)
+            if self._is_gone(sec):
+                self.rejections.release(lambda other: other == sec)
+
+    def members(self, secs: Iterable[pb.Sec]) -> None:
+        """These SECs live, and no others."""
+        self._members = {sec.sec_id for sec in secs}
+        for sec in secs:
+            self.results.routes.learn(sec.sec_id, sec.address)
+        self.rejections.release(self._is_gone)
+
+    def _is_gone(self, sec: str) -> bool:
+        return self._members is not None and sec not in self._members and not self.results.routes.is_open(sec)
 
     def _fit(self) -> None:
         """Keep to the lowest limit for payloads. What was kept under a higher one would never fit into a frame."""

@@ -1,8 +1,7 @@
 """Rejections that their SEC may not have read.
 
 A rejection has no acknowledgement of its own: it is kept until the SEC has sent back the nonce of a heartbeat that
-left with it or after it, which proves that it was read. Until then every hello names the attempt, to whichever SEC,
-for its saga may have moved; so every new stream gets the rejection as well.
+left with it or after it, which proves that it was read.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class Rejected:
 
     ref: Ref
     sec: str
-    """Whose reading of it counts."""
+    """Whose reading of it counts; "" if anybody's does, since that SEC is gone."""
     reason: pb.RejectionReason.ValueType
 
 
@@ -70,16 +69,19 @@ class Rejections:
                 item.sec = moved[0]
                 self._queue(item, item.sec)
 
-    def opened(self, sec: str, is_open: Callable[[str], bool]) -> None:
-        """A new stream: queue everything for it. What was for a SEC without a stream is now for this one."""
-        for item in self.held.values():
-            if not is_open(item.sec):
-                item.sec = sec
-        self._lanes[sec] = _Lane(deque(self.held.values()))
+    def opened(self, sec: str) -> None:
+        """A new stream: queue every rejection of this SEC again, and those of SECs that are gone."""
+        self._lanes[sec] = _Lane(deque(item for item in self.held.values() if item.sec in (sec, "")))
 
     def closed(self, sec: str) -> None:
         """A SEC has no stream any more."""
         self._lanes.pop(sec, None)
+
+    def release(self, is_gone: Callable[[str], bool]) -> None:
+        """Some SECs will not come back: for what was theirs it is enough that anybody has read it."""
+        for item in self.held.values():
+            if is_gone(item.sec):
+                item.sec = ""
 
     def has_queued(self, sec: str) -> bool:
         """Whether `take` has anything to give."""
@@ -108,7 +110,7 @@ class Rejections:
         lane = self._lanes.get(sec)
         while lane is not None and lane.written and lane.written[0][0] <= nonce:
             item = lane.written.popleft()[1]
-            if item.sec == sec and self.held.get(item.ref) is item:
+            if item.sec in (sec, "") and self.held.get(item.ref) is item:
                 del self.held[item.ref]
 
     def of(self, sec: str | None) -> Iterator[Ref]:

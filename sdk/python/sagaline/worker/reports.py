@@ -37,7 +37,7 @@ class Reports:
         self._everything = False
 
     def everything(self, of: str | None) -> None:
-        """Report all that is held of a SEC; None: of all, for it may have taken sagas over that were sent by others.
+        """Report all that is held of a SEC; None: of all, for nobody knows who will read it.
 
         Of a report in parts only the last is `complete`. One of all that is not told in full yet stays one of all.
         """

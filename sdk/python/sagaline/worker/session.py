@@ -91,7 +91,7 @@ class Session:
     def __init__(self, address: str, hello: pb.Hello, holdings: Holdings) -> None:
         self.address = address
         self.sec = ""
-        """The SEC that is expected there, or that welcomed us last; "" while nobody knows."""
+        """The SEC that is expected there, or that has welcomed us; "" while nobody knows who will answer."""
         self.state = SessionState.IDLE
         self._hello = hello
         self._holdings = holdings
@@ -223,7 +223,7 @@ class Session:
         hello.CopyFrom(self._hello)
         hello.stream_epoch = self._stream_epoch
         hello.capacity.CopyFrom(self._capacity())
-        self._reports.everything(of=None)
+        self._reports.everything(of=self.sec or None)
         report, _ = self._reports.take(budget - hello.ByteSize())
         hello.in_flight.CopyFrom(report)
 
