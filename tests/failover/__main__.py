@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import shutil
 import sys
@@ -24,10 +25,10 @@ from tests.failover.schedule import make_schedule
 
 RUNS = 4
 RUN_SECONDS = 25.0
-SAGAS_A_RUN = 300
+SAGAS_A_RUN = 600
 KILLS = 6
 HANDED_OFF = 1_000
-ROLLS = 1
+ROLLS = 2
 ADOPTED = 10_000
 LOAD_MAX = 1.5
 """Load average above which times say more about the machine than about SECs."""
@@ -77,6 +78,7 @@ class Program:
         chosen = cases(thorough=True)
         say(f"{len(chosen)} crashes at named points:")
         folder = self._part("crashes")
+        logging.basicConfig(filename=folder / "workers.log")
         etcd = EtcdServer(folder)
         etcd.start()
         try:

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 
 from sagaline import NewSaga
+from sagaline.client.states import is_final
 from sagaline.v1 import saga_pb2
 from sagaline_examples.audit import SagaEnd, audit
 from sagaline_examples.demo import plan
@@ -22,7 +23,7 @@ from sagaline_examples.provision.graph import PROVISION
 from sagaline_examples.provision.values import VmRequest
 from tests.failover.anywhere import Anywhere
 from tests.failover.history import Archive
-from tests.failover.load import Load, until_all_final
+from tests.failover.load import Load, list_all, until_all_final
 from tests.failover.mixture import draw_orders
 from tests.failover.schedule import Schedule, carry_out
 from tests.failover.site import Site
@@ -111,23 +112,31 @@ class _Run:
 
     async def _until_ended(self, load: Load, anywhere: Anywhere) -> list[saga_pb2.Saga]:
         healed = time.monotonic()
-        async with asyncio.timeout(END_SECONDS):
-            await load.created.wait()
-            self._say(f"  all sagas were created {time.monotonic() - healed:.1f} s after everything was healed,")
-            ended = await until_all_final(anywhere, list(load.acknowledged), self._inventory)
-            self._say(f"  all had ended after {time.monotonic() - healed:.1f} s,")
-            await self._loading
-            took = time.monotonic() - healed
-            self._say(f"  and all clients had what they wanted after {took:.1f} s")
-            if took > STALL_SECONDS:
-                self._report.problems.append(f"it took {took:.0f} s to end everything, though nothing was wrong")
-            return ended
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await load.created.wait()
+                ended = await until_all_final(anywhere, list(load.acknowledged), self._inventory)
+                self._say(f"  all sagas had ended {time.monotonic() - healed:.1f} s after everything was healed,")
+                await self._loading
+        except TimeoutError:
+            await self._count_lost(load, anywhere)
+            raise
+        took = time.monotonic() - healed
+        self._say(f"  and all clients had what they wanted after {took:.1f} s")
+        if took > STALL_SECONDS:
+            self._report.problems.append(f"it took {took:.0f} s to end everything, though nothing was wrong")
+        return ended
+
+    async def _count_lost(self, load: Load, anywhere: Anywhere) -> None:
+        final = {saga.saga_id for saga in await anywhere.ask(list_all) if is_final(saga.state)}
+        lost = sorted(load.acknowledged.keys() - final)
+        self._report.sagas, self._report.lost = len(load.acknowledged), len(lost)
+        self._report.problems.append(f"not ended: {', '.join(lost[:5])}")
 
     def _judge(self, load: Load, ended: Sequence[saga_pb2.Saga]) -> None:
         report = self._report
         report.sagas = len(load.acknowledged)
-        final = {saga.saga_id for saga in ended}
-        report.lost = len(set(load.acknowledged) - final)
+        report.lost = len(load.acknowledged.keys() - {saga.saga_id for saga in ended})
         report.problems += load.problems
         for violation in audit(self._inventory, map(SagaEnd.of, ended)).violations:
             report.doubled += violation.rule in DOUBLED

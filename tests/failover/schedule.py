@@ -12,7 +12,7 @@ from tests.failover.site import Site
 
 QUIET_SECONDS = 2.0
 """Time before the first fault, so that there is something to disturb."""
-GAP_SECONDS = 1.8
+GAP_SECONDS = 1.5
 """Mean time between the beginnings of two faults."""
 
 

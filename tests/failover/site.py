@@ -103,8 +103,8 @@ class Site:
         await asyncio.gather(*(sec.until_serving() for sec in self.secs))
 
     def _example_worker(self, number: int) -> list[str]:
-        sec = self.secs[number % len(self.secs)]
-        return ["-m", "tests.failover.worker", sec.worker_address, str(self.database), str(self._slots)]
+        addresses = [sec.worker_address for sec in (*self.secs[number:], *self.secs[:number])]
+        return ["-m", "tests.failover.worker", ",".join(addresses), str(self.database), str(self._slots)]
 
     async def heal(self) -> None:
         """End every fault: connections carry, every process runs, every SEC serves.

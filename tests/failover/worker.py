@@ -19,10 +19,10 @@ from sagaline_examples.trip import actions as trip_actions
 LEAVE = timedelta(seconds=8)
 
 if __name__ == "__main__":
-    address, database, slots = sys.argv[1:]
+    addresses, database, slots = sys.argv[1:]
     inventory = open_inventory(Path(database), durable=False)
     actions: list[Action[Any, Any]] = [*provision_actions.ACTIONS, *trip_actions.ACTIONS]
     try:
-        Worker(address, actions=actions, slots=int(slots), drain_timeout=LEAVE).run_forever()
+        Worker(addresses, actions=actions, slots=int(slots), drain_timeout=LEAVE).run_forever()
     finally:
         inventory.close()

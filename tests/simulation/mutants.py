@@ -26,6 +26,7 @@ from sagaline_server.ports.store import Append, Status, WriteResult
 from sagaline_server.runtime.commit import GroupCommit
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.store.memory_backend import MemoryBackend, _Batch
+from tests.simulation.store import SimStore
 from tests.simulation.world import World
 
 Patch = tuple[Any, str, Any]
@@ -361,4 +362,7 @@ def _idle_zombie() -> Sequence[Patch]:
     async def refresh(self: Keeper) -> bool:
         return self._membership.update(await self._store.list_secs(), self._store.revision)
 
-    return [(Keeper, "refresh", refresh)]
+    def serving_until(self: SimStore) -> float:
+        return max(0.0 if self._keeper is None else self._keeper.deadline, 0.001)
+
+    return [(Keeper, "refresh", refresh), (SimStore, "serving_until", property(serving_until))]

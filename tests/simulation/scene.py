@@ -54,6 +54,7 @@ class Scene:
         self.on_append: Callable[[Host, str], None] = _nothing
         """Called before and after each commit of a SEC; may kill it."""
         self._sec_chance = self.chance("secs")
+        self._worker_chance = self.chance("workers")
         self.client = SimClient(
             self.client_host.boot(), self.network, history, self.secs, self.world, self.chance("client")
         )
@@ -108,9 +109,13 @@ class Scene:
         process = host.boot()
         process.on_death.append(lambda: self.history.died(process))
         worker = self.live_workers[host.name] = SimWorker(
-            process, self.network, self.world, self.history, self.secs, self.options.slots
+            process, self.network, self.world, self.history, self.secs, self._seeds(), self.options.slots
         )
         process.start(worker.main())
+
+    def _seeds(self) -> list[Host]:
+        """Draw which SECs a worker knows from the beginning."""
+        return self._worker_chance.sample(self.secs, self._worker_chance.randint(1, len(self.secs)))
 
     def is_whole(self) -> bool:
         """True when every SEC is there, and lives in the store as it believes."""

@@ -16,7 +16,7 @@ from typing import Any, cast
 import grpc
 import msgspec
 
-from sagaline.v1 import saga_pb2
+from sagaline.v1 import saga_pb2, saga_service_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline_server.api.creation import CreationMaker
 from sagaline_server.api.health import Health
@@ -37,6 +37,10 @@ from tests.simulation.loop import ProcessLoop
 from tests.simulation.network import Status
 from tests.simulation.processes import Process
 from tests.simulation.store import SimStore
+
+FOLLOW_SECONDS = 20.0
+LOG_PAGE = 7
+"""Entries asked for at a time: few, so that a log has several pages."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -151,6 +155,8 @@ class SimSec:
             Order=self._order,
             HandOff=self._hand_off,
             Wait=self._wait,
+            Follow=self._follow,
+            ReadLog=self._read_log,
             Watch=self._watch,
             Unfinished=self._unfinished,
         )
@@ -184,6 +190,27 @@ class SimSec:
     async def _wait(self, saga_id: str) -> saga_pb2.Saga:
         with refusals():
             return await self._runtime.wait(saga_id, timeout=20.0, or_needs_operator=True)
+
+    async def _follow(self, saga_id: str) -> saga_service_pb2.SagaEnd:
+        """Wait for a saga as a stream of runs does: the end is told once, or why it can't be told."""
+        end: asyncio.Future[saga_service_pb2.SagaEnd] = asyncio.get_running_loop().create_future()
+        stop = await self._runtime.follow([saga_id], end.set_result)
+        try:
+            async with asyncio.timeout(FOLLOW_SECONDS):
+                return await end
+        except TimeoutError:
+            raise Aborted(Status("DEADLINE_EXCEEDED")) from None
+        finally:
+            stop()
+
+    async def _read_log(self, saga_id: str) -> list[Stamped]:
+        entries: list[Stamped] = []
+        following = 1
+        with refusals():
+            while following:
+                page, following = await self._runtime.read_log(saga_id, following, LOG_PAGE)
+                entries += page
+        return entries
 
     async def _watch(
         self, requests: AsyncIterator[Any], context: ServerContext

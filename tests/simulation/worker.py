@@ -134,15 +134,23 @@ class SimWorker:
     """One life of a worker."""
 
     def __init__(
-        self, process: Process, network: Network, world: World, history: History, secs: Sequence[Host], slots: int
+        self,
+        process: Process,
+        network: Network,
+        world: World,
+        history: History,
+        secs: Sequence[Host],
+        seeds: Sequence[Host],
+        slots: int,
     ) -> None:
-        """Make a worker that serves every action of `ACTIONS`."""
+        """Make a worker that serves every action of `ACTIONS`, and learns of all SECs from those that are its seeds."""
         self.process = process
         self.worker_id = process.name.replace("#", "-")
         self._caller = Caller(network, process)
         self._world = world
         self._history = history
         self._hosts = {host.name: host for host in secs}
+        self._seeds = [f"{host.name}:7070" for host in seeds]
         self._slots = slots
         self.executor: SimExecutor | None = None
         self._engine: Engine | None = None
@@ -152,7 +160,7 @@ class SimWorker:
         served = {(action, "1", kind): "" for action in ACTIONS for kind in (ACTION, UNDO)}
         holdings = Holdings(served, {"": self._slots})
         hello = pb.Hello(protocol_version=1, worker_id=self.worker_id, actions=ACTION_SPECS)
-        fleet = Fleet(hello, holdings, [f"{name}:7070" for name in self._hosts])
+        fleet = Fleet(hello, holdings, self._seeds)
         self._engine = engine = Engine(fleet, self._dial, self._welcomed, self._ended)
         self.executor = SimExecutor(self.process, self._world, self._history, engine.inbox)
         engine._executor = cast("Executor", self.executor)

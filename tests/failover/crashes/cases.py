@@ -13,7 +13,7 @@ from sagaline_examples.inventory import Inventory, open_inventory
 from tests.failover.crashes.scenes import SCENES
 from tests.failover.crashes.stage import Case, Stage
 
-AT_ONCE = 6
+AT_ONCE = 8
 CASE_SECONDS = 120.0
 STOCK = 10_000
 

@@ -19,8 +19,8 @@ from tests.failover.site import Site
 
 AT_ONCE = 10
 """Sagas in flight of each client."""
-BEFORE_SECONDS = 2.0
-BETWEEN_SECONDS = 1.0
+BEFORE_SECONDS = 1.0
+BETWEEN_SECONDS = 0.5
 SLOTS = "60"
 END_SECONDS = 60.0
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.failover.figures import hand_off, rolling, take_over
+from tests.failover.figures import hand_off, rolling
 from tests.failover.run import run_once
 from tests.failover.schedule import make_schedule
 
 pytestmark = [pytest.mark.etcd, pytest.mark.timeout(300)]
 
 SEED = 1
-SECONDS = 12.0
-SAGAS = 120
+SECONDS = 10.0
+SAGAS = 150
 
 
 async def test_a_run_leaves_all_or_nothing(tmp_path: Path) -> None:
@@ -23,12 +23,6 @@ async def test_a_run_leaves_all_or_nothing(tmp_path: Path) -> None:
     assert report.sagas == SAGAS
     assert not report.problems, "\n".join(report.problems)
     assert report.is_right
-
-
-async def test_a_take_over_takes_little_longer_than_the_lease(tmp_path: Path) -> None:
-    figure = await take_over.measure(tmp_path, 1)
-    assert not figure.problems
-    assert figure.values["sagas"] == take_over.SAGAS
 
 
 async def test_running_sagas_are_handed_off_and_nothing_runs_twice(tmp_path: Path) -> None:

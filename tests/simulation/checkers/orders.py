@@ -31,7 +31,8 @@ class Orders(Checker):
         if self.scene.backend.controls(saga_id) or page.saga.finished is not None:
             return
         if isinstance(order, Signal):
-            there = (saga_id, order.request_id) in self._signals
+            # The owner may have begun to unwind before it came to a signal that another SEC took.
+            there = page.saga.unwinding or (saga_id, order.request_id) in self._signals
             self.check(there, f"{saga_id} was sent {order.signal}, that was confirmed, and it is not in the log")
         elif isinstance(order, Unwind):
             self.check(page.saga.unwinding, f"{saga_id} was to unwind, the order was confirmed, and it does not")
