@@ -2,7 +2,7 @@
 
 It is called with entries in the order of the log, and checks that they are in
 a legal order before it changes anything. What follows from an entry without
-anybody's doing (instant nodes pass, pending nodes are abandoned when the saga
+anybody's doing (`passing`, `unwinding`: instant nodes pass, pending nodes are abandoned when the saga
 turns) happens here too, so that it needs no entry of its own.
 
 Two counts carry the order of nodes. Going forward, `waiting[n]` is the number
@@ -44,9 +44,11 @@ from sagaline_server.core.entries import (
 )
 from sagaline_server.core.gate import is_held
 from sagaline_server.core.graph import UndoKind
+from sagaline_server.core.passing import passed, unblocked
 from sagaline_server.core.state import NO_RUN, Run, Saga
 from sagaline_server.core.timeouts import note_ready
 from sagaline_server.core.transitions import SETTLED, Event, NodeStatus, next_status
+from sagaline_server.core.unwinding import settle, turn
 from sagaline_server.core.values import Failure, FailureSource, Payload
 
 
@@ -139,7 +141,7 @@ class _Step:
             saga.starts = self.time + entry.start_delay
         for node, flat in enumerate(saga.topology.nodes):
             if not flat.parents:
-                self._unblocked(node)
+                unblocked(saga, node, self.time)
 
     def _saga_finished(self, entry: SagaFinished) -> None:
         expected = SagaState.UNWOUND if self.saga.unwinding else SagaState.SUCCEEDED
@@ -155,7 +157,7 @@ class _Step:
         self._check_turn(None)
         kind = "sagaline.DeadlinePassed" if entry.cause is UnwindCause.DEADLINE else "sagaline.UnwindRequested"
         source = FailureSource.TIMEOUT if entry.cause is UnwindCause.DEADLINE else FailureSource.OPERATOR
-        self._turn(None, Failure(type=kind, message=entry.reason, source=source))
+        turn(self.saga, None, Failure(type=kind, message=entry.reason, source=source))
 
     def _gate_changed(self, entry: GateChanged) -> None:
         saga = self.saga
@@ -175,7 +177,7 @@ class _Step:
         node = signals.receive(saga, entry)
         if node is not None:
             saga.statuses[node] = self._check(node, Event.PASS)
-            self._passed(node)
+            passed(saga, node, self.time)
 
     def _pass_gate(self, node: int, kind: Kind) -> None:
         """Use a step up. A start that a gate should have held is no breach: a release may come to hold more."""
@@ -206,7 +208,7 @@ class _Step:
         saga.runs[node] = runs.ended(run, entry, self.time)
         if new == NodeStatus.PENDING and saga.unwinding:
             saga.statuses[node] = new
-            self._settle(node, NodeStatus.ABANDONED)
+            settle(saga, node, NodeStatus.ABANDONED)
             return
         saga.statuses[node] = new
         saga.woken.append(node)
@@ -250,37 +252,7 @@ class _Step:
         if saga.unwinding:
             saga.woken.append(node)
         else:
-            self._passed(node)
-
-    def _passed(self, first: int) -> None:
-        """Count a success, and everything that passes by itself because of it."""
-        saga = self.saga
-        done = [first]
-        while done:
-            node = done.pop()
-            saga.remaining -= 1
-            for child in saga.topology.nodes[node].children:
-                saga.waiting[child] -= 1
-                if not saga.waiting[child] and self._unblocked_by_itself(child):
-                    done.append(child)
-
-    def _unblocked(self, node: int) -> None:
-        if self._unblocked_by_itself(node):
-            self._passed(node)
-
-    def _unblocked_by_itself(self, node: int) -> bool:
-        """Note that a node's parents have all succeeded; True where that makes it succeed too."""
-        saga = self.saga
-        flat = saga.topology.nodes[node]
-        if flat.action is not None:
-            saga.woken.append(node)
-            return False
-        if flat.value is None and not (flat.signal is not None and signals.take(saga, node, flat.signal)):
-            saga.waits[node] = self.time
-            saga.woken.append(node)
-            return False
-        saga.statuses[node] = self._check(node, Event.PASS)
-        return True
+            passed(saga, node, self.time)
 
     def _node_failed(self, entry: NodeFailed) -> None:
         saga = self.saga
@@ -294,9 +266,9 @@ class _Step:
         saga.runs[node] = runs.failed(run, 0 if given_up else entry.attempt, entry.failure)
         if saga.failed_node is None and not saga.unwinding:
             saga.failed_node = node
-        self._turn(node, entry.failure)
+        turn(self.saga, node, entry.failure)
         if new in SETTLED:
-            self._settle(node, new)
+            settle(saga, node, new)
         else:
             saga.statuses[node] = new
             saga.woken.append(node)
@@ -337,53 +309,6 @@ class _Step:
 
     # ---- turning and unwinding
 
-    def _turn(self, failed: int | None, failure: Failure) -> None:
-        """Begin to unwind, unless it has begun: what never ran is abandoned, and counts now run backwards."""
-        saga = self.saga
-        if saga.unwinding:
-            return
-        saga.unwinding = True
-        saga.failure = failure
-        nodes = saga.topology.nodes
-        saga.remaining = len(nodes)
-        saga.waiting = [len(flat.children) for flat in nodes]
-        for node in range(len(nodes) - 1, -1, -1):
-            if node != failed and saga.statuses[node] == NodeStatus.PENDING:
-                self._settle(node, self._check(node, Event.ABANDON))
-        saga.woken.extend(node for node in range(len(nodes) - 1, -1, -1))
-        for node in range(len(nodes) - 1, -1, -1):
-            self._undo_if_instant(node)
-
-    def _settle(self, first: int, status: NodeStatus) -> None:
-        """Settle a node, and the instant nodes that are undone because of it."""
-        saga = self.saga
-        saga.statuses[first] = status
-        done = [first]
-        while done:
-            node = done.pop()
-            saga.remaining -= 1
-            for parent in saga.topology.nodes[node].parents:
-                saga.waiting[parent] -= 1
-                if saga.waiting[parent]:
-                    continue
-                if self._is_undoable_instant(parent):
-                    saga.statuses[parent] = NodeStatus.UNDONE
-                    done.append(parent)
-                else:
-                    saga.woken.append(parent)
-
-    def _is_undoable_instant(self, node: int) -> bool:
-        saga = self.saga
-        return (
-            saga.topology.nodes[node].action is None
-            and saga.statuses[node] == NodeStatus.SUCCEEDED
-            and not saga.waiting[node]
-        )
-
-    def _undo_if_instant(self, node: int) -> None:
-        if self._is_undoable_instant(node):
-            self._settle(node, self._check(node, Event.UNDO))
-
     def _undo_attempt_started(self, entry: UndoAttemptStarted) -> None:
         saga = self.saga
         node = self._node(entry.node)
@@ -421,7 +346,7 @@ class _Step:
         else:
             run = self._open_attempt(saga.undo_runs.get(node, NO_RUN), entry.attempt)
             saga.undo_runs[node] = runs.given_up(runs.answered(run, entry.attempt))
-        self._settle(node, new)
+        settle(saga, node, new)
 
     def _undo_failed(self, entry: UndoFailed) -> None:
         saga = self.saga
@@ -450,14 +375,14 @@ class _Step:
                 saga.statuses[node] = new
                 saga.woken.append(node)
             case Resolution.MARK_UNDONE:
-                self._settle(node, new)
+                settle(saga, node, new)
             case Resolution.MARK_FAILED:
                 self._check_turn(node)
                 failure = Failure(type="sagaline.MarkedFailed", message=entry.reason, source=FailureSource.OPERATOR)
                 if saga.failed_node is None and not saga.unwinding:
                     saga.failed_node = node
-                self._turn(node, failure)
-                self._settle(node, new)
+                turn(self.saga, node, failure)
+                settle(saga, node, new)
             case Resolution.SUPPLY_OUTPUT:
                 if entry.output is None:
                     raise self._illegal("an output is missing")

@@ -98,3 +98,8 @@ SETTLED = frozenset({_S.FAILED, _S.UNDONE, _S.ABANDONED})
 def next_status(status: NodeStatus, event: Event) -> NodeStatus | None:
     """Return the status after `event`, or None where the table does not allow it."""
     return TRANSITIONS[event].get(status)
+
+
+def follow(status: int, event: Event) -> NodeStatus:
+    """Return the status after an event that the table surely allows: what follows by itself."""
+    return TRANSITIONS[event][STATUSES[status]]
