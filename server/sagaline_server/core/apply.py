@@ -2,8 +2,9 @@
 
 It is called with entries in the order of the log, and checks that they are in
 a legal order before it changes anything. What follows from an entry without
-anybody's doing (`passing`, `unwinding`: instant nodes pass, pending nodes are abandoned when the saga
-turns) happens here too, so that it needs no entry of its own.
+anybody's doing (instant nodes pass, pending nodes are abandoned when the saga
+turns) happens here too, so that it needs no entry of its own: in `passing` and
+`unwinding`.
 
 Two counts carry the order of nodes. Going forward, `waiting[n]` is the number
 of parents that have not succeeded; when the saga turns, it becomes the number
