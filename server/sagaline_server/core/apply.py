@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, get_args
 
-from sagaline_server.core import runs, signals
+from sagaline_server.core import plain, runs, signals
 from sagaline_server.core.entries import (
     AttemptEnded,
     AttemptStarted,
@@ -72,6 +72,16 @@ def apply(saga: Saga, stamped: Stamped) -> Saga:
     Raises:
         IllegalEntry: The entry may not come here. Nothing has changed.
     """
+    course = plain.COURSES.get(type(stamped.entry))
+    if course is not None and stamped.seq == saga.seq + 1 and course(saga, stamped.entry, stamped.time):
+        saga.seq = stamped.seq
+        saga.updated = stamped.time
+        return saga
+    return by_reference(saga, stamped)
+
+
+def by_reference(saga: Saga, stamped: Stamped) -> Saga:
+    """Do what `apply` does, whatever the entry; what `plain` does is the same, and sooner done."""
     entry = stamped.entry
     if stamped.seq != saga.seq + 1:
         raise IllegalEntry(stamped.seq, entry, f"the log goes on with entry {saga.seq + 1}")

@@ -28,6 +28,11 @@ def gate(saga: Saga, node: int, kind: Kind) -> Verdict:
     return Verdict.HOLD if not saga.steps and is_held(saga, node, kind) else Verdict.GO
 
 
+def holds_nothing(saga: Saga) -> bool:
+    """True where there is nothing that could hold any node of a saga."""
+    return not saga.paused and not saga.breakpoints
+
+
 def is_held(saga: Saga, node: int, kind: Kind) -> bool:
     """True when one side of a node could start only with a step."""
     return saga.paused or breakpoint_at(saga, node, kind) is not None

@@ -8,6 +8,7 @@ fails.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 
 import msgspec
 
@@ -67,111 +68,69 @@ class Ready(msgspec.Struct, frozen=True):
 _WITHOUT_EFFECT = frozenset({NodeStatus.PENDING, NodeStatus.FAILED, NodeStatus.ABANDONED})
 
 
-class Saga:
+class Saga(msgspec.Struct):
     """One saga. Changed by `apply` alone."""
 
-    __slots__ = (
-        "breakpoints",
-        "created",
-        "digest",
-        "failed_node",
-        "failure",
-        "finished",
-        "gate_changed",
-        "outputs",
-        "params",
-        "paused",
-        "ready",
-        "remaining",
-        "runs",
-        "seq",
-        "signal_ids",
-        "signals",
-        "starts",
-        "statuses",
-        "steps",
-        "topology",
-        "undo_runs",
-        "unwinding",
-        "updated",
-        "waiting",
-        "waits",
-        "woken",
-    )
+    topology: Topology
+    params: Payload
+    digest: bytes
+    seq: int = 0
+    """Number of entries applied."""
+    created: float = 0.0
+    """Time of the first entry."""
+    updated: float = 0.0
+    """Time of the last entry."""
+    statuses: bytearray = msgspec.field(default_factory=bytearray)
+    waiting: list[int] = msgspec.field(default_factory=list)
+    """Forward: parents that have not succeeded. Unwinding: children that are not settled."""
+    remaining: int = 0
+    """Forward: nodes that have not succeeded. Unwinding: nodes that are not settled."""
+    outputs: dict[int, Payload] = msgspec.field(default_factory=dict)
+    runs: dict[int, Run] = msgspec.field(default_factory=dict)
+    undo_runs: dict[int, Run] = msgspec.field(default_factory=dict)
+    unwinding: bool = False
+    paused: bool = False
+    steps: int = 0
+    """Starts that the gate lets pass although it holds them."""
+    breakpoints: tuple[Breakpoint, ...] = ()
+    gate_changed: float = 0.0
+    """When the gate last changed. Seconds since 1970."""
+    ready: dict[int, Ready] = msgspec.field(default_factory=dict)
+    """Of nodes that may wait for a worker for a limited time only: since when they could start."""
+    starts: float = 0.0
+    """Before this no node starts. Seconds since 1970."""
+    waits: dict[int, float] = msgspec.field(default_factory=dict)
+    """Delay and signal nodes whose parents have succeeded: since when. Seconds since 1970."""
+    signals: tuple[tuple[str, Payload], ...] = ()
+    """Signals that no node waits for yet, in the order of their arrival."""
+    signal_ids: frozenset[str] = frozenset()
+    """Idempotency keys of the signals that have arrived."""
+    finished: SagaState | None = None
+    failure: Failure | None = None
+    """Why it unwinds."""
+    failed_node: int | None = None
+    """Node that failed first."""
+    woken: list[int] = msgspec.field(default_factory=list)
+    """Nodes that may have become startable; drained by whoever starts nodes. Looking twice does no harm."""
 
-    def __init__(self, topology: Topology, params: Payload, digest: bytes) -> None:
-        """Make the state before the first entry."""
-        count = len(topology.nodes)
-        self.topology = topology
-        self.params = params
-        self.digest = digest
-        self.seq = 0
-        """Number of entries applied."""
-        self.created = 0.0
-        """Time of the first entry."""
-        self.updated = 0.0
-        """Time of the last entry."""
-        self.statuses = bytearray([NodeStatus.PENDING]) * count
-        self.waiting = [len(node.parents) for node in topology.nodes]
-        """Forward: parents that have not succeeded. Unwinding: children that are not settled."""
-        self.remaining = count
-        """Forward: nodes that have not succeeded. Unwinding: nodes that are not settled."""
-        self.outputs: dict[int, Payload] = {}
-        self.runs: dict[int, Run] = {}
-        self.undo_runs: dict[int, Run] = {}
-        self.unwinding = False
-        self.paused = False
-        self.steps = 0
-        """Starts that the gate lets pass although it holds them."""
-        self.breakpoints: tuple[Breakpoint, ...] = ()
-        self.gate_changed = 0.0
-        """When the gate last changed. Seconds since 1970."""
-        self.ready: dict[int, Ready] = {}
-        """Of nodes that may wait for a worker for a limited time only: since when they could start."""
-        self.starts = 0.0
-        """Before this no node starts. Seconds since 1970."""
-        self.waits: dict[int, float] = {}
-        """Delay and signal nodes whose parents have succeeded: since when. Seconds since 1970."""
-        self.signals: tuple[tuple[str, Payload], ...] = ()
-        """Signals that no node waits for yet, in the order of their arrival."""
-        self.signal_ids: frozenset[str] = frozenset()
-        """Idempotency keys of the signals that have arrived."""
-        self.finished: SagaState | None = None
-        self.failure: Failure | None = None
-        """Why it unwinds."""
-        self.failed_node: int | None = None
-        """Node that failed first."""
-        self.woken: list[int] = []
-        """Nodes that may have become startable; drained by whoever starts nodes. Looking twice does no harm."""
+    def __post_init__(self) -> None:
+        """Begin where no node has run."""
+        topology = self.topology
+        self.statuses = bytearray(topology.pending)
+        self.waiting = list(topology.parent_counts)
+        self.remaining = len(topology.nodes)
 
     def copy(self) -> Saga:
         """Return a copy that `apply` can change without changing this one."""
-        new = Saga.__new__(Saga)
-        new.topology = self.topology
-        new.params = self.params
-        new.digest = self.digest
-        new.seq = self.seq
-        new.created = self.created
-        new.updated = self.updated
+        # Every turn makes one: the struct's own copy shares everything, and what can change inside is copied here.
+        new = copy(self)
         new.statuses = self.statuses[:]
         new.waiting = self.waiting[:]
-        new.remaining = self.remaining
         new.outputs = self.outputs.copy()
         new.runs = self.runs.copy()
         new.undo_runs = self.undo_runs.copy()
-        new.unwinding = self.unwinding
-        new.paused = self.paused
-        new.steps = self.steps
-        new.breakpoints = self.breakpoints
-        new.gate_changed = self.gate_changed
-        new.ready = self.ready.copy() if self.ready else {}
-        new.starts = self.starts
-        new.waits = self.waits.copy() if self.waits else {}
-        new.signals = self.signals
-        new.signal_ids = self.signal_ids
-        new.finished = self.finished
-        new.failure = self.failure
-        new.failed_node = self.failed_node
+        new.ready = self.ready.copy()
+        new.waits = self.waits.copy()
         new.woken = self.woken[:]
         return new
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from sagaline_server.core import limits
+from sagaline_server.core.entries import Kind
 from sagaline_server.core.graph import (
     ActionNode,
     ConstantNode,
@@ -25,6 +26,7 @@ from sagaline_server.core.graph import (
     SignalNode,
     SubsagaNode,
 )
+from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.core.values import NULL, Payload
 
 
@@ -56,6 +58,13 @@ class FlatNode(msgspec.Struct, frozen=True):
     kind: str = "action"
     selects: bool = False
     """True where some input has a path, so that resolving it may fail."""
+    is_plain: bool = False
+    """True for an action whose start needs no look at inputs or times."""
+    feeds_actions: bool = False
+    """True where every child is an action: none of them succeeds by itself."""
+    action_key: tuple[str, str, Kind] = ("", "", Kind.ACTION)
+    """Name, version and side: what a worker has to serve to run the action."""
+    undo_key: tuple[str, str, Kind] = ("", "", Kind.UNDO)
 
 
 class Topology(msgspec.Struct, frozen=True):
@@ -73,6 +82,9 @@ class Topology(msgspec.Struct, frozen=True):
     """Signal nodes by what they wait for."""
     is_hurried: bool = False
     """True where some node may wait for a worker for a limited time only."""
+    pending: bytes = b""
+    """Statuses of the nodes at the beginning."""
+    parent_counts: tuple[int, ...] = ()
 
 
 class _Draft:
@@ -110,7 +122,7 @@ def flatten(graph: Graph, digest: bytes) -> Topology:
     for name in order:
         for parent in drafts[name].parents:
             children[number[parent]].append(number[name])
-    nodes = tuple(_number(drafts[name], number, children[i]) for i, name in enumerate(order))
+    nodes = tuple(_number(drafts[name], number, children[i], drafts, order) for i, name in enumerate(order))
     return Topology(
         graph_name=graph.name,
         nodes=nodes,
@@ -120,6 +132,8 @@ def flatten(graph: Graph, digest: bytes) -> Topology:
         committing=tuple(i for i, node in enumerate(nodes) if node.action is not None and node.action.commits),
         signals=_signals(nodes),
         is_hurried=any(node.action is not None and _is_hurried(node.action) for node in nodes),
+        pending=bytes([NodeStatus.PENDING]) * len(nodes),
+        parent_counts=tuple(len(node.parents) for node in nodes),
     )
 
 
@@ -234,11 +248,16 @@ def _topological(drafts: Mapping[str, _Draft]) -> list[str]:
     return order
 
 
-def _number(draft: _Draft, number: Mapping[str, int], children: list[int]) -> FlatNode:
+def _number(
+    draft: _Draft, number: Mapping[str, int], children: list[int], drafts: Mapping[str, _Draft], order: Sequence[str]
+) -> FlatNode:
     def source(named: _Name) -> Source:
         return Source(None if named.node is None else number[named.node], named.literal, named.path)
 
     inputs = tuple((key, source(named)) for key, named in draft.inputs)
+    selects = any(found.path for _, found in inputs)
+    action = draft.action
+    name, version = ("", "") if action is None else (action.action, action.version)
     return FlatNode(
         name=draft.name,
         parents=tuple(number[parent] for parent in draft.parents),
@@ -250,5 +269,9 @@ def _number(draft: _Draft, number: Mapping[str, int], children: list[int]) -> Fl
         signal=draft.signal,
         timeout=draft.timeout,
         kind=draft.kind,
-        selects=any(found.path for _, found in inputs),
+        selects=selects,
+        is_plain=action is not None and action.timeouts is None and not selects,
+        feeds_actions=all(drafts[order[child]].action is not None for child in children),
+        action_key=(name, version, Kind.ACTION),
+        undo_key=(name, version, Kind.UNDO),
     )

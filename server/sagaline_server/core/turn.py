@@ -13,9 +13,21 @@ from collections.abc import Callable
 
 import msgspec
 
+from sagaline_server.core import plain
 from sagaline_server.core.apply import apply
-from sagaline_server.core.decide import Cancel, Close, Decision, Input, decide, look, overdue, placed
-from sagaline_server.core.entries import AttemptEnded, Entry, Kind, Outcome, Stamped, UndoAttemptEnded
+from sagaline_server.core.decide import (
+    Cancel,
+    Close,
+    Decision,
+    Input,
+    Result,
+    ResultFate,
+    decide,
+    look,
+    overdue,
+    placed,
+)
+from sagaline_server.core.entries import AttemptEnded, AttemptStarted, Entry, Kind, Outcome, Stamped, UndoAttemptEnded
 from sagaline_server.core.gate import Verdict, gate
 from sagaline_server.core.state import Saga
 from sagaline_server.core.timeouts import GRACE_SECONDS, start_by, stop_at
@@ -23,6 +35,10 @@ from sagaline_server.core.values import Payload
 
 Place = Callable[[int, Kind], str | None]
 """Reserve a slot for one side of a node: the worker's id, or None when no worker has room."""
+
+
+RECORDED = Decision(fate=ResultFate.RECORDED)
+"""What became of a result on its plain course."""
 
 
 class Pulse(msgspec.Struct, frozen=True):
@@ -81,6 +97,11 @@ class Turn:
 
     def take(self, given: Input) -> Decision:
         """Decide an input and apply its entries."""
+        if type(given) is Result:
+            entry = plain.ending(self.saga, given)
+            if entry is not None:
+                self.write(entry)
+                return RECORDED
         return self._carry_out(decide(self.saga, given, self._now, self._draw()))
 
     def _carry_out(self, decision: Decision) -> Decision:
@@ -117,6 +138,14 @@ class Turn:
 
     def _go_on_with(self, node: int, place: Place) -> None:
         saga = self.saga
+        if plain.may_start(saga, node, self._now):
+            worker_id = place(node, Kind.ACTION)
+            if worker_id is None:
+                self.unplaced.append((node, Kind.ACTION))
+            else:
+                self.write(AttemptStarted(saga.topology.nodes[node].name, 1, worker_id))
+                self.starts.append((node, Kind.ACTION))
+            return
         if saga.is_waiting(node):
             self._wait(node)
             return

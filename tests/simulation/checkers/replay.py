@@ -8,7 +8,7 @@ from tests.simulation.checkers.alike import alike
 from tests.simulation.checkers.checker import Checker
 from tests.simulation.sec import SimSec
 
-SLOTS = tuple(slot for slot in Saga.__slots__ if slot not in ("topology", "woken"))
+SLOTS = tuple(slot for slot in Saga.__struct_fields__ if slot not in ("topology", "woken"))
 
 
 class Replay(Checker):

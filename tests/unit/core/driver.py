@@ -12,8 +12,20 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from sagaline_server.core.apply import apply
-from sagaline_server.core.decide import Cancel, Decision, Input, Lost, NewOwner, may_start
+from sagaline_server.core import plain
+from sagaline_server.core.apply import apply, by_reference
+from sagaline_server.core.decide import (
+    Cancel,
+    Decision,
+    Input,
+    Lost,
+    NewOwner,
+    Result,
+    ResultFate,
+    decide,
+    look,
+    may_start,
+)
 from sagaline_server.core.entries import Entry, Kind, OwnerChange, SagaCreated, Stamped
 from sagaline_server.core.gate import Verdict, gate
 from sagaline_server.core.invocation import Invocation, invocation
@@ -27,7 +39,7 @@ from tests.unit.core.audit import Auditor, check_consistent, check_moves
 
 DIGEST = b"\x5a" * 32
 Attempt = tuple[str, Kind, int]
-SLOTS = tuple(slot for slot in Saga.__slots__ if slot not in ("topology", "woken"))
+SLOTS = tuple(slot for slot in Saga.__struct_fields__ if slot not in ("topology", "woken"))
 
 
 def snapshot(saga: Saga) -> dict[str, object]:
@@ -110,7 +122,7 @@ class Driver:
         for node, kind in place:
             self.unplaced.pop((node, kind), None)
             turn.place(node, kind, self.worker_for(node, kind))
-        decisions = [turn.take(given) for given in inputs]
+        decisions = [self._taken(turn, given) for given in inputs]
         turn.saga.woken.extend(wake)
         offered, self.reserved = len(turn.starts), 0
         turn.go_on(self._place)
@@ -120,12 +132,20 @@ class Driver:
         self.finish(turn)
         return decisions
 
+    def _taken(self, turn: Turn, given: Input) -> Decision:
+        """Let a turn take an input; where it takes its plain course, as `decide` would have it."""
+        entry = plain.ending(turn.saga, given) if isinstance(given, Result) else None
+        if entry is not None:
+            assert decide(turn.saga, given, self.now, 0.5) == Decision((entry,), fate=ResultFate.RECORDED)
+        return turn.take(given)
+
     def take(self, given: Input) -> Decision:
         """Take one input and go on."""
         return self.turn(given)[0]
 
     def begin(self) -> Turn:
-        return Turn(self.saga, self.epoch, self.now, self.chance.random)
+        self.current = Turn(self.saga, self.epoch, self.now, self.chance.random)
+        return self.current
 
     def finish(self, turn: Turn) -> None:
         """Make a turn true: append, then send."""
@@ -154,7 +174,7 @@ class Driver:
     def _record(self, stamped: Stamped) -> None:
         statuses = self.shadow.statuses[:]
         outputs = dict(self.shadow.outputs)
-        apply(self.shadow, stamped)
+        by_reference(self.shadow, stamped)
         check_moves(statuses, self.shadow.statuses)
         assert all(self.shadow.outputs[node] == output for node, output in outputs.items()), "immutable"
         self.auditor.read(stamped)
@@ -183,10 +203,16 @@ class Driver:
         return "worker-1"
 
     def _place(self, node: int, kind: Kind) -> str | None:
+        self.check_start(node, kind)
         if not self.room:
             return None
         self.reserved += 1
         return self.worker_for(node, kind)
+
+    def check_start(self, node: int, kind: Kind) -> None:
+        """Check that what asks for a slot could start, and that there is nothing else to decide of it."""
+        assert may_start(self.current.saga, node, kind, self.now)
+        assert not look(self.current.saga, node, self.now).entries
 
     def place_all(self) -> None:
         """Every node that waits for a slot gets one."""

@@ -165,6 +165,7 @@ class World(Driver):
         return f"worker-{self.chance.randrange(3)}"
 
     def _place(self, node: int, kind: Kind) -> str | None:
+        self.check_start(node, kind)
         return None if self.happens(self.temper.full) else super()._place(node, kind)
 
     def crash(self, known: Collection[Attempt] = ()) -> None:

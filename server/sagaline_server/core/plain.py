@@ -1,0 +1,112 @@
+"""The plain course: an action starts, succeeds, and those after it start. Nearly all of a SEC's work is this.
+
+Every function here either does exactly what `decide` and `apply` would, or
+says that it can't tell, and then those are asked: they are the reference, and
+the driver of the core's tests compares the two in everything that it does.
+What is asked here is only what may differ in a legal log; whatever is out of
+the ordinary in any way is left to the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sagaline_server.core.entries import AttemptStarted, Kind, NodeSucceeded, NodeUndone, UndoneHow
+from sagaline_server.core.gate import holds_nothing
+from sagaline_server.core.inputs import Result
+from sagaline_server.core.state import Run, Saga
+from sagaline_server.core.transitions import NodeStatus
+from sagaline_server.core.values import NULL
+
+PENDING, RUNNING, SUCCEEDED = int(NodeStatus.PENDING), int(NodeStatus.RUNNING), int(NodeStatus.SUCCEEDED)
+UNDOING = int(NodeStatus.UNDOING)
+
+
+def ending(saga: Saga, given: Result) -> NodeSucceeded | NodeUndone | None:
+    """Return the only entry of the decision about a result: the attempt in flight has succeeded. None: ask `decide`."""
+    node = saga.topology.index.get(given.node)
+    if node is None or given.failure is not None or given.attempt < 1:
+        return None
+    if given.kind is Kind.ACTION:
+        run = saga.runs.get(node)
+        if run is not None and run.in_flight == given.attempt and saga.statuses[node] == RUNNING:
+            return NodeSucceeded(given.node, given.attempt, given.output or NULL)
+        return None
+    run = saga.undo_runs.get(node)
+    if run is not None and run.in_flight == given.attempt and saga.statuses[node] == UNDOING:
+        return NodeUndone(given.node, given.attempt, UndoneHow.ACTION)
+    return None
+
+
+def may_start(saga: Saga, node: int, now: float) -> bool:
+    """True where an action may start for the first time, and nothing else can be decided of it. False: ask `look`."""
+    return (
+        saga.statuses[node] == PENDING
+        and not saga.waiting[node]
+        and not saga.unwinding
+        and saga.topology.nodes[node].is_plain
+        and node not in saga.runs
+        and saga.starts <= now
+        and holds_nothing(saga)
+    )
+
+
+def _attempt_started(saga: Saga, entry: AttemptStarted, time: float) -> bool:
+    topology = saga.topology
+    node = topology.index.get(entry.node)
+    if (
+        node is None
+        or saga.statuses[node] != PENDING
+        or saga.waiting[node]
+        or saga.unwinding
+        or not saga.seq
+        or node in saga.runs
+        or entry.attempt != 1
+        or topology.nodes[node].action is None
+        or not holds_nothing(saga)
+    ):
+        return False
+    saga.runs[node] = Run(1, 1, entry.worker_id, 1, 1, first_start=time, started=time)
+    saga.statuses[node] = RUNNING
+    return True
+
+
+def _node_succeeded(saga: Saga, entry: NodeSucceeded, time: float) -> bool:  # noqa: ARG001 - as of a course
+    topology = saga.topology
+    node = topology.index.get(entry.node)
+    if node is None or saga.statuses[node] != RUNNING or saga.unwinding or topology.is_hurried:
+        return False
+    flat, run = topology.nodes[node], saga.runs[node]
+    if entry.attempt != run.in_flight or run.unanswered or run.lingering or not flat.feeds_actions:
+        return False
+    saga.runs[node] = Run(
+        run.attempt,
+        0,
+        run.worker_id,
+        run.counted,
+        run.sent,
+        (),
+        (),
+        run.overlapped,
+        run.first_start,
+        run.started,
+        failure=run.failure,
+        progress=run.progress,
+    )
+    saga.statuses[node] = SUCCEEDED
+    saga.outputs[node] = entry.output
+    saga.remaining -= 1
+    waiting = saga.waiting
+    for child in flat.children:
+        left = waiting[child] = waiting[child] - 1
+        if not left:
+            saga.woken.append(child)
+    return True
+
+
+COURSES: Mapping[type, Callable[[Saga, Any, float], bool]] = {
+    AttemptStarted: _attempt_started,
+    NodeSucceeded: _node_succeeded,
+}
+"""What `apply` does to a saga that takes its plain course. False: nothing has changed, and the reference decides."""
