@@ -15,7 +15,7 @@ from sagaline.client.channels import PATIENCE_DEFAULT_S, TARGET_DEFAULT, TIMEOUT
 from sagaline.client.ends import Created, Ended, result_of
 from sagaline.client.running import RunBook
 from sagaline.client.sagas import Batcher, NewSaga, SagaOptions
-from sagaline.client.sync_link import SyncFrames, SyncLink, error_of, open_channel
+from sagaline.client.sync_link import SyncFrames, SyncLink, error_of
 from sagaline.client.waiting import Waiting
 from sagaline.client.watching import WatchCursor
 from sagaline.errors import RpcError, Unavailable
@@ -35,23 +35,23 @@ class Client:
     It may be used from several threads. Its generators cancel their stream when they are closed or dropped.
 
     Args:
-        target: Address of a SEC, "host:port", or any gRPC target.
+        target: Address of a SEC, "host:port", or of several, as of `sagaline.client.Client`.
         credentials: TLS credentials of the channel. None: no TLS.
         timeout_s: How long a call may take, its repetitions included, in seconds.
         patience_s: How long to go on trying while no SEC can be reached.
-        channel: A channel to use instead of a new one; `close` closes it.
+        channel: A channel to use instead of new ones; `close` closes it.
     """
 
     def __init__(
         self,
-        target: str = TARGET_DEFAULT,
+        target: str | Sequence[str] = TARGET_DEFAULT,
         *,
         credentials: grpc.ChannelCredentials | None = None,
         timeout_s: float = TIMEOUT_DEFAULT_S,
         patience_s: float = PATIENCE_DEFAULT_S,
         channel: grpc.Channel | None = None,
     ) -> None:
-        self._link = SyncLink(channel or open_channel(target, credentials), timeout_s, patience_s)
+        self._link = SyncLink(target, credentials, timeout_s, patience_s, channel)
 
     def __enter__(self) -> Self:
         return self

@@ -79,6 +79,22 @@ def test_the_address_may_come_from_the_environment(
     assert sagaline_offline("get", "nope", "--address", address).exit_code == 3
 
 
+@pytest.mark.parametrize("among", [["--address", "127.0.0.1:1,{}"], ["--address", "127.0.0.1:1", "--address", "{}"]])
+def test_another_of_several_addresses_answers(sagaline_offline: Sagaline, address: str, among: list[str]) -> None:
+    given = [word.format(address) for word in among]
+    assert sagaline_offline("get", "nope", *given).exit_code == 3
+    assert sagaline_offline(*given, "step", "nope").exit_code == 3
+
+
+def test_several_addresses_from_the_environment(
+    sagaline_offline: Sagaline, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGALINE_ADDRESS", f"127.0.0.1:1,{address}")
+    assert sagaline_offline("get", "nope").exit_code == 3
+    result = sagaline_offline("admin", "drain")
+    assert (result.exit_code, "name the SEC" in result.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

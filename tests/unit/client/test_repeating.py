@@ -103,3 +103,34 @@ def test_a_stream_ends_with_what_the_server_said() -> None:
 
 def test_a_stream_too_has_a_deadline() -> None:
     assert Attempts(**STREAM).attempt_timeout_s(9_999.0) == STREAM_TIMEOUT_S  # type: ignore[arg-type]
+
+
+def test_every_address_is_tried_before_the_first_wait() -> None:
+    call = attempts(addresses=3)
+    waits = [call.delay_s(errors.Unavailable("gone"), 101.0, 1.0) for _ in range(6)]
+    assert waits == pytest.approx([0.0, 0.0, 0.1, 0.0, 0.0, 0.2])
+
+
+def test_what_was_not_sent_is_tried_again_whatever_it_is() -> None:
+    call = attempts(repeatable=False, addresses=2)
+    assert call.delay_s(errors.Unavailable("gone"), 101.0, 1.0, unsent=True) == 0.0
+    with pytest.raises(errors.Unavailable):
+        call.delay_s(errors.Unavailable("gone"), 101.0, 1.0)
+
+
+def test_a_silent_sec_leaves_time_for_another() -> None:
+    call = attempts(addresses=2, shares=True)
+    assert call.attempt_timeout_s(100.0) == 15.0
+    assert call.delay_s(errors.CallTimeout("silent"), 115.0, 1.0) == 0.0
+    assert call.attempt_timeout_s(115.0) == 7.5
+    assert call.attempt_timeout_s(129.0) == 1.0
+    with pytest.raises(errors.CallTimeout):
+        call.delay_s(errors.CallTimeout("silent"), 130.0, 1.0)
+
+
+@pytest.mark.parametrize("changes", [{"addresses": 1}, {"shares": False}, {"repeatable": False}])
+def test_else_it_gets_all_the_time_there_is(changes: dict[str, object]) -> None:
+    call = attempts(**{"addresses": 2, "shares": True, **changes})
+    assert call.attempt_timeout_s(100.0) == 30.0
+    with pytest.raises(errors.CallTimeout):
+        call.delay_s(errors.CallTimeout("late"), 101.0, 0.0)

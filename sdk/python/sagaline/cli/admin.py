@@ -120,6 +120,8 @@ def handoff_command(settings: Settings, saga_id: str, to_sec_id: str) -> None:
 @pass_settings
 def drain_command(settings: Settings, sec_id: str, within_s: float) -> None:
     """Make the SEC SEC, or the one at --address, hand off everything and stop."""
+    if not sec_id and len(settings.addresses) > 1:
+        raise click.UsageError("of several addresses any may answer: name the SEC that is to leave")
     with settings.client() as client:
         client.drain(sec_id, within_s=within_s)
     if settings.json:

@@ -58,8 +58,8 @@ class UnusableInput(click.ClickException):
 def report(error: errors.SagalineError) -> int:
     """Print `error` on standard error and return its exit code."""
     if isinstance(error, errors.Unavailable):
-        address = click.get_current_context().ensure_object(Settings).address
-        print_error(f"no SEC answers at {address}: {error.message}")
+        addresses = click.get_current_context().ensure_object(Settings).addresses
+        print_error(f"no SEC answers at {' or '.join(addresses)}: {error.message}")
     elif isinstance(error, (errors.RpcError, errors.GraphError)):
         reason = getattr(error, "reason", "")
         print_error(f"{error.message} [{reason}]" if reason else error.message)

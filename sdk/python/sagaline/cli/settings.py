@@ -6,7 +6,7 @@ The options may stand before the command or after it; after it wins.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,7 +36,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Settings:
     """The options that every command has; None where the user gave none."""
 
-    given_address: str | None = None
+    given_addresses: Sequence[str] | None = None
     given_timeout_s: float | None = None
     given_output: str | None = None
     given_ca: str | None = None
@@ -44,9 +44,12 @@ class Settings:
     given_key: str | None = None
 
     @property
-    def address(self) -> str:
-        """The SEC to ask: the option, else the environment, else this machine."""
-        return self.given_address or os.environ.get("SAGALINE_ADDRESS") or ADDRESS_DEFAULT
+    def addresses(self) -> list[str]:
+        """The SECs to ask: the option, else the environment, else this machine."""
+        from sagaline.addresses import split_addresses
+
+        given = split_addresses(self.given_addresses or ())
+        return given or split_addresses(os.environ.get("SAGALINE_ADDRESS") or "") or [ADDRESS_DEFAULT]
 
     @property
     def json(self) -> bool:
@@ -76,7 +79,7 @@ class Settings:
         timeout_s = self.given_timeout_s or TIMEOUT_DEFAULT_S
         patience_s = PATIENCE_WAITING_S if waits else PATIENCE_S
         credentials = self.credentials()
-        client = Client(self.address, credentials=credentials, timeout_s=timeout_s, patience_s=patience_s)
+        client = Client(self.addresses, credentials=credentials, timeout_s=timeout_s, patience_s=patience_s)
         with leaving_at_once(), client:
             yield client
 
@@ -84,7 +87,7 @@ class Settings:
 def _stores(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def store(context: click.Context, _parameter: click.Parameter, value: Any) -> None:
         settings = context.find_root().ensure_object(Settings)
-        if value is not None:
+        if value is not None and value != ():
             setattr(settings, attribute, value)
 
     return store
@@ -93,9 +96,11 @@ def _stores(attribute: str) -> Callable[[click.Context, click.Parameter, Any], N
 _ADDRESS = click.option(
     "--address",
     metavar="HOST:PORT",
+    multiple=True,
     expose_value=False,
-    callback=_stores("given_address"),
-    help=f"The SEC to ask.  [env: SAGALINE_ADDRESS; default: {ADDRESS_DEFAULT}]",
+    callback=_stores("given_addresses"),
+    help="The SEC to ask. Several, given one by one or with commas between them, stand in for each other.  "
+    f"[env: SAGALINE_ADDRESS; default: {ADDRESS_DEFAULT}]",
 )
 _CA = click.option(
     "--ca",

@@ -43,14 +43,14 @@ def worker_command(
     build_id: str,
     log_level: str,
 ) -> None:
-    """Run a worker for the SEC at --address, until SIGTERM or Ctrl-C drains it.
+    """Run a worker for the SECs that --address leads to, until SIGTERM or Ctrl-C drains it.
 
     MODULE:ATTR names a list of actions, or one action. Modules beside the working directory are found.
     """
     actions = actions_of(load_attribute(source), source)
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     worker = Worker(
-        settings.address,
+        settings.addresses,
         actions=actions,
         slots=slots,
         drain_timeout=timedelta(seconds=drain_timeout),

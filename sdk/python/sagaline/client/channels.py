@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import grpc
+
+UNREACHED = "no SEC serves at {}; nothing was sent"
+
 TARGET_DEFAULT = "localhost:7070"
 TIMEOUT_DEFAULT_S = 30.0
 PATIENCE_DEFAULT_S = 60.0
@@ -9,6 +13,30 @@ WINDOW_DEFAULT = 1_000
 
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 """Largest answer taken: a saga in the FULL view holds the output of every node."""
+
+HEALTH = "/grpc.health.v1.Health/Check"
+HEALTH_TIMEOUT_S = 3.0
+"""How long a SEC has to say that it serves. It is asked before a call that is not safe to repeat, where another could
+be asked instead: so a call that would be lost at a SEC that is gone or leaves is not sent there."""
+
+_NOT_REACHED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+_SERVING = b"\x08\x01"
+
+
+def as_is(data: bytes) -> bytes:
+    """Stand in for a serializer: the health messages are too small to need any."""
+    return data
+
+
+def is_serving(answer: bytes) -> bool:
+    """Say what a SEC answered about its health."""
+    return answer == _SERVING
+
+
+def may_serve(code: grpc.StatusCode) -> bool:
+    """Say whether one that failed to tell its health may serve all the same: it is there, and tells nobody."""
+    return code not in _NOT_REACHED
+
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     # A SEC that stopped is soon started again, or another one answers at the same address.

@@ -45,7 +45,9 @@ class Client:
     Every method that makes a call raises `sagaline.errors.RpcError`: the class says what to conclude.
 
     Args:
-        target: Address of a SEC, "host:port", or any gRPC target.
+        target: Address of a SEC, "host:port", or any gRPC target; or of several, as a list or with commas between
+            them. One is asked until it fails, then the next: any SEC serves any request. What is safe to repeat is
+            repeated there, what is not only if it was not sent; watches, runs and waits go on there.
         credentials: TLS credentials of the channel. None: no TLS.
         timeout_s: How long a call may take, its repetitions included, in seconds.
         patience_s: How long to go on trying while no SEC can be reached; also of watches, runs and waits, which
@@ -54,7 +56,7 @@ class Client:
 
     def __init__(
         self,
-        target: str = TARGET_DEFAULT,
+        target: str | Sequence[str] = TARGET_DEFAULT,
         *,
         credentials: grpc.ChannelCredentials | None = None,
         timeout_s: float = TIMEOUT_DEFAULT_S,
@@ -422,7 +424,7 @@ class Client:
         """Make a SEC hand off everything and stop. Never repeated by itself.
 
         Args:
-            sec_id: Its name. Empty: the SEC that answers.
+            sec_id: Its name. Empty: the SEC that answers, which of several addresses may be any.
             within_s: How long it may take, in seconds.
 
         Raises:

@@ -1,8 +1,9 @@
 """Decides whether and when a failed call is made again. Pure: the time and the random draw are arguments.
 
 A call is repeated only if its method is safe to repeat and its error says nothing of the request itself: no SEC could
-be reached, the connection broke, or the SEC asked for a later try. Two bounds hold: a unary call's timeout covers all
-its attempts, and no call goes on failing for longer than the client's patience.
+be reached, the connection broke, or the SEC asked for a later try. One that was not sent is repeated
+whatever its method. Two bounds hold: a unary call's timeout covers all its attempts, and no call goes on failing for
+longer than the client's patience. Where there are several addresses, each is tried once before the first wait.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ ATTEMPT_TIMEOUT_MIN_S = 0.001
 
 STREAM_TIMEOUT_S = 3_600.0
 """A stream is opened anew after this long, so that it too has a deadline; nobody notices."""
+
+SHARE_MIN_S = 2.0
+"""Where another SEC could answer as well, one that is silent gets half of the time that is left, but at least this."""
 
 BACKOFF_INITIAL_S = 0.1
 BACKOFF_MAXIMUM_S = 3.0
@@ -41,6 +45,12 @@ class Attempts:
     """How long it may fail in a row."""
     repeatable: bool
     """Whether the method is safe to repeat."""
+    addresses: int = 1
+    """How many addresses there are to ask."""
+    shares: bool = False
+    """Whether an attempt leaves time for the next one, as its method answers at once or not at all."""
+    address: str = ""
+    """The one that the last attempt went to."""
     _failures: int = 0
     _failing_since_s: float = 0.0
 
@@ -52,21 +62,33 @@ class Attempts:
         """Return how long the next attempt may take."""
         if self.timeout_s is None:
             return STREAM_TIMEOUT_S
-        return max(ATTEMPT_TIMEOUT_MIN_S, self.started_s + self.timeout_s - now_s)
+        left_s = max(ATTEMPT_TIMEOUT_MIN_S, self.started_s + self.timeout_s - now_s)
+        return min(left_s, max(left_s / 2, SHARE_MIN_S)) if self._is_shared() else left_s
 
-    def delay_s(self, error: RpcError, now_s: float, draw: float) -> float:
+    def _is_shared(self) -> bool:
+        return self.shares and self.repeatable and self.addresses > 1
+
+    def delay_s(self, error: RpcError, now_s: float, draw: float, *, unsent: bool = False) -> float:
         """Return how long to wait before the next attempt.
+
+        Args:
+            error: How the last one failed.
+            now_s: The time.
+            draw: From [0, 1).
+            unsent: True: it certainly never reached a SEC.
 
         Raises:
             RpcError: `error` itself: there is no next attempt.
         """
-        if not (self.repeatable and self._is_passing(error)):
+        if not (unsent or (self.repeatable and self._is_passing(error))):
             raise error
         if self._failures == 0:
             self._failing_since_s = now_s
         self._failures += 1
-        asked_s = error.retry_delay_s
-        delay_s = asked_s if asked_s is not None else backoff_s(self._failures, draw)
+        rounds, tried = divmod(self._failures, self.addresses)
+        delay_s = 0.0 if tried else backoff_s(rounds, draw)
+        if error.retry_delay_s is not None:
+            delay_s = error.retry_delay_s
         if now_s + delay_s >= self._give_up_s():
             raise error
         return delay_s
@@ -79,6 +101,8 @@ class Attempts:
         """Say whether the same call may go well later."""
         if isinstance(error, Unavailable) or error.retry_delay_s is not None:
             return True
+        if self._is_shared() and isinstance(error, CallTimeout):
+            return True  # the bound of all attempts still holds
         # What breaks a stream under way, its own deadline included, carries no reason: those are the servers' words.
         broken = isinstance(error, (CallStopped, CallTimeout, ServerFault, UnexpectedAnswer))
         return self.timeout_s is None and broken and not error.reason

@@ -1,22 +1,23 @@
-"""The synchronous client's way to a SEC: as `aio_link`, over a plain grpc channel."""
+"""The synchronous client's way to the SECs: as `aio_link`, over plain grpc channels."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 import grpc
 
 from sagaline.client.calls import Call
-from sagaline.client.channels import CHANNEL_OPTIONS
+from sagaline.client.channels import CHANNEL_OPTIONS, HEALTH, HEALTH_TIMEOUT_S, UNREACHED, as_is, is_serving, may_serve
 from sagaline.client.methods import Method, Req, Res
 from sagaline.client.repeating import Attempts
+from sagaline.client.route import Route
 from sagaline.client.running import RunBook
 from sagaline.client.status import FailedCall, from_call
-from sagaline.errors import RpcError
+from sagaline.errors import RpcError, Unavailable
 from sagaline.v1 import saga_service_pb2
 
 T = TypeVar("T")
@@ -36,58 +37,80 @@ class Stream(Protocol[Answer_co]):
 
 
 class SyncLink:
-    """One channel.
+    """A channel for each address, opened by the first call to it.
 
     Args:
-        channel: The channel, which becomes the link's to close.
+        target: Addresses.
+        credentials: TLS credentials. None: no TLS.
         timeout_s: How long a call may take, its repetitions included.
         patience_s: How long a call may fail in a row.
+        channel: The only channel, instead of those of the addresses; it becomes the link's to close.
         sleep: How the thread waits.
     """
 
     def __init__(
         self,
-        channel: grpc.Channel,
+        target: str | Sequence[str],
+        credentials: grpc.ChannelCredentials | None,
         timeout_s: float,
         patience_s: float,
+        channel: grpc.Channel | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._channel = channel
+        self._route = Route(target)
+        self._credentials = credentials
         self._timeout_s = timeout_s
         self._patience_s = patience_s
+        self._given = channel
+        self._lock = threading.Lock()
+        self._channels: dict[str, grpc.Channel] = {}
+        self._closed = False
         self.sleep = sleep
 
     def close(self) -> None:
-        """Close the channel; what is under way in other threads is cancelled."""
-        self._channel.close()
+        """Close the channels; what is under way in other threads is cancelled."""
+        with self._lock:
+            self._closed = True
+            channels = [*self._channels.values(), *([] if self._given is None else [self._given])]
+            self._channels.clear()
+        for channel in channels:
+            channel.close()
 
     def unary(self, call: Call[T]) -> T:
         """Make a call, and make it again where that is safe and may help."""
-        attempts = self._attempts(call.timeout_s or self._timeout_s, repeatable=call.method.repeatable)
-        send: grpc.UnaryUnaryMultiCallable[Any, Any] = self._channel.unary_unary(
-            call.method.path,
-            request_serializer=call.method.request.SerializeToString,
-            response_deserializer=call.method.response.FromString,
+        attempts = self._attempts(
+            call.timeout_s or self._timeout_s, repeatable=call.method.repeatable, shares=call.timeout_s is None
         )
         while True:
+            channel = self._channel(attempts)
+            send: grpc.UnaryUnaryMultiCallable[Any, Any] = channel.unary_unary(
+                call.method.path,
+                request_serializer=call.method.request.SerializeToString,
+                response_deserializer=call.method.response.FromString,
+            )
+            is_sent = call.method.repeatable or attempts.addresses == 1 or _is_serving(channel, attempts)
             try:
+                if not is_sent:
+                    raise Unavailable(UNREACHED.format(attempts.address))
                 answer = send(call.request, timeout=attempts.attempt_timeout_s(time.monotonic()))
             except grpc.RpcError as failed:
-                delay_s = attempts.delay_s(error_of(failed), time.monotonic(), random.random())
+                self.pause(attempts, error_of(failed))
+            except Unavailable as unreached:
+                self.pause(attempts, unreached, unsent=True)
             else:
                 return call.parse(answer)
-            self.sleep(delay_s)
 
     def stream_attempts(self) -> Attempts:
         """Return the attempts of a stream that can go on where it broke."""
         return self._attempts(None, repeatable=True)
 
-    def _attempts(self, timeout_s: float | None, *, repeatable: bool) -> Attempts:
-        return Attempts(time.monotonic(), timeout_s, self._patience_s, repeatable)
+    def _attempts(self, timeout_s: float | None, *, repeatable: bool, shares: bool = False) -> Attempts:
+        addresses = len(self._route.addresses) if self._given is None else 1
+        return Attempts(time.monotonic(), timeout_s, self._patience_s, repeatable, addresses, shares)
 
     def read(self, method: Method[Req, Res], request: Req, attempts: Attempts) -> Stream[Res]:
         """Open a stream of answers to one request. The caller cancels it."""
-        opened = self._channel.unary_stream(
+        opened = self._channel(attempts).unary_stream(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
@@ -96,20 +119,42 @@ class SyncLink:
 
     def converse(self, method: Method[Req, Res], requests: Iterator[Req], attempts: Attempts) -> Stream[Res]:
         """Open a stream both ways. The caller cancels it, and ends `requests`."""
-        opened = self._channel.stream_stream(
+        opened = self._channel(attempts).stream_stream(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
         return cast("Stream[Res]", opened(requests, timeout=attempts.attempt_timeout_s(time.monotonic())))
 
-    def pause(self, attempts: Attempts, error: RpcError) -> None:
-        """Wait until the stream is to be opened again.
+    def pause(self, attempts: Attempts, error: RpcError, *, unsent: bool = False) -> None:
+        """Wait until the call is to be made again, or the stream to be opened, at another address if there is one.
 
         Raises:
             RpcError: `error`: it is not to be.
         """
-        self.sleep(attempts.delay_s(error, time.monotonic(), random.random()))
+        delay_s = attempts.delay_s(error, time.monotonic(), random.random(), unsent=unsent)
+        self._route.failed(attempts.address)
+        self.sleep(delay_s)
+
+    def _channel(self, attempts: Attempts) -> grpc.Channel:
+        """Return the channel of the current address, and note for `attempts` which that is."""
+        attempts.address = address = self._route.current
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._closed:
+                raise ValueError("the client is closed")
+            if address not in self._channels:
+                self._channels[address] = open_channel(address, self._credentials)
+            return self._channels[address]
+
+
+def _is_serving(channel: grpc.Channel, attempts: Attempts) -> bool:
+    ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(HEALTH, as_is, as_is)
+    try:
+        return is_serving(ask(b"", timeout=min(HEALTH_TIMEOUT_S, attempts.attempt_timeout_s(time.monotonic()))))
+    except grpc.RpcError as failed:
+        return may_serve(cast("FailedCall", failed).code())
 
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
