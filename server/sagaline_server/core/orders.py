@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from sagaline_server.core import limits
 from sagaline_server.core.apply import ORDER_EVENTS
-from sagaline_server.core.entries import GateChanged, OperatorResolved, Resolution, SignalReceived, UnwindRequested
+from sagaline_server.core.entries import (
+    Entry,
+    GateChanged,
+    OperatorResolved,
+    Resolution,
+    SignalReceived,
+    UnwindRequested,
+)
 from sagaline_server.core.gate import EVERY_NODE, is_place
 from sagaline_server.core.graph import UndoKind
 from sagaline_server.core.inputs import (
@@ -12,6 +19,7 @@ from sagaline_server.core.inputs import (
     Cancel,
     CancelReason,
     Decision,
+    Order,
     Refusal,
     Resolve,
     SetBreakpoints,
@@ -29,6 +37,29 @@ _PIVOT_PASSED = Decision(
     )
 )
 _FINISHED = Decision(refusal=Refusal("SAGA_FINISHED", "the saga has ended"))
+
+
+def is_effect(entry: Entry, given: Order) -> bool:
+    """True for an entry that carries an order out. Nobody can tell which of two like orders it was that did."""
+    match given:
+        case Unwind():
+            return isinstance(entry, UnwindRequested)
+        case SetPaused():
+            return isinstance(entry, GateChanged) and entry.paused == given.paused
+        case Step():
+            return isinstance(entry, GateChanged) and entry.steps > 0
+        case SetBreakpoints():
+            return isinstance(entry, GateChanged) and entry.breakpoints == tuple(dict.fromkeys(given.breakpoints))
+        case Signal():
+            return isinstance(entry, SignalReceived) and (entry.signal, entry.request_id) == (
+                given.signal,
+                given.request_id,
+            )
+        case Resolve():
+            return isinstance(entry, OperatorResolved) and (entry.node, entry.resolution) == (
+                given.node,
+                given.resolution,
+            )
 
 
 def unwind_cancels(saga: Saga, failed: int | None) -> tuple[Cancel, ...]:

@@ -22,19 +22,11 @@ from sagaline.v1 import (
     saga_service_pb2,
     worker_service_pb2,
 )
-from sagaline_server.core.apply import apply
-from sagaline_server.core.decide import (
-    Decision,
-    Order,
-    Resolve,
-    SetBreakpoints,
-    SetPaused,
-    Signal,
-    Step,
-    Unwind,
-    decide,
-)
+from sagaline_server.core.apply import IllegalEntry, apply
+from sagaline_server.core.decide import Decision, Order, decide
 from sagaline_server.core.entries import SagaState, Stamped
+from sagaline_server.core.orders import is_effect
+from sagaline_server.core.state import Saga
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
@@ -45,9 +37,8 @@ from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.recovery import Folder
 from sagaline_server.runtime.requests import NotServing, RequestRefused, RuntimeRefusal
 from sagaline_server.runtime.runtime import OnEnd, Runtime
-from sagaline_server.wire.breakpoints import fill_breakpoints
-from sagaline_server.wire.entries import decode_batch
-from sagaline_server.wire.payloads import fill_payload
+from sagaline_server.wire.controls import control_record
+from sagaline_server.wire.entries import UnreadableLog, decode_batch
 from sagaline_server.wire.times import duration, timestamp
 
 log = structlog.get_logger("sagaline.cluster")
@@ -119,19 +110,54 @@ class ClusterRuntime(Runtime):
         return await self._order(stored, given)
 
     async def _order(self, stored: StoredSaga, given: Order) -> saga_pb2.Saga:
-        decision = self._foresee(stored, given)
+        foreseen, seq = self._foresee(stored, given)
+        if foreseen.refusal is not None:
+            raise RequestRefused(foreseen.refusal.code, foreseen.refusal.message)
+        if foreseen.entries and await self.put_order(stored.saga_id, control_record(given, self.engine.clock.wall())):
+            await self._check_obeyed(stored.saga_id, seq, given)
+        return await self.get(stored.saga_id, full=False)
+
+    def _foresee(self, stored: StoredSaga, given: Order) -> tuple[Decision, int]:
+        """Decide as the owner will, so that what makes no sense is refused before it is written.
+
+        Returns:
+            The decision, and the number of the log's last entry.
+        """
+        saga = self._fold(stored)
+        return decide(saga, given, self.engine.clock.wall(), 0.0), saga.seq
+
+    def _fold(self, stored: StoredSaga) -> Saga:
+        try:
+            return self._folder.fold(stored).saga
+        except (UnreadableLog, IllegalEntry) as error:
+            raise RequestRefused("SAGA_QUARANTINED", f"its log can't be run: {error}") from error
+
+    async def _check_obeyed(self, saga_id: str, before: int, given: Order) -> None:
+        """Find out what the owner made of an order: the saga may have gone on before it came to it.
+
+        Args:
+            saga_id: Saga.
+            before: The log's last entry when the order was found to make sense.
+            given: The order.
+        """
+        stored = await self._read(saga_id)
+        if stored.done is not None and not stored.batches:
+            await super().request(saga_id, given)
+            return
+        entries = (stamped for batch in stored.batches for stamped in decode_batch(batch))
+        if any(stamped.seq > before and is_effect(stamped.entry, given) for stamped in entries):
+            return
+        decision, _ = self._foresee(stored, given)
         if decision.refusal is not None:
             raise RequestRefused(decision.refusal.code, decision.refusal.message)
         if decision.entries:
-            await self.put_order(stored.saga_id, _control(given, self.engine.clock.wall()))
-        return await self.get(stored.saga_id, full=False)
+            raise NotServing("the saga was in another state when its owner came to the order; give it again")
 
-    def _foresee(self, stored: StoredSaga, given: Order) -> Decision:
-        """Decide as the owner will, so that what makes no sense is refused before it is written."""
-        return decide(self._folder.fold(stored).saga, given, self.engine.clock.wall(), 0.0)
-
-    async def put_order(self, saga_id: str, record: log_pb2.ControlRecord) -> None:
+    async def put_order(self, saga_id: str, record: log_pb2.ControlRecord) -> bool:
         """Put an order into the store, and wait a while until the owner has consumed it.
+
+        Returns:
+            True: the owner has, or the saga has ended and nobody will. False: it waits for the owner.
 
         Raises:
             NotServing: The store can't be reached.
@@ -146,10 +172,12 @@ class ClusterRuntime(Runtime):
         except TimeoutError:
             # It is durable, and will be carried out when the saga has an owner again.
             log.warning("order_waits_for_owner", saga_id=saga_id)
+            return False
         except StoreError as error:
             raise NotServing("the store can't be reached; try again") from error
         finally:
             self._keeper.forget_wait(saga_id, control_id)
+        return True
 
     # ---- watching and waiting
 
@@ -184,7 +212,7 @@ class ClusterRuntime(Runtime):
 
     async def _watch_store(self, stored: StoredSaga, from_seq: int) -> AsyncIterator[tuple[list[Stamped], SagaState]]:
         """Follow the log as some owner writes it; the state after each part comes from folding it."""
-        folded = self._folder.fold(stored).saga
+        folded = self._fold(stored)
         past = [entry for batch in stored.batches for entry in decode_batch(batch) if entry.seq >= from_seq]
         if past:
             yield past, folded.state
@@ -365,26 +393,3 @@ class ClusterRuntime(Runtime):
 
 def _sec(sec: SecRecord) -> worker_service_pb2.Sec:
     return worker_service_pb2.Sec(sec_id=sec.sec_id, address=sec.address, draining=sec.draining)
-
-
-def _control(given: Order, now: float) -> log_pb2.ControlRecord:
-    record = log_pb2.ControlRecord(time=timestamp(now), actor=given.actor, reason=given.reason)
-    match given:
-        case Unwind():
-            record.unwind.SetInParent()
-        case SetPaused():
-            record.gate.paused = given.paused
-        case Step():
-            record.gate.steps = given.steps
-        case SetBreakpoints():
-            record.gate.breakpoints.SetInParent()
-            fill_breakpoints(record.gate.breakpoints.breakpoints, given.breakpoints)
-        case Signal():
-            record.signal.signal, record.signal.request_id = given.signal, given.request_id
-            fill_payload(record.signal.payload, given.payload)
-        case Resolve():
-            record.resolve.node = given.node
-            record.resolve.resolution = log_pb2.Resolution.ValueType(given.resolution)
-            if given.output is not None:
-                fill_payload(record.resolve.output, given.output)
-    return record

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import structlog
 
 from sagaline.v1 import log_pb2
-from sagaline_server.core.decide import Close, Input, NewOwner, Resolve, SetBreakpoints, SetPaused, Signal, Step, Unwind
-from sagaline_server.core.entries import OwnerChange, Resolution, UnwindCause
+from sagaline_server.core.decide import NewOwner
+from sagaline_server.core.entries import OwnerChange
 from sagaline_server.core.placement import plan_adoption
 from sagaline_server.ownership.membership import Membership
 from sagaline_server.ports.clock import Clock
@@ -23,8 +23,7 @@ from sagaline_server.ports.store import Claim, OwnedSaga, StoreError
 from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.recovery import Recovery
-from sagaline_server.wire.breakpoints import breakpoints_from
-from sagaline_server.wire.payloads import payload_from
+from sagaline_server.wire.controls import input_from
 
 log = structlog.get_logger("sagaline.ownership")
 
@@ -139,7 +138,7 @@ class Keeper:
             if not self.orders.full():
                 self.orders.put_nowait(control)
             return
-        given = _input(record)
+        given = input_from(record)
         if given is not None:
             self._engine.control(live, control.control_id, given)
 
@@ -208,35 +207,3 @@ class Keeper:
             for key, event in self._waits.items():
                 if key not in left:
                     event.set()
-
-
-def _input(record: log_pb2.ControlRecord) -> Input | None:
-    """Return what a request asks of the machine; None when this release does not know it."""
-    kind = record.WhichOneof("request")
-    if kind == "unwind":
-        return Unwind(UnwindCause.REQUESTED, record.actor, record.reason)
-    if kind == "gate":
-        return _gate_input(record)
-    if kind == "signal":
-        sent = record.signal
-        return Signal(sent.signal, payload_from(sent.payload), sent.request_id, record.actor, record.reason)
-    if kind == "resolve":
-        order = record.resolve
-        output = payload_from(order.output) if order.HasField("output") else None
-        return Resolve(order.node, Resolution(order.resolution), record.actor, record.reason, output)
-    if kind in ("run", "hand_off"):
-        # What it asks for has happened.
-        return Close()
-    return None
-
-
-def _gate_input(record: log_pb2.ControlRecord) -> Input | None:
-    """Return what an order for the gate asks: one thing each."""
-    order = record.gate
-    if order.HasField("steps"):
-        return Step(order.steps, record.actor, record.reason)
-    if order.HasField("breakpoints"):
-        return SetBreakpoints(breakpoints_from(order.breakpoints.breakpoints), record.actor, record.reason)
-    if order.HasField("paused"):
-        return SetPaused(order.paused, record.actor, record.reason)
-    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from prometheus_client import CollectorRegistry
 
@@ -25,12 +25,20 @@ from tests.unit.ownership.waiting import until
 
 
 class LaggingStore(MemoryStore):
-    """A store whose watcher falls behind when a test wants it to."""
+    """A store whose watcher falls behind, and whose requests are late, when a test wants it to."""
 
     def __init__(self, backend: MemoryBackend) -> None:
         super().__init__(backend)
         self.keeps_up = asyncio.Event()
         self.keeps_up.set()
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        """What happens before the next request gets to the store."""
+
+    async def put_control(self, saga_id: str, control_id: str, control: bytes) -> bool:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return await super().put_control(saga_id, control_id, control)
 
     async def watch(self) -> AsyncIterator[ClusterEvent]:
         async for event in super().watch():
