@@ -387,10 +387,15 @@ def test_a_sec_that_dies_with_what_nobody_takes_holds_the_drain_no_longer_than_i
         driver.pass_time(0.5)
         if driver.ordered:
             driver.fail(driver.ordered[0])
-    assert not driver.fleet.is_closed
+    assert driver.fleet.sessions
     driver.pass_time(limits.CANCEL_GRACE_SECONDS)
     driver.break_stream(b)
     assert driver.fleet.is_closed
+    assert driver.fleet.next_deadline() is None, "it is closed"
+    before = len(driver.calls())
+    for _ in range(20):
+        driver.pass_time(1.0)
+    assert (len(driver.calls()), driver.ordered) == (before, []), "who has left asks nobody for anything"
 
 
 @pytest.mark.parametrize("secs", [("a",), ("a", "b", "c")])

@@ -465,6 +465,7 @@ WorkerAgainstCluster.TestCase.settings = settings(
     max_examples=100,
     stateful_step_count=80,
     deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
 TestWorkerAgainstCluster = WorkerAgainstCluster.TestCase

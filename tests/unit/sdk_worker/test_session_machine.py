@@ -294,6 +294,7 @@ WorkerAgainstSec.TestCase.settings = settings(
     max_examples=150,
     stateful_step_count=60,
     deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
 TestWorkerAgainstSec = WorkerAgainstSec.TestCase

@@ -102,7 +102,9 @@ class Fleet:
         return self._settle(effects, now, plan=True)
 
     def next_deadline(self) -> float | None:
-        """When `tick` has something to do."""
+        """When `tick` has something to do. Who has left has nothing to do any more, whatever is left behind."""
+        if self.is_closed:
+            return None
         deadline, other = self.holdings.next_deadline(), self._plan_at
         if deadline is None or (other is not None and other < deadline):
             deadline = other
@@ -131,7 +133,7 @@ class Fleet:
                 plan = True
         if plan or self.holdings.draining:
             effects = self._follow(effects, now)
-        if self.holdings.results.calls:
+        if self.holdings.results.calls and not self.is_closed:
             worker_id = self._hello.worker_id
             effects += [
                 Call(address, pb.ReportResultsRequest(results=results, worker_id=worker_id))
