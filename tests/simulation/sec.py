@@ -130,9 +130,9 @@ class SimSec:
         """See what is dispatched at the moment at which that is decided: a frame may leave later."""
         send = dispatcher.send
 
-        def see_and_send(saga_id: str, invocation: Invocation, message: pb.Invocation) -> None:
-            self._history.dispatched(self.process, message)
-            send(saga_id, invocation, message)
+        def see_and_send(saga_id: str, invocation: Invocation, encoded: bytes) -> None:
+            self._history.dispatched(self.process, pb.Invocation.FromString(encoded))
+            send(saga_id, invocation, encoded)
 
         vars(dispatcher)["send"] = see_and_send
 

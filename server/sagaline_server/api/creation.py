@@ -14,7 +14,6 @@ from sagaline.v1 import saga_pb2
 from sagaline_server.api.errors import Refused
 from sagaline_server.api.graphs import BadGraph, GraphCache, PreparedGraph
 from sagaline_server.api.ids import RandomBytes, uuid7
-from sagaline_server.api.varints import varint
 from sagaline_server.core import limits
 from sagaline_server.core.digest import saga_digest
 from sagaline_server.core.graph import Graph
@@ -23,6 +22,7 @@ from sagaline_server.ports.clock import Clock
 from sagaline_server.runtime.requests import Creation
 from sagaline_server.wire.specs import spec_from
 from sagaline_server.wire.times import timestamp, to_seconds
+from sagaline_server.wire.varints import varint
 
 RECORD_SPEC = b"\x0a"
 RECORD_DIGEST = b"\x12\x20"

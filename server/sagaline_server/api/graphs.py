@@ -7,13 +7,13 @@ from collections import OrderedDict
 import msgspec
 
 from sagaline.v1 import saga_pb2
-from sagaline_server.api.varints import varint
 from sagaline_server.core import limits
 from sagaline_server.core.digest import graph_digest
 from sagaline_server.core.graph import Graph
 from sagaline_server.core.topology import Topology, flatten
 from sagaline_server.core.validate import Problem, check_graph
 from sagaline_server.wire.specs import graph_from
+from sagaline_server.wire.varints import varint
 
 SPEC_GRAPH = b"\x12"
 """Tag of field `graph` of a SagaSpec."""

@@ -25,6 +25,8 @@ class SystemRandom:
     def __init__(self) -> None:
         """Seed from the operating system."""
         self._random = random.Random()
+        self._writer = os.urandom(10)
+        self._writes = 0
 
     def draw(self) -> float:
         """Return a random number in [0, 1)."""
@@ -35,5 +37,6 @@ class SystemRandom:
         return os.urandom(count)
 
     def writer_id(self) -> bytes:
-        """Return a new writer id: 16 bytes."""
-        return os.urandom(16)
+        """Return a new writer id: 16 bytes, of which the first ten are this process's own."""
+        self._writes += 1
+        return self._writer + self._writes.to_bytes(6, "big")

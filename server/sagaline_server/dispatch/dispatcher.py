@@ -24,6 +24,8 @@ from sagaline_server.dispatch.session import ActionKey, AttemptKey, Session
 from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.sagas import NotTaken, SagaInputs
 
+SURELY_SMALL_BYTES = 64 * 1024
+"""An invocation up to here need not be looked at twice."""
 FRAME_RESERVE_BYTES = 2 * 1024
 """What a frame has beside its invocations at least."""
 GRACE_SECONDS = 20.0
@@ -150,13 +152,13 @@ class Dispatcher:
 
     # ---- sending
 
-    def send(self, saga_id: str, invocation: Invocation, message: worker_service_pb2.Invocation) -> None:
-        """Send an invocation whose start is durable to the worker that the log names."""
+    def send(self, saga_id: str, invocation: Invocation, encoded: bytes) -> None:
+        """Send an encoded invocation whose start is durable to the worker that the log names."""
         action = (invocation.action, invocation.version, invocation.kind)
         session = self.sessions.get(invocation.worker_id)
-        too_large = _too_large(invocation.kind, message.ByteSize())
+        too_large = _too_large(invocation.kind, len(encoded)) if len(encoded) > SURELY_SMALL_BYTES else None
         if session is not None and session.attached and not session.draining and too_large is None:
-            session.send((saga_id, invocation.node, invocation.kind, invocation.attempt), action, message)
+            session.send((saga_id, invocation.node, invocation.kind, invocation.attempt), action, encoded)
             return
         # What is not sent certainly never runs.
         self.release(invocation.worker_id, action)

@@ -12,12 +12,14 @@ from sagaline_server.core.validate import payload_bytes
 from sagaline_server.core.values import Disposition, Failure, FailureSource
 from sagaline_server.dispatch.session import AttemptKey
 from sagaline_server.ports.sagas import NotTaken, SagaInputs
+from sagaline_server.wire.encoded import result_ack
 from sagaline_server.wire.payloads import failure_from, payload_from
 from sagaline_server.wire.times import duration
 
 RETRY_SECONDS = 1.0
 
-OnAck = Callable[[worker_service_pb2.ResultAck], None]
+OnAck = Callable[[bytes], None]
+"""Given an encoded ResultAck."""
 
 
 def take_result(
@@ -54,10 +56,11 @@ def _acknowledge(
     status: worker_service_pb2.ResultStatus.ValueType,
     fate: ResultFate | NotTaken,
 ) -> None:
-    ack = worker_service_pb2.ResultAck(ref=ref)
     if isinstance(fate, ResultFate):
-        ack.status = status or worker_service_pb2.ResultStatus.ValueType(fate)
-    elif fate is NotTaken.NOT_FOUND:
+        on_ack(result_ack(ref, status or fate))
+        return
+    ack = worker_service_pb2.ResultAck(ref=ref)
+    if fate is NotTaken.NOT_FOUND:
         ack.status = worker_service_pb2.RESULT_STATUS_NOT_FOUND
     elif fate is NotTaken.MOVED:
         ack.status = worker_service_pb2.RESULT_STATUS_NOT_OWNER
@@ -67,7 +70,7 @@ def _acknowledge(
     else:
         ack.status = worker_service_pb2.RESULT_STATUS_RETRY
         ack.retry_delay.CopyFrom(duration(RETRY_SECONDS))
-    on_ack(ack)
+    on_ack(ack.SerializeToString())
 
 
 def _too_large(size: int) -> Failure:

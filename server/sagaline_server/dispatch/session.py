@@ -15,6 +15,13 @@ import msgspec
 from sagaline.v1 import saga_pb2, worker_service_pb2
 from sagaline_server.core import limits
 from sagaline_server.core.entries import Kind
+from sagaline_server.wire.encoded import field
+
+INVOCATIONS, RESULT_ACKS = b"\x1a", b"\x2a"
+"""Tags of the fields of a ConnectResponse."""
+ITEM_BYTES = 8
+"""What an item takes in a frame beside itself, at most: its tag and its length."""
+FRAME_ROOM = limits.FRAME_BYTES - 1024
 
 ActionKey = tuple[str, str, Kind]
 """Action, version, side."""
@@ -71,6 +78,9 @@ class Session:
         self._received = 0
         self._waiting_frames: list[worker_service_pb2.ConnectResponse] = []
         self._frame = worker_service_pb2.ConnectResponse()
+        """What the next frame has beside the following two."""
+        self._invocations: list[bytes] = []
+        self._acks: list[bytes] = []
         self._frame_bytes = 0
         self._frame_items = 0
         self._wake: Callable[[], None] | None = None
@@ -105,6 +115,8 @@ class Session:
     def _drop_output(self) -> None:
         self._waiting_frames.clear()
         self._frame = worker_service_pb2.ConnectResponse()
+        self._invocations.clear()
+        self._acks.clear()
         self._frame_bytes = self._frame_items = 0
         for attempt in self.in_flight.values():
             attempt.sequence = 0
@@ -166,20 +178,20 @@ class Session:
 
     # ---- attempts
 
-    def send(self, key: AttemptKey, action: ActionKey, invocation: worker_service_pb2.Invocation) -> None:
-        """Send an invocation whose start is durable, in the slot reserved for it, on the stream that there is."""
-        size = invocation.ByteSize()
-        attempt = InFlight(action, size)
-        self.in_flight[key] = attempt
+    def send(self, key: AttemptKey, action: ActionKey, invocation: bytes) -> None:
+        """Send an encoded invocation whose start is durable, in the slot reserved for it, on the stream there is."""
+        size = len(invocation)
+        if self._frame_items and self._frame_bytes + size > FRAME_ROOM:
+            self._close_frame()
+        sequence = self._sequence + len(self._waiting_frames) + 1
+        self.in_flight[key] = InFlight(action, size, sequence)
         self._used_bytes += size
         if self._reserved.get(action, 0):
             self._reserved[action] -= 1
         else:
             self._use(action, 1)
-        self._room_for(size + 8)
-        self._frame.invocations.append(invocation)
-        attempt.sequence = self._sequence + len(self._waiting_frames) + 1
-        self._added(size + 8)
+        self._invocations.append(invocation)
+        self._added(size + ITEM_BYTES)
 
     def adopt(self, key: AttemptKey, action: ActionKey) -> None:
         """Note an attempt that the worker says it holds, though this SEC did not send it."""
@@ -203,7 +215,8 @@ class Session:
         self._used_bytes = 0
         self.question = None
         self._count()
-        for frame in (*self._waiting_frames, self._frame):
+        self._invocations.clear()
+        for frame in self._waiting_frames:
             del frame.invocations[:]
 
     def received(self, sequence: int) -> None:
@@ -234,12 +247,12 @@ class Session:
 
     # ---- output
 
-    def ack(self, ack: worker_service_pb2.ResultAck) -> None:
-        """Send the fate of a result. Without a stream it is dropped: the worker will send the result again."""
+    def ack(self, ack: bytes) -> None:
+        """Send the fate of a result, an encoded ResultAck. Without a stream it is dropped: the worker asks again."""
         if self.attached:
-            self._room_for(256)
-            self._frame.result_acks.append(ack)
-            self._added(256)
+            self._room_for(len(ack))
+            self._acks.append(ack)
+            self._added(len(ack) + ITEM_BYTES)
 
     def cancel(self, cancellation: worker_service_pb2.Cancellation) -> None:
         """Send the wish to stop an attempt."""
@@ -257,10 +270,23 @@ class Session:
             self._added(size)
 
     def _room_for(self, size: int) -> None:
-        if self._frame_items and self._frame_bytes + size > limits.FRAME_BYTES - 1024:
-            self._waiting_frames.append(self._frame)
-            self._frame = worker_service_pb2.ConnectResponse()
-            self._frame_bytes = self._frame_items = 0
+        if self._frame_items and self._frame_bytes + size > FRAME_ROOM:
+            self._close_frame()
+
+    def _close_frame(self) -> None:
+        self._waiting_frames.append(self._take_open())
+
+    def _take_open(self) -> worker_service_pb2.ConnectResponse:
+        """Return the frame that is being filled, and begin another."""
+        frame = self._frame
+        fields = [field(INVOCATIONS, invocation) for invocation in self._invocations]
+        fields += [field(RESULT_ACKS, ack) for ack in self._acks]
+        # Read back in one go: setting so many fields one by one takes ten times as long.
+        frame.MergeFromString(b"".join(fields))
+        self._frame = worker_service_pb2.ConnectResponse()
+        self._invocations, self._acks = [], []
+        self._frame_bytes = self._frame_items = 0
+        return frame
 
     def _added(self, size: int) -> None:
         self._frame_bytes += size
@@ -273,9 +299,7 @@ class Session:
         if self._waiting_frames:
             frame = self._waiting_frames.pop(0)
         elif self._frame_items:
-            frame = self._frame
-            self._frame = worker_service_pb2.ConnectResponse()
-            self._frame_bytes = self._frame_items = 0
+            frame = self._take_open()
         else:
             return None
         self._sequence += 1

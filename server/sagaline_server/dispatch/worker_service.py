@@ -192,6 +192,6 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             log.warning("streams_left", streams=len(self._streams))
 
 
-def _resolve(future: asyncio.Future[worker_service_pb2.ResultAck], ack: worker_service_pb2.ResultAck) -> None:
+def _resolve(future: asyncio.Future[worker_service_pb2.ResultAck], ack: bytes) -> None:
     if not future.done():
-        future.set_result(ack)
+        future.set_result(worker_service_pb2.ResultAck.FromString(ack))

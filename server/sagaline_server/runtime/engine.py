@@ -17,12 +17,10 @@ from functools import partial
 import msgspec
 import structlog
 
-from sagaline.v1 import log_pb2
 from sagaline_server.core.apply import IllegalEntry
 from sagaline_server.core.decide import NOTHING, Decision, Input, Lost, Rejected, Resolve, Result, Signal, Unwind
 from sagaline_server.core.entries import Kind, UnwindCause
 from sagaline_server.core.invocation import invocation
-from sagaline_server.core.state import Saga
 from sagaline_server.core.turn import Turn
 from sagaline_server.core.validate import payload_bytes
 from sagaline_server.core.values import Payload
@@ -37,8 +35,8 @@ from sagaline_server.runtime.metrics import RuntimeMetrics
 from sagaline_server.runtime.steady import SteadyClock
 from sagaline_server.runtime.timers import DEADLINE, Timers
 from sagaline_server.wire.entries import encode_batch
-from sagaline_server.wire.frames import invocation_message
-from sagaline_server.wire.views import summary
+from sagaline_server.wire.frames import encoded_invocation
+from sagaline_server.wire.views import done_record
 
 log = structlog.get_logger("sagaline.runtime")
 
@@ -110,12 +108,23 @@ class SagaEngine:
         self.new_writer_id = new_writer_id
         self._queue: deque[LiveSaga] = deque()
         self._is_scheduled = False
+        self._pass_time: float | None = None
         self._moved: dict[str, tuple[str, str]] = {}
         self.on_stray: Callable[[str, OnFate], None] = _retry_later
         """What to do with the result of a saga that does not run here."""
         self.timers = Timers(clock, self._on_due)
         self._held_sends: list[_HeldSend] = []
         dispatcher.deliver_to(self)
+
+    def now(self) -> float:
+        """Return seconds since 1970: one time for all that happens in one pass of the loop."""
+        if self._pass_time is None:
+            self._pass_time = self.clock.wall()
+            asyncio.get_running_loop().call_soon(self._end_pass)
+        return self._pass_time
+
+    def _end_pass(self) -> None:
+        self._pass_time = None
 
     # ---- what comes in
 
@@ -222,7 +231,7 @@ class SagaEngine:
     def _guarded_turn(self, live: LiveSaga) -> None:
         """Run a turn; a saga that the machine can't run is set aside, and the others go on."""
         assert live.claim is not None
-        turn = Turn(live.state, live.claim.epoch, self.clock.wall(), self.draw, live.feel)
+        turn = Turn(live.state, live.claim.epoch, self.now(), self.draw, live.feel)
         try:
             self._turn(live, turn)
         except Exception as error:
@@ -286,16 +295,12 @@ class SagaEngine:
             batch=encode_batch(turn.entries, writer_id) if turn.entries else b"",
             writer_id=writer_id,
             consumes=consumed,
-            done=self._done_record(live, turn.saga) if turn.saga.finished is not None else None,
+            done=done_record(live.saga_id, live.about, turn.saga) if turn.saga.finished is not None else None,
         )
         live.is_writing = True
         if consumed and live.controls:
-            answers = [*answers, (partial(_consumed, live, consumed), NOTHING)]
+            answers = [*answers, (partial(live.consumed, consumed), NOTHING)]
         self.commit.submit(append, partial(self.written, live, turn, answers))
-
-    def _done_record(self, live: LiveSaga, saga: Saga) -> bytes:
-        view = summary(live.saga_id, live.about, saga, None)
-        return log_pb2.DoneRecord(saga=view).SerializeToString()
 
     def written(self, live: LiveSaga, turn: Turn, answers: Sequence[Answer], result: WriteResult) -> None:
         live.is_writing = False
@@ -349,7 +354,7 @@ class SagaEngine:
     def _send_attempt(self, live: LiveSaga, node: int, kind: Kind, revision: int) -> None:
         assert live.claim is not None
         work = invocation(live.state, node, kind)
-        message = invocation_message(live.saga_id, work, live.claim.epoch, revision, live.about)
+        message = encoded_invocation(live.saga_id, work, live.claim.epoch, revision, live.about)
         self.dispatcher.send(live.saga_id, work, message)
 
     def may_send(self) -> bool:
@@ -483,11 +488,6 @@ def _answer_result(on_fate: OnFate, decision: Decision | None) -> None:
 
 def _retry_later(saga_id: str, on_fate: OnFate) -> None:  # noqa: ARG001 - the signature of `on_stray`
     on_fate(NotTaken.RETRY)
-
-
-def _consumed(live: LiveSaga, control_ids: tuple[str, ...], decision: Decision | None) -> None:
-    if decision is not None:
-        live.controls -= frozenset(control_ids)
 
 
 def _size(given: Input) -> int:

@@ -95,9 +95,13 @@ class LiveSaga:
 
     def action_key(self, node: int, kind: Kind) -> ActionKey:
         """Return what a worker has to serve to run one side of a node."""
-        action = self.state.topology.nodes[node].action
-        assert action is not None
-        return (action.action, action.version, kind)
+        flat = self.state.topology.nodes[node]
+        return flat.action_key if kind is Kind.ACTION else flat.undo_key
+
+    def consumed(self, control_ids: tuple[str, ...], decision: Decision | None) -> None:
+        """Forget requests of other SECs whose effect is durable."""
+        if decision is not None:
+            self.controls -= frozenset(control_ids)
 
     def progressed(self, node: int, kind: Kind, attempt: int, time: float, details: Payload | None) -> None:
         """Note progress of an attempt; without details those before stay in force. Of any other attempt: ignored."""

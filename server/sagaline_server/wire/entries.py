@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sagaline.v1 import log_pb2
 from sagaline_server.core import entries as core
+from sagaline_server.wire import encoded
 from sagaline_server.wire.breakpoints import breakpoints_from, fill_breakpoints
 from sagaline_server.wire.payloads import failure_from, fill_failure, fill_payload, payload_from
-from sagaline_server.wire.times import duration, fill_timestamp, timestamp, to_seconds
+from sagaline_server.wire.times import duration, timestamp, to_seconds
+from sagaline_server.wire.varints import varint
 
 
 class UnreadableLog(Exception):
@@ -22,12 +25,46 @@ class UnreadableLog(Exception):
 def encode_batch(entries: Sequence[core.Stamped], writer_id: bytes) -> bytes:
     """Return the LogBatch of entries that are gapless and of one epoch and time."""
     first = entries[0]
-    batch = log_pb2.LogBatch(writer_id=writer_id, epoch=first.epoch, first_seq=first.seq)
-    fill_timestamp(batch.time, first.time)
+    parts = [
+        b"\x0a" + varint(len(writer_id)) + writer_id,
+        b"\x10" + varint(first.epoch),
+        encoded.field(b"\x1a", encoded.time(first.time)),
+        b"\x20" + varint(first.seq),
+    ]
     for stamped in entries:
         entry = stamped.entry
-        _WRITERS[type(entry)](batch.entries.add(), entry)
-    return batch.SerializeToString()
+        kind = type(entry)
+        if kind is core.NodeSucceeded:
+            parts.append(_encoded_success(entry))  # type: ignore[arg-type]
+        else:
+            parts.append(_encoded_known(entry) if kind in _REPEATED else _encoded_entry(entry))
+    return b"".join(parts)
+
+
+def _encoded_success(entry: core.NodeSucceeded) -> bytes:
+    head, output = encoded.ending_head(entry.node, entry.attempt), encoded.payload(entry.output)
+    length = varint(len(output))
+    body = varint(len(head) + 1 + len(length) + len(output))
+    return b"".join(
+        (
+            b"\x2a" + varint(1 + len(body) + len(head) + 1 + len(length) + len(output)) + b"\x6a",
+            body,
+            head,
+            b"\x1a" + length,
+            output,
+        )
+    )
+
+
+def _encoded_entry(entry: core.Entry) -> bytes:
+    message = log_pb2.LogEntry()
+    _WRITERS[type(entry)](message, entry)
+    return encoded.field(b"\x2a", message.SerializeToString())
+
+
+_encoded_known = lru_cache(4096)(_encoded_entry)
+_REPEATED = frozenset({core.AttemptStarted, core.UndoAttemptStarted, core.NodeUndone, core.SagaFinished})
+"""Entries that are the same in many sagas: small, of few nodes and workers."""
 
 
 def decode_batch(data: bytes) -> list[core.Stamped]:

@@ -5,9 +5,29 @@ from __future__ import annotations
 from sagaline.v1 import saga_pb2, worker_service_pb2
 from sagaline_server.core.entries import Kind
 from sagaline_server.core.invocation import Invocation, idempotency_key
+from sagaline_server.wire import encoded
 from sagaline_server.wire.payloads import fill_failure, fill_payload
 from sagaline_server.wire.times import duration
 from sagaline_server.wire.views import About
+
+
+def encoded_invocation(saga_id: str, invocation: Invocation, epoch: int, fencing_token: int, told: About) -> bytes:
+    """Return the encoded message of an invocation; arguments as of `invocation_message`."""
+    if (
+        invocation.kind is not Kind.ACTION
+        or invocation.timeouts is not None
+        or invocation.last_progress is not None
+        or told.labels
+        or told.trace_context
+    ):
+        return invocation_message(saga_id, invocation, epoch, fencing_token, told).SerializeToString()
+    node, version = invocation.node, invocation.version
+    head = encoded.invocation_head(
+        saga_id, node, Kind.ACTION, invocation.attempt, invocation.action, version, epoch, fencing_token
+    )
+    for name, value in invocation.inputs:
+        head += encoded.input_field(name, encoded.payload(value))
+    return head
 
 
 def invocation_message(

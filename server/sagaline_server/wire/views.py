@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from sagaline.v1 import log_pb2, saga_pb2
-from sagaline_server.core.entries import Kind
+from sagaline_server.core.entries import Kind, SagaState
 from sagaline_server.core.gate import Verdict, breakpoint_at, gate
 from sagaline_server.core.state import NO_RUN, Saga
 from sagaline_server.core.transitions import NodeStatus
+from sagaline_server.wire import encoded
 from sagaline_server.wire.payloads import fill_failure, fill_payload
 from sagaline_server.wire.times import fill_timestamp, timestamp, to_seconds
+from sagaline_server.wire.varints import varint
 
 
 class Ownership(msgspec.Struct, frozen=True):
@@ -77,6 +79,26 @@ def summary(saga_id: str, told: About, saga: Saga, owner: Ownership | None) -> s
     if owner is not None and saga.finished is None:
         view.owner, view.epoch = owner.sec_id, owner.epoch
     return view
+
+
+def done_record(saga_id: str, told: About, saga: Saga) -> bytes:
+    """Return the encoded DoneRecord of a saga that has ended: its BASIC view."""
+    if saga.finished is not SagaState.SUCCEEDED or told.labels or told.scopes or saga.failure is not None:
+        return log_pb2.DoneRecord(saga=summary(saga_id, told, saga, None)).SerializeToString()
+    ended = encoded.time(saga.updated)
+    view = b"".join(
+        (
+            encoded.field(b"\x0a", saga_id.encode()),
+            encoded.field(b"\x12", saga.topology.graph_name.encode()),
+            b"\x18" + varint(saga.finished),
+            encoded.field(b"\x32", encoded.time(told.create_time)),
+            encoded.field(b"\x3a", ended),
+            encoded.field(b"\x42", ended),
+            encoded.field(b"\x5a", encoded.payload(saga.result())),
+            b"\x80\x01" + varint(saga.seq),
+        )
+    )
+    return encoded.field(b"\x0a", view)
 
 
 def add_details(view: saga_pb2.Saga, record: log_pb2.SagaRecord, saga: Saga, waiting: Waiting | None = None) -> None:

@@ -11,9 +11,9 @@ from sagaline_server.api.creation import CreationMaker
 from sagaline_server.api.errors import Refused, batch_error, plain, status
 from sagaline_server.api.graphs import GraphCache, PreparedGraph
 from sagaline_server.api.ids import uuid7
-from sagaline_server.api.varints import varint
 from sagaline_server.core import limits
 from sagaline_server.core.validate import Problem
+from sagaline_server.wire.varints import varint
 from tests.unit.api.conftest import counting_bytes
 from tests.unit.api.fake_runtime import ManualClock
 from tests.unit.api.specs import trip, trip_graph

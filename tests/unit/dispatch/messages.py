@@ -59,8 +59,8 @@ def work(worker_id: str, node: str, action: ActionKey = ACT, attempt: int = 1) -
     return Invocation(node, action[2], attempt, worker_id, action[0], action[1], ())
 
 
-def invocation(of: AttemptKey, payload_bytes: int = 0) -> pb.Invocation:
+def invocation(of: AttemptKey, payload_bytes: int = 0) -> bytes:
     message = pb.Invocation(ref=ref(of), action="act", version="1")
     if payload_bytes:
         message.inputs["blob"].data = b"x" * payload_bytes
-    return message
+    return message.SerializeToString()

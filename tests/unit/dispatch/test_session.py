@@ -168,7 +168,7 @@ def test_what_gathers_makes_one_frame_and_wakes_the_writer() -> None:
     session.attach(hello(), wakes)
     assert session.take_frame() is None
     send(session, "a", "b")
-    session.ack(pb.ResultAck())
+    session.ack(b"")
     session.cancel(pb.Cancellation())
     session.say(pb.ConnectResponse(heartbeat_nonce=7))
     assert wakes.count == 5
@@ -196,7 +196,7 @@ def test_nothing_is_said_without_a_stream() -> None:
     session.say(pb.ConnectResponse(heartbeat_nonce=1))
     session.detach()
     session.say(pb.ConnectResponse(heartbeat_nonce=2))
-    session.ack(pb.ResultAck())
+    session.ack(b"")
     session.cancel(pb.Cancellation())
     session.attach(hello(epoch=2), Wakes())
     assert taken(session) == []
