@@ -42,12 +42,12 @@ async def list_sagas(
         request: What to list.
         now: Seconds since 1970, for `idle_for`.
     """
-    refuse(checks.page_size(request.page_size) + checks.view(request.view) + _check_filter(request.filter))
-    after = _read_token(request.page_token, request.filter)
+    refuse(checks.page_size(request.page_size) + checks.view(request.view) + check_filter(request.filter))
+    after = read_token(request.page_token, request.filter)
     size = min(request.page_size or limits.PAGE_SIZE_DEFAULT, limits.PAGE_SIZE_MAX)
     page = _Page(runtime, request, size, now)
     last = await page.fill(after)
-    token = "" if last is None else _token(request.filter, last)
+    token = "" if last is None else token_of(request.filter, last)
     return saga_service_pb2.ListSagasResponse(sagas=page.sagas, next_page_token=token)
 
 
@@ -72,7 +72,7 @@ class _Page:
                 after_id=after,
                 limit=self._scan_size(),
                 graph_name=self._filter.graph_name or None,
-                unfinished=_unfinished(self._filter),
+                unfinished=unfinished_of(self._filter),
             )
             batch = await self._runtime.list_page(query, full=False)
             if not batch:
@@ -90,7 +90,7 @@ class _Page:
 
     async def _take(self, saga: saga_pb2.Saga) -> bool:
         """Add a saga if the filter selects it; False when the page has no room for it."""
-        if not _selects(self._filter, saga, self._now):
+        if not selects(self._filter, saga, self._now):
             return True
         if self._is_full_view:
             try:
@@ -111,7 +111,8 @@ class _Page:
 # ---- filters -------------------------------------------------------------------
 
 
-def _check_filter(given: saga_service_pb2.SagaFilter) -> list[Problem]:
+def check_filter(given: saga_service_pb2.SagaFilter) -> list[Problem]:
+    """Return what is wrong with a filter."""
     problems = [
         problem
         for i, state in enumerate(given.states)
@@ -135,7 +136,7 @@ def _check_filter(given: saga_service_pb2.SagaFilter) -> list[Problem]:
     return problems[: 2 * limits.PROBLEMS_REPORTED]
 
 
-def _unfinished(given: saga_service_pb2.SagaFilter) -> bool | None:
+def unfinished_of(given: saga_service_pb2.SagaFilter) -> bool | None:
     """Return what the store can filter by: only unfinished sagas, only finished ones, or both."""
     if given.needs_operator or given.HasField("idle_for"):
         return True
@@ -145,7 +146,8 @@ def _unfinished(given: saga_service_pb2.SagaFilter) -> bool | None:
     return None if any(final) and not all(final) else not final[0]
 
 
-def _selects(given: saga_service_pb2.SagaFilter, saga: saga_pb2.Saga, now: float) -> bool:
+def selects(given: saga_service_pb2.SagaFilter, saga: saga_pb2.Saga, now: float) -> bool:
+    """Say whether all that is set holds of a saga; `now` is in seconds since 1970."""
     return (
         (not given.states or saga.state in given.states)
         and (not given.graph_name or saga.graph_name == given.graph_name)
@@ -175,11 +177,12 @@ def _digest(given: saga_service_pb2.SagaFilter) -> bytes:
     return hashlib.sha256(given.SerializeToString(deterministic=True)).digest()[:_DIGEST_BYTES]
 
 
-def _token(given: saga_service_pb2.SagaFilter, last_id: str) -> str:
+def token_of(given: saga_service_pb2.SagaFilter, last_id: str) -> str:
+    """Return the token of the page that begins after an id."""
     return urlsafe_b64encode(TOKEN_VERSION + _digest(given) + last_id.encode()).decode().rstrip("=")
 
 
-def _read_token(token: str, given: saga_service_pb2.SagaFilter) -> str:
+def read_token(token: str, given: saga_service_pb2.SagaFilter) -> str:
     """Return the id after which a page begins.
 
     Raises:

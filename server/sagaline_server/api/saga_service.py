@@ -8,7 +8,7 @@ from typing import Any
 
 from sagaline.v1 import saga_service_pb2 as pb
 from sagaline.v1 import saga_service_pb2_grpc
-from sagaline_server.api import creating, listing, ordering, reading
+from sagaline_server.api import creating, listing, ordering, reading, selecting
 from sagaline_server.api.creation import CreationMaker
 from sagaline_server.api.handlers import Context
 from sagaline_server.api.ids import RandomBytes
@@ -84,6 +84,12 @@ class SagaService(saga_service_pb2_grpc.SagaServiceServicer):
     async def ResolveNode(self, request: pb.ResolveNodeRequest, context: Context) -> pb.ResolveNodeResponse:
         return pb.ResolveNodeResponse(saga=await ordering.resolve(self._runtime, request))
 
+    async def CountSagas(self, request: pb.CountSagasRequest, context: Context) -> pb.CountSagasResponse:
+        return await selecting.count_sagas(self._runtime, request, self._clock.wall())
+
+    async def BatchControlSagas(
+        self, request: pb.BatchControlSagasRequest, context: Context
+    ) -> pb.BatchControlSagasResponse:
+        return await selecting.control_sagas(self._runtime, request, self._clock.wall())
+
     InjectFault: Any = unserved
-    BatchControlSagas: Any = unserved
-    CountSagas: Any = unserved

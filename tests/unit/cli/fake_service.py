@@ -58,6 +58,24 @@ class FakeService:
         more = str(start + PAGE) if start + PAGE < len(sagas) else ""
         return saga_service_pb2.ListSagasResponse(sagas=sagas[start : start + PAGE], next_page_token=more)
 
+    def CountSagas(self, request: Any, context: Any) -> saga_service_pb2.CountSagasResponse:
+        self._begin(request, context)
+        response = saga_service_pb2.CountSagasResponse()
+        for state in sorted({saga.state for saga in self.sagas.values()}):
+            response.counts.add(state=state, count=sum(saga.state == state for saga in self.sagas.values()))
+        return response
+
+    def BatchControlSagas(self, request: Any, context: Any) -> saga_service_pb2.BatchControlSagasResponse:
+        self._begin(request, context)
+        start = int(request.page_token or "0")
+        ids = list(self.sagas)
+        part = ids[start : start + PAGE]
+        return saga_service_pb2.BatchControlSagasResponse(
+            saga_ids=[saga_id for saga_id in part if saga_id != "refuses"],
+            refused={saga_id: "PIVOT_PASSED" for saga_id in part if saga_id == "refuses"},
+            next_page_token=str(start + PAGE) if start + PAGE < len(ids) else "",
+        )
+
     def GetSagaLog(self, request: Any, context: Any) -> saga_service_pb2.GetSagaLogResponse:
         entries = self._entries(request, context)
         following = entries[0].seq + PAGE if len(entries) > PAGE else 0

@@ -1,28 +1,21 @@
-"""The commands `get`, `list` and `wait`."""
+"""The commands `get`, `list`, `count` and `wait`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
 from itertools import islice
+from typing import Any
 
 import click
 
-from sagaline.cli.arguments import as_labels, label, saga_argument
+from sagaline.cli.arguments import saga_argument
 from sagaline.cli.durations import seconds
 from sagaline.cli.exits import ENDED_BADLY, OK
-from sagaline.cli.output import print_json_line, print_labels, print_table
+from sagaline.cli.filters import filter_of, filter_options
+from sagaline.cli.output import print_json, print_json_line, print_labels, print_table
 from sagaline.cli.settings import Settings, common_options, pass_settings
 from sagaline.cli.show import show_saga
 from sagaline.cli.text import age_text, clean, enum_text, failure_text
-from sagaline.client.calls import SagaFilterOptions
-from sagaline.v1 import saga_pb2
-
-_STATES = {
-    enum_text(saga_pb2.SagaState.DESCRIPTOR, number): number
-    for number in saga_pb2.SagaState.values()
-    if number != saga_pb2.SAGA_STATE_UNSPECIFIED
-}
+from sagaline.v1 import saga_pb2, saga_service_pb2
 
 
 @click.command("get", short_help="Show a saga as it stands.")
@@ -36,41 +29,13 @@ def get_command(settings: Settings, saga_id: str) -> None:
 
 
 @click.command("list", short_help="List sagas.")
-@click.option("--state", "states", type=click.Choice(list(_STATES)), multiple=True, help="Only those in this state.")
-@click.option("--graph", "graph_name", metavar="NAME", help="Only those of this graph.")
-@click.option("--label", "labels", type=label, metavar="KEY=VALUE", multiple=True, help="Only those with this label.")
-@click.option("--scope", help="Only those of this scope.")
-@click.option("--failed-node", metavar="NODE", help="Only those of which this node failed first.")
-@click.option("--needs-operator", is_flag=True, help="Only those that need an operator.")
-@click.option(
-    "--idle-for",
-    type=seconds,
-    metavar="DURATION",
-    help="Only unfinished ones with nothing logged for at least this long.",
-)
+@filter_options
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most sagas to print.")
 @common_options
 @pass_settings
-def list_command(  # noqa: PLR0917
-    settings: Settings,
-    states: Sequence[str],
-    graph_name: str | None,
-    labels: Sequence[tuple[str, str]],
-    scope: str | None,
-    failed_node: str | None,
-    needs_operator: bool,
-    idle_for: float | None,
-    limit: int,
-) -> None:
+def list_command(settings: Settings, /, limit: int, **given: Any) -> None:
     """List sagas in the order of their ids. Options given twice: any of the states, all of the labels."""
-    which = SagaFilterOptions(
-        states=[_STATES[state] for state in states], labels=as_labels(labels), needs_operator=needs_operator
-    )
-    which["graph_name"] = graph_name or ""
-    which["scope"] = scope or ""
-    which["failed_node"] = failed_node or ""
-    if idle_for is not None:
-        which["idle_for"] = timedelta(seconds=idle_for)
+    which = filter_of(**given)
     with settings.client() as client:
         found = client.list(**which)
         sagas = list(islice(found, limit))
@@ -82,6 +47,22 @@ def list_command(  # noqa: PLR0917
         print_table(["SAGA", "GRAPH", "STATE", "AGE", "LABELS", "FAILURE"], [_row(saga) for saga in sagas])
     if more:
         click.echo(f"there are more than {limit}: see --limit", err=True)
+
+
+@click.command("count", short_help="Count sagas by state.")
+@filter_options
+@common_options
+@pass_settings
+def count_command(settings: Settings, /, **given: Any) -> None:
+    """Count sagas by state. Options given twice: any of the states, all of the labels."""
+    with settings.client() as client:
+        counts = client.count(**filter_of(**given))
+    if settings.json:
+        counted = [saga_service_pb2.StateCount(state=state, count=count) for state, count in counts.items()]
+        print_json(saga_service_pb2.CountSagasResponse(counts=counted))
+        return
+    rows = [(enum_text(saga_pb2.SagaState.DESCRIPTOR, state), str(count)) for state, count in counts.items()]
+    print_table(["STATE", "SAGAS"], [*rows, ("all", str(sum(counts.values())))])
 
 
 def _row(saga: saga_pb2.Saga) -> tuple[str, ...]:

@@ -32,6 +32,9 @@ WAIT_SLICE_S = 60.0
 WAIT_MARGIN_S = 10.0
 """How much longer than what it waits for a call may take."""
 
+SCAN_S = 120.0
+"""How long a call may take that goes through many sagas."""
+
 DRAIN_DEFAULT_S = 60.0
 
 
@@ -154,6 +157,30 @@ def list_page(
     """Read one page of a list; the response has the token of the next."""
     request = saga_service_pb2.ListSagasRequest(page_size=PAGE_SAGAS, page_token=page_token, filter=selected, view=view)
     return Call(methods.LIST_SAGAS, request, _itself)
+
+
+def count(selected: saga_service_pb2.SagaFilter) -> Call[dict[saga_pb2.SagaState.ValueType, int]]:
+    """Count sagas by state."""
+
+    def parse(response: saga_service_pb2.CountSagasResponse) -> dict[saga_pb2.SagaState.ValueType, int]:
+        return {each.state: each.count for each in response.counts}
+
+    request = saga_service_pb2.CountSagasRequest(filter=selected)
+    return Call(methods.COUNT_SAGAS, request, parse, timeout_s=SCAN_S)
+
+
+def control_page(
+    selected: saga_service_pb2.SagaFilter,
+    control: saga_service_pb2.BatchControl.ValueType,
+    actor: str,
+    reason: str,
+    page_token: str,
+) -> Call[saga_service_pb2.BatchControlSagasResponse]:
+    """Control one page of the sagas that a filter selects; the response has the token of the next."""
+    request = saga_service_pb2.BatchControlSagasRequest(
+        filter=selected, control=control, by=_attribution(actor, reason), page_token=page_token
+    )
+    return Call(methods.BATCH_CONTROL_SAGAS, request, _itself, timeout_s=SCAN_S)
 
 
 def log_page(saga_id: str, from_seq: int) -> Call[saga_service_pb2.GetSagaLogResponse]:

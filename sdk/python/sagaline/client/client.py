@@ -28,7 +28,7 @@ from sagaline.client.waiting import Waiting
 from sagaline.client.watching import WatchCursor
 from sagaline.errors import RpcError, Unavailable
 from sagaline.graph import Graph
-from sagaline.v1 import admin_service_pb2, log_pb2, payload_pb2, saga_pb2
+from sagaline.v1 import admin_service_pb2, log_pb2, payload_pb2, saga_pb2, saga_service_pb2
 from sagaline.values import encode
 
 P = TypeVar("P")
@@ -218,6 +218,14 @@ class Client:
             if not token:
                 return
 
+    async def count(self, **which: Unpack[SagaFilterOptions]) -> dict[saga_pb2.SagaState.ValueType, int]:
+        """Return how many sagas there are in each state that occurs.
+
+        Args:
+            which: See `SagaFilterOptions`. Nothing: all of them.
+        """
+        return await self._link.unary(calls.count(saga_filter(which)))
+
     async def record(self, saga_id: str) -> log_pb2.SagaRecord:
         """Return what a saga is, as it was written at its creation: with the log, all there is of it.
 
@@ -362,6 +370,33 @@ class Client:
     async def unwind(self, saga_id: str, *, actor: str = "", reason: str = "") -> saga_pb2.Saga:
         """Ask a saga to undo what it has done; nodes in flight are waited for. Arguments as of `pause`."""
         return await self._link.unary(calls.unwind(saga_id, actor, reason))
+
+    async def batch_control(
+        self,
+        control: saga_service_pb2.BatchControl.ValueType,
+        *,
+        actor: str = "",
+        reason: str = "",
+        **which: Unpack[SagaFilterOptions],
+    ) -> AsyncGenerator[saga_service_pb2.BatchControlSagasResponse, None]:
+        """Pause, resume or unwind every unfinished saga that a filter selects, page by page; safe to repeat.
+
+        Args:
+            control: What to do.
+            actor: As of `pause`.
+            reason: As of `pause`.
+            which: See `SagaFilterOptions`; something must be given.
+
+        Yields:
+            For each page, which sagas obeyed, and which refused with what reason.
+        """
+        selected = saga_filter(which)
+        token, is_more = "", True
+        while is_more:
+            page = await self._link.unary(calls.control_page(selected, control, actor, reason, token))
+            yield page
+            token = page.next_page_token
+            is_more = bool(token)
 
     async def signal(self, saga_id: str, name: str, value: object = None, *, request_id: str = "") -> saga_pb2.Saga:
         """Send a signal to a saga. It is kept if the node for it does not wait yet; each signal is for one node.

@@ -53,6 +53,17 @@ LIST_SAGAS = Method(
     saga_service_pb2.ListSagasRequest,
     saga_service_pb2.ListSagasResponse,
 )
+COUNT_SAGAS = Method(
+    f"{_SAGAS}/CountSagas",
+    saga_service_pb2.CountSagasRequest,
+    saga_service_pb2.CountSagasResponse,
+)
+BATCH_CONTROL_SAGAS = Method(
+    # Safe to repeat: what is paused stays paused, and so on.
+    f"{_SAGAS}/BatchControlSagas",
+    saga_service_pb2.BatchControlSagasRequest,
+    saga_service_pb2.BatchControlSagasResponse,
+)
 WATCH_SAGA = Method(
     f"{_SAGAS}/WatchSaga",
     saga_service_pb2.WatchSagaRequest,
