@@ -61,6 +61,8 @@ class Session:
         self.stream_epoch = 0
         self.attached = False
         self.draining = False
+        self.is_closing = False
+        """True when this SEC leaves, and sends nothing more on the stream."""
         self.rejecting: set[ActionKey] = set()
         """Actions that the worker said it does not serve after all, until its next hello."""
         self.question: dict[AttemptKey, None] | None = None
@@ -92,7 +94,7 @@ class Session:
         self.hello = hello
         self.stream_epoch = hello.stream_epoch
         self.attached = True
-        self.draining = False
+        self.draining = self.is_closing = False
         self.rejecting.clear()
         self.demand = {}
         self.question = None
@@ -137,7 +139,7 @@ class Session:
     def has_room(self, action: ActionKey) -> bool:
         """True when one more invocation of the action may be sent."""
         served = self.served.get(action)
-        if served is None or not self.attached or self.draining or action in self.rejecting:
+        if served is None or not self.attached or self.draining or self.is_closing or action in self.rejecting:
             return False
         if self._used_by_pool.get(served.pool, 0) >= self._windows.get(served.pool, 0):
             return False
@@ -218,6 +220,11 @@ class Session:
         self._invocations.clear()
         for frame in self._waiting_frames:
             del frame.invocations[:]
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing is with the worker, or about to be."""
+        return not self.in_flight and not any(self._reserved.values())
 
     def received(self, sequence: int) -> None:
         """Note the worker's receipt of every frame up to `sequence`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import grpc
 import msgspec
@@ -21,6 +22,7 @@ from sagaline_server.dispatch.dispatcher import Dispatcher, ref_key
 from sagaline_server.dispatch.results import take_progress, take_result
 from sagaline_server.dispatch.session import Session
 from sagaline_server.ports.clock import Clock
+from sagaline_server.wire.times import duration
 
 log = structlog.get_logger("sagaline.dispatch")
 
@@ -33,6 +35,7 @@ class StreamTimes(msgspec.Struct, frozen=True):
     handshake: float = 5.0
     reconcile_interval: float = 60.0
     leave: float = 5.0
+    """How long a SEC that stops takes the results of what is in flight."""
 
 
 class ProtocolBroken(Exception):
@@ -63,6 +66,9 @@ class WorkerStream:
         self._unreceived_since: tuple[int, float] = (0, 0.0)
         self._next_reconcile = self._last_heard + times.reconcile_interval
         self._replaced = False
+        self._leaving = False
+        self._unacked = 0
+        """Results that were taken, and whose fate is not known yet."""
         self._reader: asyncio.Task[None] | None = None
         self._task: asyncio.Task[object] | None = None
         self.ended = asyncio.Event()
@@ -98,6 +104,27 @@ class WorkerStream:
             )
         self._finish()
 
+    def leave(self, message: str) -> None:
+        """Tell the worker that this SEC stops, and send it nothing more to do.
+
+        The stream ends when everything that is with the worker has been answered and acknowledged. The time that it
+        has for that is told, and is for the caller to keep: `cut` ends it.
+        """
+        if self.session is None or self._replaced or self._finishing:
+            return
+        self._leaving = True
+        self.session.is_closing = True
+        away = worker_service_pb2.GoAway(reason=worker_service_pb2.GO_AWAY_REASON_SHUTDOWN, message=message)
+        away.timeout.CopyFrom(duration(self._times.leave))
+        self.session.say(worker_service_pb2.ConnectResponse(go_away=away))
+
+    def cut(self) -> None:
+        """End a stream whose time to leave is over."""
+        self._finish()
+
+    def _has_left(self) -> bool:
+        return self._leaving and not self._unacked and self.session is not None and self.session.is_idle
+
     async def frames(self) -> AsyncIterator[worker_service_pb2.ConnectResponse]:
         """Yield frames to send until the stream is to end."""
         session = self.session
@@ -114,7 +141,7 @@ class WorkerStream:
                 if is_last:
                     return
                 continue
-            if self._finishing:
+            if self._finishing or self._has_left():
                 return
             self._something.clear()
             # Its deadline is the watchdog's: a timeout of its own would cost a task for each frame.
@@ -197,6 +224,8 @@ class WorkerStream:
         if frame.HasField("heartbeat"):
             session.say(worker_service_pb2.ConnectResponse(heartbeat_nonce=frame.heartbeat.nonce))
         self._dispatcher.pump(session)
+        if self._leaving:
+            self.wake()  # it may have been the last thing
 
     def _take_progress(self, session: Session, progress: worker_service_pb2.Progress) -> None:
         key = ref_key(progress.ref)
@@ -206,7 +235,12 @@ class WorkerStream:
     def _take_result(self, session: Session, message: worker_service_pb2.InvocationResult) -> None:
         key = ref_key(message.ref)
         self._dispatcher.answered(session, key)
-        take_result(self._dispatcher.sagas, key, message, session.ack)
+        self._unacked += 1
+        take_result(self._dispatcher.sagas, key, message, partial(self._ack, session))
+
+    def _ack(self, session: Session, ack: bytes) -> None:
+        self._unacked -= 1
+        session.ack(ack)
 
     def _take_rejection(self, session: Session, rejection: worker_service_pb2.Rejection) -> None:
         key = ref_key(rejection.ref)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 import grpc
@@ -25,6 +25,8 @@ __all__ = ["SecFacts", "StreamTimes", "WorkerService"]
 log = structlog.get_logger("sagaline.dispatch")
 
 PROTOCOL_VERSION = 1
+CUT_SECONDS = 2.0
+"""How long a stream that is cut off may take to write what is left to say."""
 
 
 class SecFacts(msgspec.Struct, frozen=True):
@@ -179,17 +181,29 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             self._dispatcher.end_graces()
 
     async def leave(self) -> None:
-        """Tell every worker that this SEC stops, and end the streams."""
+        """Tell every worker that this SEC stops, and end the streams: each when nothing is in flight on it any more.
+
+        Results are taken and acknowledged meanwhile, as long as the time lasts that workers are told.
+        """
         self.leaving = True
         streams = list(self._streams)
         for stream in streams:
-            stream.go_away(worker_service_pb2.GO_AWAY_REASON_SHUTDOWN, "the SEC stops")
+            stream.leave("the SEC stops")
+        if await self._have_ended(streams, self.times.leave):
+            return
+        for stream in streams:
+            stream.cut()
+        if not await self._have_ended(streams, CUT_SECONDS):
+            log.warning("streams_left", streams=len(self._streams))
+
+    async def _have_ended(self, streams: Sequence[WorkerStream], seconds: float) -> bool:
         try:
-            async with asyncio.timeout(self.times.leave):
+            async with asyncio.timeout(seconds):
                 for stream in streams:
                     await stream.ended.wait()
         except TimeoutError:
-            log.warning("streams_left", streams=len(self._streams))
+            return False
+        return True
 
 
 def _resolve(future: asyncio.Future[worker_service_pb2.ResultAck], ack: bytes) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 import structlog
 
@@ -397,6 +399,35 @@ async def test_a_sec_that_leaves_tells_its_workers(site: Site) -> None:
     assert await talk.end() is grpc.StatusCode.OK
     assert talk.go_away.reason == pb.GO_AWAY_REASON_SHUTDOWN
     assert not site.session().attached
+
+
+async def test_a_sec_that_leaves_takes_what_is_in_flight_and_dispatches_nothing_more(site: Site) -> None:
+    """Its streams end when the last result is acknowledged (W54)."""
+    talk = await site.connect(hello(window=5))
+    start(site, "a")
+    await talk.hear_until(lambda frame: frame.invocations)
+    leaving = asyncio.create_task(site.service.leave())
+    frame = await talk.hear_until(lambda frame: frame.HasField("go_away"))
+    assert frame.go_away.timeout.ToTimedelta().total_seconds() == TIMES.leave
+    assert not site.session().has_room(ACT)
+    await talk.say(results=[result("a")])
+    await site.until(lambda: site.sagas.results)
+    assert site.session().is_idle
+    assert not leaving.done(), "it is not durable yet"
+    site.sagas.results[0][2](ResultFate.RECORDED)
+    assert await talk.end() is grpc.StatusCode.OK
+    assert [ack.status for frame in talk.frames for ack in frame.result_acks] == [pb.RESULT_STATUS_RECORDED]
+    await leaving
+
+
+async def test_a_sec_that_leaves_waits_no_longer_than_it_says() -> None:
+    async with served(msgspec.structs.replace(TIMES, leave=0.1)) as site:
+        talk = await site.connect(hello(window=5))
+        start(site, "a")
+        await talk.hear_until(lambda frame: frame.invocations)
+        await site.service.leave()
+        assert await talk.end() is grpc.StatusCode.OK
+        assert set(site.session().in_flight) == {key("a")}, "it is with the worker still, and nobody says otherwise"
 
 
 async def test_workers_hear_of_changes_among_the_secs(site: Site) -> None:
