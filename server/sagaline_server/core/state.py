@@ -65,6 +65,7 @@ class Ready(msgspec.Struct, frozen=True):
     """Seconds since 1970."""
 
 
+_UNDO_FAILED, _HELD = int(NodeStatus.UNDO_FAILED), int(NodeStatus.HELD)
 _WITHOUT_EFFECT = frozenset({NodeStatus.PENDING, NodeStatus.FAILED, NodeStatus.ABANDONED})
 
 
@@ -146,7 +147,7 @@ class Saga(msgspec.Struct):
     @property
     def needs_operator(self) -> bool:
         """True while a node waits for an operator."""
-        return NodeStatus.UNDO_FAILED in self.statuses or NodeStatus.HELD in self.statuses
+        return _UNDO_FAILED in self.statuses or _HELD in self.statuses
 
     def status(self, node: int) -> NodeStatus:
         """Return the status of a node."""

@@ -85,6 +85,8 @@ class Topology(msgspec.Struct, frozen=True):
     pending: bytes = b""
     """Statuses of the nodes at the beginning."""
     parent_counts: tuple[int, ...] = ()
+    roots: tuple[int, ...] = ()
+    """Nodes without parents."""
 
 
 class _Draft:
@@ -134,6 +136,7 @@ def flatten(graph: Graph, digest: bytes) -> Topology:
         is_hurried=any(node.action is not None and _is_hurried(node.action) for node in nodes),
         pending=bytes([NodeStatus.PENDING]) * len(nodes),
         parent_counts=tuple(len(node.parents) for node in nodes),
+        roots=tuple(i for i, node in enumerate(nodes) if not node.parents),
     )
 
 

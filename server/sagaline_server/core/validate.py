@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from sagaline_server.core import limits
+from sagaline_server.core.digest import is_plain
 from sagaline_server.core.graph import (
     ActionNode,
     ConstantNode,
@@ -33,6 +34,8 @@ _NODE_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{limits.NODE_NAME_CHARS - 
 _DOTTED = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{limits.GRAPH_NAME_CHARS - 1}}}")
 _VERSION = re.compile(rf"[A-Za-z0-9._-]{{1,{limits.VERSION_CHARS}}}")
 _SAGA_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._~-]{{0,{limits.SAGA_ID_CHARS - 1}}}")
+_SURELY_SMALL = limits.PAYLOAD_BYTES // 4
+"""Characters of a payload that is within its limit, however they are encoded."""
 _SCOPE = re.compile(rf"[A-Za-z0-9._/-]{{1,{limits.SCOPE_CHARS}}}")
 _ENCODING = re.compile(rf"[a-z0-9./+-]{{1,{limits.ENCODING_CHARS}}}")
 
@@ -50,6 +53,8 @@ def check_saga_id(saga_id: str, field: str = "saga_id") -> list[Problem]:
 
 def check_spec(spec: SagaSpec, field: str = "saga") -> list[Problem]:
     """Check everything about a spec but its graph."""
+    if is_plain(spec) and len(spec.params.json or "") <= _SURELY_SMALL and _SAGA_ID.fullmatch(spec.saga_id):
+        return []
     problems = check_saga_id(spec.saga_id, f"{field}.saga_id")
     problems += _payload(spec.params, f"{field}.params", "")
     if len(spec.labels) > limits.LABELS:

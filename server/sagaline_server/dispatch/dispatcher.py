@@ -84,7 +84,7 @@ class Dispatcher:
 
     def reserve(self, action: ActionKey) -> str | None:
         """Reserve a slot for an action; returns the worker, None when none has room or others wait already."""
-        if self._waiting.get(action):
+        if self._waiting and self._waiting.get(action):
             return None
         session = self._choose(action)
         if session is None:
@@ -112,14 +112,14 @@ class Dispatcher:
         if not sessions:
             return None
         count = len(sessions)
-        first = sessions[int(self._draw() * count)] if count > 1 else sessions[0]
-        if count > 1:
-            second = sessions[int(self._draw() * count)]
-            if second.has_room(action) and (not first.has_room(action) or second.load(action) < first.load(action)):
-                first = second
+        if count == 1:
+            return sessions[0] if sessions[0].has_room(action) else None
+        first, second = sessions[int(self._draw() * count)], sessions[int(self._draw() * count)]
+        if second.has_room(action) and (not first.has_room(action) or second.load(action) < first.load(action)):
+            first = second
         if first.has_room(action):
             return first
-        return next((session for session in sessions if session.has_room(action)), None) if count > 1 else None
+        return next((session for session in sessions if session.has_room(action)), None)
 
     def pump_all(self) -> None:
         """Offer every free slot: a time is over in which none were taken."""
@@ -315,6 +315,8 @@ class Dispatcher:
             Its action; None if it was not with the worker, as far as this SEC knew.
         """
         action = session.finish(key)
+        if not self._expected:
+            return action
         expected = self._expected.get(session.worker_id, {}).pop(key, None)
         return action if expected is None else expected.action
 

@@ -32,7 +32,7 @@ def take_result(
         given = Result(node, kind, attempt, failure=failure_from(message.failure))
     else:
         output = payload_from(message.output)
-        size = payload_bytes(output)
+        size = payload_bytes(output) if message.ByteSize() > limits.PAYLOAD_BYTES else 0
         if size > limits.PAYLOAD_BYTES:
             given = Result(node, kind, attempt, failure=_too_large(size))
             status = worker_service_pb2.RESULT_STATUS_INVALID

@@ -8,7 +8,8 @@ every stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -48,6 +49,31 @@ class InFlight(msgspec.Struct):
     """True once the worker has acknowledged its receipt."""
 
 
+class _Pool:
+    """A pool of slots."""
+
+    __slots__ = ("used", "window")
+
+    def __init__(self) -> None:
+        self.window = 0
+        self.used = 0
+
+
+class _Use:
+    """What is used of one action."""
+
+    __slots__ = ("is_served", "limit", "pool", "reserved", "used")
+
+    def __init__(self, pool: _Pool, limit: int, is_served: bool) -> None:  # noqa: FBT001 - made in one place
+        self.pool = pool
+        self.limit = limit
+        self.is_served = is_served
+        self.used = 0
+        """With those reserved."""
+        self.reserved = 0
+        """Slots taken for invocations that are being logged."""
+
+
 class Session:
     """One worker as this SEC knows it."""
 
@@ -70,14 +96,14 @@ class Session:
         order. What is sent while its answer is under way is in no question. None: it has answered in full."""
         self.demand: dict[str, int] = {}
         """Waiting work by pool, as it was last told."""
-        self._windows: dict[str, int] = {}
+        self._pools: dict[str, _Pool] = {}
+        self._uses: dict[ActionKey, _Use] = {}
         self._bytes_window = 0
-        self._reserved: dict[ActionKey, int] = {}
-        self._used_by_pool: dict[str, int] = {}
-        self._used_by_action: dict[ActionKey, int] = {}
         self._used_bytes = 0
         self._sequence = 0
         self._received = 0
+        self._unreceived: deque[InFlight] = deque()
+        """What was sent on this stream and is not known to be received, in order."""
         self._waiting_frames: list[worker_service_pb2.ConnectResponse] = []
         self._frame = worker_service_pb2.ConnectResponse()
         """What the next frame has beside the following two."""
@@ -102,8 +128,7 @@ class Session:
         self._sequence = self._received = 0
         self._drop_output()
         self.served = dict(_served(hello))
-        self._count()
-        self._windows = {}
+        self._count({action: use.reserved for action, use in self._uses.items()})
         self._bytes_window = 0
         if hello.HasField("capacity"):
             self.grant(hello.capacity)
@@ -120,6 +145,7 @@ class Session:
         self._invocations.clear()
         self._acks.clear()
         self._frame_bytes = self._frame_items = 0
+        self._unreceived.clear()
         for attempt in self.in_flight.values():
             attempt.sequence = 0
 
@@ -127,56 +153,72 @@ class Session:
 
     def grant(self, capacity: worker_service_pb2.Capacity) -> None:
         """Replace the windows."""
-        self._windows = {
-            pool: min(max(limit, 0), limits.WINDOW_MAX) for pool, limit in capacity.max_in_flight_by_pool.items()
-        }
+        windows = capacity.max_in_flight_by_pool
+        for name in {*self._pools, *windows}:
+            self._pool(name).window = min(max(windows[name], 0), limits.WINDOW_MAX) if name in windows else 0
         self._bytes_window = max(capacity.max_in_flight_bytes, 0)
 
     def capacity(self) -> worker_service_pb2.Capacity:
         """Return the windows as they are."""
-        return worker_service_pb2.Capacity(max_in_flight_by_pool=self._windows, max_in_flight_bytes=self._bytes_window)
+        windows = {name: pool.window for name, pool in self._pools.items() if pool.window}
+        return worker_service_pb2.Capacity(max_in_flight_by_pool=windows, max_in_flight_bytes=self._bytes_window)
 
     def has_room(self, action: ActionKey) -> bool:
         """True when one more invocation of the action may be sent."""
-        served = self.served.get(action)
-        if served is None or not self.attached or self.draining or self.is_closing or action in self.rejecting:
+        use = self._uses.get(action)
+        if use is None or not use.is_served or not self._is_open or action in self.rejecting:
             return False
-        if self._used_by_pool.get(served.pool, 0) >= self._windows.get(served.pool, 0):
-            return False
-        if served.max_in_flight and self._used_by_action.get(action, 0) >= served.max_in_flight:
+        if use.pool.used >= use.pool.window or (use.limit and use.used >= use.limit):
             return False
         return not self._bytes_window or self._used_bytes < self._bytes_window
 
     def load(self, action: ActionKey) -> float:
         """Return the used share of the window of an action's pool."""
-        pool = self.served[action].pool
-        return self._used_by_pool.get(pool, 0) / max(self._windows.get(pool, 0), 1)
+        pool = self._uses[action].pool
+        return pool.used / max(pool.window, 1)
 
     def reserve(self, action: ActionKey) -> None:
         """Take a slot for an invocation that is being logged."""
-        self._reserved[action] = self._reserved.get(action, 0) + 1
-        self._use(action, 1)
+        use = self._use(action)
+        use.reserved += 1
+        use.used += 1
+        use.pool.used += 1
 
     def release(self, action: ActionKey) -> None:
         """Give a reserved slot back."""
-        if self._reserved.get(action, 0):
-            self._reserved[action] -= 1
-            self._use(action, -1)
+        use = self._use(action)
+        if use.reserved:
+            use.reserved -= 1
+            use.used -= 1
+            use.pool.used -= 1
 
-    def _count(self) -> None:
+    def _count(self, reserved: Mapping[ActionKey, int]) -> None:
         """Count what is used anew: the worker may serve an action from another pool than before."""
-        self._used_by_pool.clear()
-        self._used_by_action.clear()
+        self._pools, self._uses = {}, {}
+        for action in self.served:
+            self._use(action)
         for attempt in self.in_flight.values():
-            self._use(attempt.action, 1)
-        for action, count in self._reserved.items():
-            self._use(action, count)
+            use = self._use(attempt.action)
+            use.used += 1
+            use.pool.used += 1
+        for action, count in reserved.items():
+            for _ in range(count):
+                self.reserve(action)
 
-    def _use(self, action: ActionKey, change: int) -> None:
-        served = self.served.get(action)
-        pool = served.pool if served is not None else ""
-        self._used_by_pool[pool] = max(self._used_by_pool.get(pool, 0) + change, 0)
-        self._used_by_action[action] = max(self._used_by_action.get(action, 0) + change, 0)
+    def _use(self, action: ActionKey) -> _Use:
+        use = self._uses.get(action)
+        if use is None:
+            served = self.served.get(action)
+            pool = self._pool("" if served is None else served.pool)
+            use = _Use(pool, 0 if served is None else served.max_in_flight, served is not None)
+            self._uses[action] = use
+        return use
+
+    def _pool(self, name: str) -> _Pool:
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = _Pool()
+        return pool
 
     # ---- attempts
 
@@ -186,12 +228,15 @@ class Session:
         if self._frame_items and self._frame_bytes + size > FRAME_ROOM:
             self._close_frame()
         sequence = self._sequence + len(self._waiting_frames) + 1
-        self.in_flight[key] = InFlight(action, size, sequence)
+        attempt = self.in_flight[key] = InFlight(action, size, sequence)
+        self._unreceived.append(attempt)
         self._used_bytes += size
-        if self._reserved.get(action, 0):
-            self._reserved[action] -= 1
+        use = self._use(action)
+        if use.reserved:
+            use.reserved -= 1
         else:
-            self._use(action, 1)
+            use.used += 1
+            use.pool.used += 1
         self._invocations.append(invocation)
         self._added(size + ITEM_BYTES)
 
@@ -199,42 +244,51 @@ class Session:
         """Note an attempt that the worker says it holds, though this SEC did not send it."""
         if key not in self.in_flight:
             self.in_flight[key] = InFlight(action, received=True)
-            self._use(action, 1)
+            use = self._use(action)
+            use.used += 1
+            use.pool.used += 1
 
     def finish(self, key: AttemptKey) -> ActionKey | None:
         """Note that an attempt is no longer with the worker; returns its action, None if it was not."""
         attempt = self.in_flight.pop(key, None)
         if attempt is None:
             return None
-        self._use(attempt.action, -1)
+        use = self._use(attempt.action)
+        use.used -= 1
+        use.pool.used -= 1
         self._used_bytes -= attempt.payload_bytes
         return attempt.action
 
     def forget_work(self) -> None:
         """Forget every attempt and every reserved slot; what was not sent yet will not be."""
         self.in_flight.clear()
-        self._reserved.clear()
         self._used_bytes = 0
         self.question = None
-        self._count()
+        for use in self._uses.values():
+            use.reserved = use.used = use.pool.used = 0
         self._invocations.clear()
         for frame in self._waiting_frames:
             del frame.invocations[:]
 
     @property
+    def _is_open(self) -> bool:
+        return self.attached and not self.draining and not self.is_closing
+
+    @property
     def is_idle(self) -> bool:
         """True when nothing is with the worker, or about to be."""
-        return not self.in_flight and not any(self._reserved.values())
+        return not self.in_flight and not any(use.reserved for use in self._uses.values())
 
     def received(self, sequence: int) -> None:
         """Note the worker's receipt of every frame up to `sequence`."""
         if sequence <= self._received:
             return
         self._received = sequence
-        for attempt in self.in_flight.values():
-            if attempt.sequence and attempt.sequence <= sequence:
-                attempt.received = True
-                attempt.sequence = 0
+        unreceived = self._unreceived
+        while unreceived and unreceived[0].sequence <= sequence:
+            attempt = unreceived.popleft()
+            attempt.received = True
+            attempt.sequence = 0
 
     @property
     def oldest_unreceived(self) -> int:

@@ -246,6 +246,7 @@ class SagaEngine:
         answers: list[Answer] = []
         consumed: list[str] = []
         taken = 0
+        last = len(inbox) - 1
         for i, (given, on_decision) in enumerate(inbox):
             if taken > TURN_BYTES:
                 live.inbox = inbox[i:]
@@ -261,7 +262,8 @@ class SagaEngine:
                 consumed.append(given.control_id)
             else:
                 decision = turn.take(given)
-                taken += _size(given)
+                if i != last:
+                    taken += _size(given)
                 if on_decision is not None:
                     answers.append((on_decision, decision))
         turn.go_on(partial(self.place, live))

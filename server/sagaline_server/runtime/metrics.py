@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sagaline_server.core.entries import NodeFailed, SagaFinished, SagaState, Stamped, UndoFailed
+from sagaline_server.core.entries import Entry, NodeFailed, SagaFinished, SagaState, Stamped, UndoFailed
+
+_COUNTED = frozenset({SagaFinished, NodeFailed, UndoFailed})
 
 
 class RuntimeMetrics(Collector):
@@ -42,12 +44,16 @@ class RuntimeMetrics(Collector):
         self.entries += len(entries)
         for stamped in entries:
             kind = type(stamped.entry)
-            if kind is SagaFinished:
-                self.finished[stamped.entry.state] += 1  # type: ignore[union-attr]
-            elif kind is NodeFailed:
-                self.node_failures += 1
-            elif kind is UndoFailed:
-                self.undo_failures += 1
+            if kind in _COUNTED:
+                self._count(stamped.entry)
+
+    def _count(self, entry: Entry) -> None:
+        if isinstance(entry, SagaFinished):
+            self.finished[entry.state] += 1
+        elif isinstance(entry, NodeFailed):
+            self.node_failures += 1
+        else:
+            self.undo_failures += 1
 
     def collect(self) -> Iterator[Metric]:
         """Yield what Prometheus reads."""

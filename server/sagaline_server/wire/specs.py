@@ -23,12 +23,17 @@ from sagaline_server.core.graph import (
     UnservedNode,
 )
 from sagaline_server.core.limits import SUBSAGA_DEPTH
+from sagaline_server.core.values import Payload
 from sagaline_server.wire.payloads import NULL, payload_from
 from sagaline_server.wire.times import to_seconds
+from sagaline_server.wire.varints import varint
 
 
 def spec_from(message: saga_pb2.SagaSpec, saga_id: str, graph: Graph) -> SagaSpec:
     """Return a spec; its id and graph are given, because either may come from elsewhere."""
+    text = message.params.json
+    if text and message.ByteSize() == _plain_bytes(message, text):
+        return SagaSpec(saga_id, graph, Payload(json=text))
     return SagaSpec(
         saga_id=saga_id,
         graph=graph,
@@ -40,6 +45,13 @@ def spec_from(message: saga_pb2.SagaSpec, saga_id: str, graph: Graph) -> SagaSpe
         trace_context=tuple(sorted(message.trace_context.items())) if message.trace_context else (),
         start_delay=to_seconds(message.start_delay) if message.HasField("start_delay") else None,
     )
+
+
+def _plain_bytes(message: saga_pb2.SagaSpec, text: str) -> int:
+    """Return the size of a spec that has an id and JSON parameters, and nothing else."""
+    saga, params = len(message.saga_id), len(text) if text.isascii() else len(text.encode())
+    inner = params + 1 + len(varint(params))
+    return saga + 1 + len(varint(saga)) + inner + 1 + len(varint(inner))
 
 
 def graph_from(message: saga_pb2.Graph, depth: int = 0) -> Graph:

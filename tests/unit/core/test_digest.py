@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from sagaline_server.core.digest import graph_digest, saga_digest
 from sagaline_server.core.graph import (
@@ -177,3 +179,19 @@ def test_what_is_not_served_has_no_digest() -> None:
     """It is refused before anybody asks for its digest."""
     with pytest.raises(TypeError):
         graph_digest(Graph("x", (Node("a", UnservedNode("map")),)))
+
+
+@given(st.text(min_size=1, max_size=200))
+def test_a_plain_spec_has_the_digest_of_its_canonical_form(text: str) -> None:
+    """The form is put together of parts that are encoded once; it is the one that a full spec has."""
+    graph = graph_digest(ONE)
+    content: dict[str, object] = {
+        "deadline": None,
+        "graph": graph.hex(),
+        "labels": [],
+        "params": {"data": None, "encoding": "", "json": text, "metadata": []},
+        "scopes": [],
+        "start_paused": False,
+    }
+    expected = hashlib.sha256(msgspec.json.encode(content)).digest()
+    assert saga_digest(SagaSpec("s", ONE, Payload(json=text)), graph) == expected
