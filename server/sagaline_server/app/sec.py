@@ -5,7 +5,9 @@ holds, then serve; so no worker is told that its attempt is unknown only
 because its saga has not been read yet.
 
 When the store says that this incarnation is dead, all sagas are dropped and
-everything begins again as a new incarnation.
+everything begins again as a new incarnation. When the store itself must not be
+believed, because it went back, all sagas are dropped and nothing is served
+until an operator has seen to it.
 
 Stop: hand every saga off to another SEC where there is one, tell the workers,
 flush what is being written, and close the store; what is left stays for
@@ -40,7 +42,7 @@ from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
 from sagaline_server.ownership.strays import Strays
-from sagaline_server.ports.store import SecNameTaken, StoreError
+from sagaline_server.ports.store import SecNameTaken, StoreError, StoreRolledBack
 from sagaline_server.runtime import crashpoints
 from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
@@ -169,7 +171,7 @@ class Sec:
             except SecNameTaken:
                 raise
             except StoreError as error:
-                log.warning("store_away", error=str(error))
+                self._note_store(error)
                 # The next try makes another incarnation, and what this one has adopted already is not its own.
                 self._engine.forget_all()
                 # Not wait_for: Python 3.11's loses a cancellation that comes together with the event.
@@ -177,8 +179,17 @@ class Sec:
                     async with asyncio.timeout(OPEN_RETRY_SECONDS):
                         await self._stopping.wait()
             else:
+                self._metrics.store_refused = False
                 await self._set_serving(serving=True)
                 return
+
+    def _note_store(self, error: StoreError) -> None:
+        """Say that the store can't be had; that it must not be believed is said once, and loudly."""
+        if not isinstance(error, StoreRolledBack):
+            log.warning("store_away", error=str(error))
+        elif not self._metrics.store_refused:
+            self._metrics.store_refused = True
+            log.error("store_refused", error=str(error))
 
     async def _live_on(self) -> None:
         """Begin a new incarnation whenever the present one has died."""
@@ -197,6 +208,9 @@ class Sec:
         """Tell whether this incarnation lives: a fence may also mean that one saga has another owner now."""
         try:
             await self._keeper.refresh()
+        except StoreRolledBack as error:
+            self._note_store(error)
+            return False
         except StoreError as error:
             log.warning("store_away", error=str(error))
             await asyncio.sleep(OPEN_RETRY_SECONDS)

@@ -37,6 +37,7 @@ class RuntimeMetrics(Collector):
         self.workers = 0
         self.need_operator = 0
         self.lease_margin = 0.0
+        self.store_refused = False
         registry.register(self)
 
     def appended(self, entries: Sequence[Stamped]) -> None:
@@ -79,6 +80,10 @@ class RuntimeMetrics(Collector):
             "workers": ("Workers with a stream", self.workers),
             "sagas_need_operator": ("Sagas that need an operator", self.need_operator),
             "lease_margin_seconds": ("Time left before dispatching would stop", self.lease_margin),
+            "store_refused": (
+                "1: the store was restored or is another one, and an operator has to see",
+                self.store_refused,
+            ),
         }
         for name, (text, level) in gauges.items():
             yield GaugeMetricFamily(f"sagaline_{name}", text, value=level)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -15,30 +14,12 @@ from sagaline_server.ports.store import Status, StoreError, StoreRolledBack
 from tests.contracts.sagas import adopted, append, batches, create, insist, new_saga, settled, write, write_all
 from tests.contracts.watching import watching, watching_log
 from tests.etcd_server import EtcdServer
+from tests.integration.etcd.backups import Backups
 from tests.integration.etcd.conftest import OpenStore, ProxyTo
 
 pytestmark = pytest.mark.etcd
 
 StartEtcd = Callable[..., EtcdServer]
-
-
-class Backups:
-    """Copies of what an etcd keeps, as an operator makes and restores them."""
-
-    def __init__(self, server: EtcdServer, directory: Path) -> None:
-        self._server = server
-        self._copy = directory / "backup"
-
-    def make(self) -> None:
-        self._server.kill()
-        shutil.copytree(self._server.data, self._copy)
-        self._server.start()
-
-    def restore(self) -> None:
-        self._server.kill()
-        shutil.rmtree(self._server.data)
-        shutil.copytree(self._copy, self._server.data)
-        self._server.start()
 
 
 @pytest.fixture
