@@ -11,7 +11,7 @@ import pytest
 
 from sagaline import GraphBuilder
 from sagaline.client import Client
-from sagaline.errors import SagaAlreadyExists
+from sagaline.errors import NotAllowedNow, RpcError, SagaAlreadyExists
 from sagaline.v1 import log_pb2, saga_pb2
 from tests.etcd_server import EtcdServer, etcd_server
 from tests.failover.restart.actions import hand_on
@@ -60,6 +60,57 @@ async def test_orders_reach_the_owner_from_any_sec(secs: list[str]) -> None:
         assert [entry.gate_changed.paused for entry in entries if entry.HasField("gate_changed")] == [True, False]
         unwinds = [entry.unwind_requested for entry in entries if entry.HasField("unwind_requested")]
         assert [(unwind.actor, unwind.reason) for unwind in unwinds] == [("ann", "enough")]
+
+
+def waiting() -> GraphBuilder[str]:
+    """Return a builder with a wait for a signal, and an action after it that nobody serves."""
+    graph = GraphBuilder("waiting", params=str)
+    given = graph.signal("go", str)
+    graph.add("only", hand_on, given)
+    return graph
+
+
+async def test_the_gate_is_steered_from_any_sec(secs: list[str]) -> None:
+    """Steps and breakpoints given to a SEC that is not the owner stand in the log once, in their order (rule 16)."""
+    async with Client(secs[0]) as owner, Client(secs[1]) as other:
+        created = await owner.create(one().build(), "x")
+        saga_id = created.saga_id
+        with pytest.raises(NotAllowedNow) as refused:
+            await other.step(saga_id)
+        assert refused.value.reason == "SAGA_NOT_PAUSED"
+        await other.set_breakpoints(saga_id, ["only"], actor="ann")
+        await other.step(saga_id, 2)
+        await other.step(saga_id, 3, reason="more")
+        await other.set_breakpoints(saga_id, [])
+        gates = [entry.gate_changed async for entry in owner.log(saga_id) if entry.HasField("gate_changed")]
+        assert [(gate.steps, [point.node for point in gate.breakpoints]) for gate in gates] == [
+            (0, ["only"]), (2, ["only"]), (5, ["only"]), (0, []),
+        ]  # fmt: skip
+
+
+async def test_a_signal_reaches_the_owner_from_any_sec_once(secs: list[str]) -> None:
+    """The same request is one signal, whoever is asked; one too many is refused (rule 16)."""
+    async with Client(secs[0]) as owner, Client(secs[1]) as other:
+        created = await owner.create(waiting().build(), "x")
+        for client in (other, owner, other):
+            await client.signal(created.saga_id, "go", "now", request_id="one")
+        with pytest.raises(NotAllowedNow) as refused:
+            await other.signal(created.saga_id, "go", "again", request_id="two")
+        assert refused.value.reason == "SIGNAL_NOT_AWAITED"
+        with pytest.raises(RpcError) as unknown:
+            await other.signal(created.saga_id, "stop")
+        assert unknown.value.reason == "SIGNAL_NOT_FOUND"
+        signals = [entry async for entry in owner.log(created.saga_id) if entry.HasField("signal_received")]
+        assert [entry.signal_received.request_id for entry in signals] == ["one"]
+
+
+async def test_resolving_what_needs_no_resolution_is_refused_by_any_sec(secs: list[str]) -> None:
+    async with Client(secs[0]) as owner, Client(secs[1]) as other:
+        created = await owner.create(one().build(), "x")
+        for client in (owner, other):
+            with pytest.raises(NotAllowedNow) as refused:
+                await client.resolve(created.saga_id, "only", log_pb2.RESOLUTION_RETRY, actor="ann", reason="try")
+            assert refused.value.reason == "NODE_NOT_RESOLVABLE"
 
 
 async def test_watches_and_waits_elsewhere_see_everything_once(secs: list[str]) -> None:
