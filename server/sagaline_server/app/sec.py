@@ -32,7 +32,7 @@ from sagaline_server.api.ids import uuid7
 from sagaline_server.api.registration import add_services, interceptors
 from sagaline_server.app.crashing import CrashingWorkerService
 from sagaline_server.app.settings import Settings, SettingsError
-from sagaline_server.app.stores import make_store
+from sagaline_server.app.stores import make_archive, make_store
 from sagaline_server.app.system import SystemClock, SystemRandom
 from sagaline_server.app.transport import bind, make_server, open_channel
 from sagaline_server.dispatch.dispatcher import Dispatcher
@@ -41,6 +41,7 @@ from sagaline_server.ownership.cluster_runtime import ClusterRuntime
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
+from sagaline_server.ownership.retention import Retention, RetentionTimes
 from sagaline_server.ownership.strays import Strays
 from sagaline_server.ports.store import SecNameTaken, StoreError, StoreRolledBack
 from sagaline_server.runtime import crashpoints
@@ -88,6 +89,8 @@ class Sec:
             lambda: uuid7(clock.wall(), random.entropy),
             partial(open_channel, settings),
         )
+        times = RetentionTimes(settings.compact_after, settings.remove_after, settings.retention_interval)
+        self._retention = Retention(self._store, self._membership, clock, times, self._metrics, make_archive(settings))
         worker_service = CrashingWorkerService if crashpoints.is_armed else WorkerService
         self._workers = worker_service(
             self._dispatcher,
@@ -141,6 +144,8 @@ class Sec:
                 tasks.append(asyncio.create_task(self._live_on(), name="incarnations"))
                 tasks.append(asyncio.create_task(self._keeper.run(), name="keeper"))
                 tasks.append(asyncio.create_task(self._hand_offs.serve_orders(self._keeper.orders), name="hand-offs"))
+                if self._retention.is_wanted:
+                    tasks.append(asyncio.create_task(self._retention.run(), name="retention"))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()

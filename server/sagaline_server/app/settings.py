@@ -71,6 +71,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shutdown_timeout: float = 10.0
     drain_timeout: float = 30.0
     """How long handing everything off may take when the SEC stops."""
+    compact_after: float = 7 * 86_400.0
+    """How long after its end a saga's log is kept; record and summary stay. 0: as long as the saga."""
+    remove_after: float = 30 * 86_400.0
+    """How long a finished saga is kept; after that its id may be used again, for another saga. 0: for ever."""
+    retention_interval: float = 300.0
+    """Pause between two looks at all finished sagas."""
+    archive: str = ""
+    """Where finished sagas are put before anything of them is deleted: a directory, or postgresql://… Absent: nowhere.
+    """
 
 
 def load_settings(
@@ -129,9 +138,12 @@ def _checked(settings: Settings) -> Settings:
         raise SettingsError("settings: tls_cert and tls_key go together")
     if settings.tls_client_ca and not settings.tls_cert:
         raise SettingsError("settings: tls_client_ca needs tls_cert and tls_key; without them nobody is asked")
-    for name in ("grace_timeout", "heartbeat_interval", "heartbeat_timeout", "shutdown_timeout"):
+    for name in ("grace_timeout", "heartbeat_interval", "heartbeat_timeout", "shutdown_timeout", "retention_interval"):
         if not 0 < getattr(settings, name) < float("inf"):
             raise SettingsError(f"settings: {name} must be a number of seconds above 0")
+    for name in ("compact_after", "remove_after"):
+        if not 0 <= getattr(settings, name) < float("inf"):
+            raise SettingsError(f"settings: {name} must be a number of seconds; 0 is for ever")
     if settings.heartbeat_timeout <= settings.heartbeat_interval:
         raise SettingsError("settings: heartbeat_timeout must be more than heartbeat_interval")
     if settings.lease_ttl < 2:  # noqa: PLR2004 - etcd grants no shorter one

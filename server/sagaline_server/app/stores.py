@@ -1,10 +1,11 @@
-"""The store that the settings ask for."""
+"""The store and the archive that the settings ask for."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from sagaline_server.app.settings import Settings, SettingsError
+from sagaline_server.ports.archive import Archive
 from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.cluster import ClusterStore
 
@@ -26,6 +27,26 @@ def make_store(settings: Settings, clock: Clock) -> ClusterStore:
 
         return MemoryStore(MemoryBackend())
     return _etcd(settings, clock)
+
+
+def make_archive(settings: Settings) -> Archive | None:
+    """Return the archive of finished sagas; None where none is asked for.
+
+    Raises:
+        SettingsError: It needs what is not installed.
+    """
+    if not settings.archive:
+        return None
+    if settings.archive.startswith(("postgresql://", "postgres://")):
+        try:
+            from sagaline_server.store.archive_postgres import PostgresArchive  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            message = f"settings: archive: PostgreSQL needs psycopg; install sagaline-server[postgres] ({error})"
+            raise SettingsError(message) from error
+        return PostgresArchive(settings.archive)
+    from sagaline_server.store.archive_directory import DirectoryArchive  # noqa: PLC0415 - see above
+
+    return DirectoryArchive(Path(settings.archive))
 
 
 def _etcd(settings: Settings, clock: Clock) -> ClusterStore:

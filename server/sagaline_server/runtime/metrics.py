@@ -31,6 +31,9 @@ class RuntimeMetrics(Collector):
         self.quarantined = 0
         self.handed_off = 0
         self.adopted = 0
+        self.archived = 0
+        self.compacted = 0
+        self.removed = 0
         self.finished = {SagaState.SUCCEEDED: 0, SagaState.UNWOUND: 0}
         self.live = 0
         self.waiting = 0
@@ -67,6 +70,9 @@ class RuntimeMetrics(Collector):
             "sagas_quarantined": ("Sagas set aside", self.quarantined),
             "sagas_handed_off": ("Sagas given to another SEC", self.handed_off),
             "sagas_adopted": ("Sagas taken from a dead SEC", self.adopted),
+            "sagas_archived": ("Finished sagas put into the archive", self.archived),
+            "sagas_compacted": ("Finished sagas whose logs were removed", self.compacted),
+            "sagas_removed": ("Finished sagas that were removed", self.removed),
         }
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(f"sagaline_{name}", text, value=value)

@@ -20,6 +20,12 @@ _SIDES = {"action": saga_pb2.INVOCATION_KIND_ACTION, "undo": saga_pb2.INVOCATION
 
 saga_argument = click.argument("saga_id", metavar="SAGA")
 
+archive_option = click.option(
+    "--archive",
+    metavar="WHERE",
+    help="Ask no SEC but this archive: a directory, or postgresql://… as in the server's setting.",
+)
+
 
 def label(text: str) -> tuple[str, str]:
     """Return key and value of a label given as "KEY=VALUE".

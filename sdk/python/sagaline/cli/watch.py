@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from sagaline.cli.arguments import saga_argument
+from sagaline.cli.archives import archived_lines, entries_of
+from sagaline.cli.arguments import archive_option, saga_argument
 from sagaline.cli.entries import entry_line
 from sagaline.cli.output import console, print_json_line
 from sagaline.cli.sagas import code_of
@@ -39,10 +40,16 @@ _FROM = click.option(
 @saga_argument
 @_FROM
 @click.option("--follow", is_flag=True, help="Go on with new entries until the saga ends.")
+@archive_option
 @common_options
 @pass_settings
-def log_command(settings: Settings, saga_id: str, from_seq: int, follow: bool) -> None:
+def log_command(settings: Settings, saga_id: str, from_seq: int, follow: bool, archive: str | None) -> None:
     """Print the log of the saga SAGA, one entry a line."""
+    if archive:
+        for entry in entries_of(archived_lines(archive, saga_id)):
+            if entry.seq >= from_seq:
+                _print_entry(entry, as_json=settings.json)
+        return
     with settings.client(waits=follow) as client:
         read = client.watch if follow else client.log
         for entry in read(saga_id, from_seq=from_seq):
