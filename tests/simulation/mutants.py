@@ -352,7 +352,7 @@ def _close(record: object) -> Close:
 @plant("orders-forgotten", "several secs", "unwind")
 def _orders_forgotten() -> Sequence[Patch]:
     """Orders from other SECs are consumed without effect."""
-    return [(keeper, "_input", _close)]
+    return [(keeper, "input_from", _close)]
 
 
 @plant("idle-zombie", "lease revoked")
