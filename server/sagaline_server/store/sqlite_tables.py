@@ -36,6 +36,7 @@ from sagaline_server.ports.store import (
 )
 from sagaline_server.store.checks import check_limit, conflict, in_order, saga_of
 from sagaline_server.store.log_tail import LogTail, log_tail
+from sagaline_server.store.sqlite_bulk import BulkWrite, NotPlain
 from sagaline_server.store.sqlite_schema import transaction
 
 T = TypeVar("T")
@@ -43,6 +44,8 @@ T = TypeVar("T")
 INSERT_BATCH = "INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?, ?)"
 DELETE_CONTROL = "DELETE FROM controls WHERE saga_id = ? AND control_id = ? RETURNING control_id"
 DELETE_CONTROLS = "DELETE FROM controls WHERE saga_id = ? RETURNING control_id"
+BULK_WRITES = 4
+"""Fewer are written one by one."""
 HEAD = """
 SELECT r.saga_id, r.record, d.done, o.sec_id, o.incarnation, o.epoch, o.revision
 FROM records r LEFT JOIN dones d ON d.saga_id = r.saga_id LEFT JOIN owners o ON o.saga_id = r.saga_id
@@ -104,6 +107,25 @@ class WriteTransaction:
         self.problems: dict[str, str] = {}
 
     def run(self, writes: Sequence[Write]) -> Written[list[WriteResult]]:
+        if len(writes) >= BULK_WRITES and all(
+            isinstance(write, NewSaga) or (write.batch and not write.consumes) for write in writes
+        ):
+            try:
+                return self._run_in_bulk(writes)
+            except NotPlain:
+                pass
+        return self._run_one_by_one(writes)
+
+    def _run_in_bulk(self, writes: Sequence[Write]) -> Written[list[WriteResult]]:
+        with transaction(self._connection):
+            if not is_alive(self._connection, self._sec_id, self._incarnation):
+                raise NotPlain
+            revision = _count(self._connection, "revision")
+            bulk = BulkWrite(self._connection, self._sec_id, self._incarnation, revision)
+            results = bulk.run(writes)
+        return Written(results, revision, bulk.gone, [saga_of(write) for write in writes])
+
+    def _run_one_by_one(self, writes: Sequence[Write]) -> Written[list[WriteResult]]:
         with transaction(self._connection):
             self._alive = is_alive(self._connection, self._sec_id, self._incarnation)
             self._revision = _count(self._connection, "revision")
