@@ -169,3 +169,19 @@ async def test_more_can_be_removed_than_one_transaction_holds(cluster: Cluster) 
     await store.remove_finished(ids, keep_summary=False)
 
     assert [head.saga_id for head in await store.list_heads(ListQuery())] == ["s-050"]
+
+
+async def test_of_an_id_that_is_another_saga_by_now_nothing_is_removed(cluster: Cluster) -> None:
+    """With the summaries given, only sagas that ended so are removed: an id may have been used again."""
+    store = await cluster.open()
+    one, two, _ = await create_many(store, ["s-1", "s-2", "s-3"])
+    await write_all(store, [finish(one, 2), finish(two, 2)])
+    dones = {"s-1": done("s-1"), "s-2": b"of another", "s-3": b""}
+
+    for keep_summary in (True, False):
+        await store.remove_finished(["s-1", "s-2", "s-3", "unknown"], keep_summary=keep_summary, dones=dones)
+        assert [len(await batches(store, saga_id)) for saga_id in ("s-2", "s-3")] == [2, 1]
+
+    assert await store.read("s-1") is None
+    await store.remove_finished(["s-2"], keep_summary=False, dones={})
+    assert await store.read("s-2") is not None

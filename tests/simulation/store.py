@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
 from sagaline_server.ports.cluster import (
@@ -186,8 +186,10 @@ class SimStore:
         check_hand_offs(hand_offs, to, incarnation)
         return await self._ask(lambda: self._etcd.backend.hand_off(sec_id, incarnation, hand_offs, to))
 
-    async def remove_finished(self, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
-        await self._ask(lambda: self._etcd.backend.remove(saga_ids, keep_summary=keep_summary))
+    async def remove_finished(
+        self, saga_ids: Sequence[str], *, keep_summary: bool, dones: Mapping[str, bytes] | None = None
+    ) -> None:
+        await self._ask(lambda: self._etcd.backend.remove(saga_ids, keep_summary=keep_summary, dones=dones))
 
     # ---- reading
 

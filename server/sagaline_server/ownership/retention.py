@@ -4,12 +4,13 @@ Any SEC may do it, as nothing here needs ownership: a finished saga changes no
 more, and the store removes nothing of an unfinished one, whoever asks. The
 SECs share the sagas by rendezvous hashing so that they do not all do the same;
 where they disagree for a moment, a saga is archived twice, to the same place.
+What is removed is the saga that was looked at: one that has its id since stays.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
@@ -119,13 +120,14 @@ class Retention:
             for saga, at in ended.items()
             if at > self._compacted_until and saga not in old and self._is_past(self._times.compact_after, at, now)
         ]
-        gone = await self._archived({saga: ended[saga] for saga in old})
+        dones = {head.saga_id: head.done or b"" for head in heads}
+        gone = await self._archived({saga: ended[saga] for saga in old}, dones)
         if gone:
-            await self._store.remove_finished(gone, keep_summary=False)
+            await self._store.remove_finished(gone, keep_summary=False, dones=dones)
             self._metrics.removed += len(gone)
-        smaller = await self._archived({saga: ended[saga] for saga in aging})
+        smaller = await self._archived({saga: ended[saga] for saga in aging}, dones)
         if smaller:
-            await self._store.remove_finished(smaller, keep_summary=True)
+            await self._store.remove_finished(smaller, keep_summary=True, dones=dones)
             self._metrics.compacted += len(smaller)
         if gone or smaller:
             log.info("sagas_retired", removed=len(gone), compacted=len(smaller))
@@ -135,7 +137,7 @@ class Retention:
     def _is_past(seconds: float, ended: float, now: float) -> bool:
         return seconds > 0 and now - ended >= seconds
 
-    async def _archived(self, ended: dict[str, float]) -> list[str]:
+    async def _archived(self, ended: dict[str, float], dones: Mapping[str, bytes]) -> list[str]:
         """Return those that may be deleted: all, or where there is an archive, those that are durable there."""
         if self._archive is None or not ended:
             return list(ended)
@@ -143,7 +145,7 @@ class Retention:
         free: list[str] = []
         for saga_id, at in ended.items():
             stored = await self._store.read(saga_id)
-            if stored is None or stored.done is None:
+            if stored is None or stored.done != dones[saga_id]:
                 continue  # removed meanwhile, and perhaps another saga now
             free.append(saga_id)
             if not stored.batches:

@@ -318,10 +318,14 @@ class SagaStore(Protocol):
         """
         ...
 
-    async def remove_finished(self, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
+    async def remove_finished(
+        self, saga_ids: Sequence[str], *, keep_summary: bool, dones: Mapping[str, bytes] | None = None
+    ) -> None:
         """Remove the logs of finished sagas; with `keep_summary` false also their records and summaries.
 
-        Sagas that are not finished are left alone.
+        Sagas that are not finished are left alone, and so are those whose
+        summary is not the one in `dones`, if that is given: their ids belong
+        to other sagas by now.
 
         Raises:
             StoreError: The store can't be reached.

@@ -7,7 +7,7 @@ durable: what it stands for is the rules.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from sagaline_server.ports.cluster import (
     RELIST_SECONDS,
@@ -153,9 +153,11 @@ class MemoryStore:
         with self._request("hand_off") as backend:
             return backend.hand_off(self._sec_id, self._incarnation, hand_offs, to)
 
-    async def remove_finished(self, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
+    async def remove_finished(
+        self, saga_ids: Sequence[str], *, keep_summary: bool, dones: Mapping[str, bytes] | None = None
+    ) -> None:
         with self._request("remove_finished") as backend:
-            backend.remove(saga_ids, keep_summary=keep_summary)
+            backend.remove(saga_ids, keep_summary=keep_summary, dones=dones)
 
     async def watch(self) -> AsyncIterator[ClusterEvent]:
         self._reachable()

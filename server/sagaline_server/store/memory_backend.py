@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import copy
 import enum
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -292,11 +292,11 @@ class MemoryBackend:
         sagas = (self._sagas.get(saga_id) for saga_id in saga_ids)
         return [None if saga is None else saga.owner for saga in sagas]
 
-    def remove(self, saga_ids: Iterable[str], *, keep_summary: bool) -> None:
-        """Remove the logs of finished sagas, or all of them."""
+    def remove(self, saga_ids: Iterable[str], *, keep_summary: bool, dones: Mapping[str, bytes] | None = None) -> None:
+        """Remove the logs of finished sagas, or all of them; with `dones` only of those that ended so."""
         for saga_id in saga_ids:
             saga = self._sagas.get(saga_id)
-            if saga is None or saga.done is None:
+            if saga is None or saga.done is None or (dones is not None and saga.done != dones.get(saga_id)):
                 continue
             self.revision += 1
             if keep_summary:

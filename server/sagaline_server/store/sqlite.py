@@ -13,7 +13,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -217,8 +217,10 @@ class SqliteStore:
         check_hand_offs(hand_offs, to, self._incarnation)
         return await self._read(sqlite_tables.hand_off, self._sec_id, self._incarnation, hand_offs)
 
-    async def remove_finished(self, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
-        await self._write(sqlite_tables.remove_finished, saga_ids, keep_summary)
+    async def remove_finished(
+        self, saga_ids: Sequence[str], *, keep_summary: bool, dones: Mapping[str, bytes] | None = None
+    ) -> None:
+        await self._write(sqlite_tables.remove_finished, saga_ids, keep_summary, dones)
 
     async def watch(self) -> AsyncIterator[ClusterEvent]:
         async for event in self._open_watches().events():

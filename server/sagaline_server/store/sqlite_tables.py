@@ -7,7 +7,7 @@ the fence; threads, files, deadlines and watches are `sqlite.py`'s.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -317,11 +317,14 @@ def list_controls(connection: sqlite3.Connection, saga_id: str | None) -> list[S
     return in_order(StoredControl(*row) for row in connection.execute(query, (saga_id, saga_id)))
 
 
-def remove_finished(connection: sqlite3.Connection, saga_ids: Sequence[str], keep_summary: int) -> Written[None]:
+def remove_finished(
+    connection: sqlite3.Connection, saga_ids: Sequence[str], keep_summary: int, dones: Mapping[str, bytes] | None
+) -> Written[None]:
     with transaction(connection):
         revision = _count(connection, "revision")
         for saga_id in saga_ids:
-            if connection.execute("SELECT 1 FROM dones WHERE saga_id = ?", (saga_id,)).fetchone() is None:
+            row = connection.execute("SELECT done FROM dones WHERE saga_id = ?", (saga_id,)).fetchone()
+            if row is None or (dones is not None and row[0] != dones.get(saga_id)):
                 continue
             connection.execute("DELETE FROM batches WHERE saga_id = ?", (saga_id,))
             if not keep_summary:

@@ -9,7 +9,7 @@ it, at the revision of its first page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aetcd import rpc
@@ -171,6 +171,12 @@ class SagaReader:
             answers = found_keys(await self._channel.read(_reads(*map(self._keys.owner, part))))
             found += [None if kv is None else _owned(saga, kv) for saga, kv in zip(part, answers, strict=True)]
         return found
+
+    async def done_revisions(self, saga_ids: Sequence[str], dones: Mapping[str, bytes]) -> dict[str, int]:
+        """Read at which revision each of these summaries was written; those that are others by now are left out."""
+        answers = found_keys(await self._channel.read(_reads(*map(self._keys.done, saga_ids))))
+        found = zip(saga_ids, answers, strict=True)
+        return {saga: kv.mod_revision for saga, kv in found if kv is not None and kv.value == dones.get(saga)}
 
     async def revision(self) -> int:
         """Read how far the store has come."""

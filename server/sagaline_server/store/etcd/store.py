@@ -9,7 +9,7 @@ one stream (`hub.py`) carries all that is watched.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -203,16 +203,22 @@ class EtcdStore:
         with self._using() as channel:
             return await HandingOff(channel, self._keys, self._fence, self._slots, to).run(hand_offs)
 
-    async def remove_finished(self, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
+    async def remove_finished(
+        self, saga_ids: Sequence[str], *, keep_summary: bool, dones: Mapping[str, bytes] | None = None
+    ) -> None:
         for saga_id in saga_ids:
             check_saga_id(saga_id)
         distinct = list(dict.fromkeys(saga_ids))
         with self._using() as channel:
             for start in range(0, len(distinct), REMOVED_PER_TRANSACTION):
                 part = distinct[start : start + REMOVED_PER_TRANSACTION]
-                await self._remove(channel, part, keep_summary=keep_summary)
+                if dones is None:
+                    await self._remove(channel, dict.fromkeys(part, 0), keep_summary=keep_summary)
+                else:
+                    found = await SagaReader(channel, self._keys).done_revisions(part, dones)
+                    await self._remove(channel, found, keep_summary=keep_summary)
 
-    async def _remove(self, channel: EtcdChannel, saga_ids: Sequence[str], *, keep_summary: bool) -> None:
+    async def _remove(self, channel: EtcdChannel, saga_ids: Mapping[str, int], *, keep_summary: bool) -> None:
         while saga_ids:
             request = transactions.remove_request(self._keys, saga_ids, keep_summary=keep_summary)
             async with self._slots:
@@ -220,7 +226,11 @@ class EtcdStore:
             if response.succeeded:
                 return
             dones = transactions.found_keys(response)
-            finished = [saga_id for saga_id, done in zip(saga_ids, dones, strict=True) if done is not None]
+            finished = {
+                saga_id: revision
+                for (saga_id, revision), done in zip(saga_ids.items(), dones, strict=True)
+                if done is not None and revision in (0, done.mod_revision)
+            }
             if len(finished) == len(saga_ids):
                 raise StoreError("etcd refused a removal although every saga has finished")
             saga_ids = finished

@@ -11,7 +11,7 @@ No I/O: requests are built here and answers are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -225,12 +225,21 @@ def control_request(keys: Keys, saga_id: str, control_id: str, control: bytes) -
     return request
 
 
-def remove_request(keys: Keys, saga_ids: Sequence[str], *, keep_summary: bool) -> Any:
-    """Build the transaction that removes finished sagas. A refusal brings back which of them are finished."""
+def remove_request(keys: Keys, saga_ids: Mapping[str, int], *, keep_summary: bool) -> Any:
+    """Build the transaction that removes finished sagas. A refusal brings back which of them are finished.
+
+    Args:
+        keys: Where everything is.
+        saga_ids: Sagas, each with the revision that its summary has to have; 0: any.
+        keep_summary: Whether only the log goes.
+    """
     request = rpc.TxnRequest()
-    for saga_id in saga_ids:
+    for saga_id, revision in saga_ids.items():
         done, logs = keys.done(saga_id), keys.log(saga_id)
-        request.compare.add(result=GREATER, target=VERSION, key=done, version=0)
+        if revision:
+            request.compare.add(result=EQUAL, target=MOD, key=done, mod_revision=revision)
+        else:
+            request.compare.add(result=GREATER, target=VERSION, key=done, version=0)
         request.success.add(request_delete_range=rpc.DeleteRangeRequest(key=logs, range_end=after_all(logs)))
         if not keep_summary:
             request.success.add(request_delete_range=rpc.DeleteRangeRequest(key=keys.record(saga_id)))
