@@ -20,6 +20,7 @@ from sagaline_server.core.values import Disposition, Failure
 from sagaline_server.dispatch import results
 from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.ownership import keeper
+from sagaline_server.ownership.cluster_runtime import ClusterRuntime
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
 from sagaline_server.ports.store import Append, Status, WriteResult
@@ -349,10 +350,29 @@ def _close(record: object) -> Close:
     return Close()
 
 
+@plant("unlisted-is-lost", "several secs")
+def _unlisted_is_lost() -> Sequence[Patch]:
+    """What was taken over and is not in flight with its worker here counts as not held, without asking the worker."""
+    original = Dispatcher.expect
+
+    def expect(self: Dispatcher, worker_id: str, key: Any, action: Any, epoch: int) -> None:
+        original(self, worker_id, key, action, epoch)
+        session = self.sessions.get(worker_id)
+        if session is not None and session.attached and key not in session.in_flight:
+            del self._expected[worker_id][key]
+            self._lose(key, "its worker does not hold it", uncounted=True)
+
+    return [(Dispatcher, "expect", expect)]
+
+
+async def _look_at_nothing(*_: object) -> None:
+    pass
+
+
 @plant("orders-forgotten", "several secs", "unwind")
 def _orders_forgotten() -> Sequence[Patch]:
-    """Orders from other SECs are consumed without effect."""
-    return [(keeper, "input_from", _close)]
+    """Orders from other SECs are consumed without effect, and confirmed."""
+    return [(keeper, "input_from", _close), (ClusterRuntime, "_check_obeyed", _look_at_nothing)]
 
 
 @plant("idle-zombie", "lease revoked")

@@ -115,6 +115,10 @@ class GraphMaker:
         if "timeouts" in self._features and chance.random() < 0.4:
             action.timeouts.start_to_close.CopyFrom(seconds(chance.uniform(0.5, 6.0)))
             if chance.random() < 0.3:
+                action.timeouts.schedule_to_start.CopyFrom(seconds(chance.uniform(1.0, 30.0)))
+            if chance.random() < 0.3:
+                action.timeouts.heartbeat.CopyFrom(seconds(chance.uniform(1.0, 6.0)))
+            if chance.random() < 0.3:
                 action.undo.timeouts.start_to_close.CopyFrom(seconds(chance.uniform(0.5, 6.0)))
         if chance.random() < 0.1:
             action.unknown_policy = chance.choice((saga_pb2.UNKNOWN_POLICY_UNDO, saga_pb2.UNKNOWN_POLICY_HOLD))
@@ -155,4 +159,6 @@ def make_spec(saga_id: str, graph: saga_pb2.Graph, chance: random.Random) -> sag
         spec.start_paused = True
     if chance.random() < 0.1:
         spec.deadline.CopyFrom(seconds(chance.uniform(1.0, 60.0)))
+    if chance.random() < 0.1:
+        spec.start_delay.CopyFrom(seconds(chance.uniform(0.5, 20.0)))
     return spec

@@ -170,14 +170,24 @@ class ClusterRuntime(Runtime):
                 async with asyncio.timeout(ORDER_SECONDS):
                     await gone.wait()
         except TimeoutError:
-            # It is durable, and will be carried out when the saga has an owner again.
-            log.warning("order_waits_for_owner", saga_id=saga_id)
-            return False
+            return not await self._still_waits(saga_id, control_id)
         except StoreError as error:
             raise NotServing("the store can't be reached; try again") from error
         finally:
             self._keeper.forget_wait(saga_id, control_id)
         return True
+
+    async def _still_waits(self, saga_id: str, control_id: str) -> bool:
+        """Tell whether an order is still in the store: word of its end may not have got here."""
+        try:
+            controls = await self._store.list_controls(saga_id)
+        except StoreError as error:
+            raise NotServing("the store can't be reached; try again") from error
+        waits = any(control.control_id == control_id for control in controls)
+        if waits:
+            # It is durable, and will be carried out when the saga has an owner again.
+            log.warning("order_waits_for_owner", saga_id=saga_id)
+        return waits
 
     # ---- watching and waiting
 

@@ -87,17 +87,6 @@ class Recovery:
         self._engine = engine
         self._folder = folder
 
-    async def run(self) -> int:
-        """Adopt every saga whose owning incarnation is gone; returns how many run now.
-
-        Raises:
-            StoreError: The store can't be reached. Run it again.
-        """
-        store = self._engine.store
-        alive = {(sec.sec_id, sec.incarnation) for sec in await store.list_secs()}
-        orphans = [owned for owned in await store.list_owned() if (owned.sec_id, owned.incarnation) not in alive]
-        return await self.adopt_paced(orphans)
-
     async def adopt_paced(self, orphans: Sequence[OwnedSaga]) -> int:
         """Adopt sagas in batches, each only when the store has taken in most of the one before.
 

@@ -30,6 +30,8 @@ class Orders(Checker):
             return
         if self.scene.backend.controls(saga_id):
             return
+        if page.saga.finished is not None:
+            return  # it may have been confirmed while it waited for an owner, and the saga has ended without it
         if isinstance(order, Signal):
             there = (saga_id, order.request_id) in self._signals
             self.check(there, f"{saga_id} was sent {order.signal}, that was confirmed, and it is not in the log")

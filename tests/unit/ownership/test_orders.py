@@ -16,6 +16,7 @@ from sagaline_server.app.system import SystemClock, SystemRandom
 from sagaline_server.core.decide import Order, SetBreakpoints, SetPaused, Step, Unwind
 from sagaline_server.core.entries import Breakpoint, Entry, GateChanged
 from sagaline_server.dispatch.dispatcher import Dispatcher
+from sagaline_server.ownership import cluster_runtime as cluster_runtime_module
 from sagaline_server.ownership.cluster_runtime import ClusterRuntime
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
@@ -126,6 +127,19 @@ async def test_what_the_owner_has_to_refuse_is_refused(pair: Pair) -> None:
         await pair.ask(Step(1), SetPaused(paused=False))
     assert refused.value.code == "SAGA_NOT_PAUSED"
     assert await gates(pair) == [(True, 0, ()), (False, 0, ())]
+
+
+async def test_what_the_owner_made_of_an_order_is_found_out_where_word_of_it_is_lost(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_runtime_module, "ORDER_SECONDS", 0.2)
+    await pair.ask(SetPaused(paused=True))
+    pair.desk.other.keeps_up.clear()
+    assert (await pair.ask(SetBreakpoints(POINT))).paused
+    with pytest.raises(RequestRefused) as refused:
+        await pair.ask(SetPaused(paused=False), Unwind())
+    assert refused.value.code == "SAGA_FINISHED"
+    pair.desk.other.keeps_up.set()
 
 
 async def test_an_order_for_a_saga_that_ends_first_is_refused(pair: Pair) -> None:
