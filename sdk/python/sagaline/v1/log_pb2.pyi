@@ -619,7 +619,7 @@ class LogEntry(_message.Message):
 
     @_builtins.property
     def node_failed(self) -> Global___NodeFailed:
-        """A node failed; the saga unwinds."""
+        """A node failed; the saga unwinds, or the element of a map that can do without."""
 
     @_builtins.property
     def map_expanded(self) -> Global___MapExpanded:
@@ -943,7 +943,7 @@ Global___NodeHeld: _TypeAlias = NodeHeld  # noqa: Y015
 
 @_typing.final
 class MapExpanded(_message.Message):
-    """The elements of a map node."""
+    """A map node has its elements: those of its list, which is in the log already."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

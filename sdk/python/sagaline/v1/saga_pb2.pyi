@@ -124,8 +124,8 @@ class _SagaStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SagaState.V
     SAGA_STATE_UNWINDING: _SagaState.ValueType  # 2
     """A node failed or somebody asked for it: what was done is being undone."""
     SAGA_STATE_STUCK: _SagaState.ValueType  # 3
-    """Unwinding, and an undo failed for good. Other branches go on unwinding; an
-    operator must decide (`ResolveNode`).
+    """An undo failed for good. Other branches go on unwinding; an operator must
+    decide (`ResolveNode`).
     """
     SAGA_STATE_SUCCEEDED: _SagaState.ValueType  # 4
     """Final: every node succeeded."""
@@ -144,8 +144,8 @@ SAGA_STATE_RUNNING: SagaState.ValueType  # 1
 SAGA_STATE_UNWINDING: SagaState.ValueType  # 2
 """A node failed or somebody asked for it: what was done is being undone."""
 SAGA_STATE_STUCK: SagaState.ValueType  # 3
-"""Unwinding, and an undo failed for good. Other branches go on unwinding; an
-operator must decide (`ResolveNode`).
+"""An undo failed for good. Other branches go on unwinding; an operator must
+decide (`ResolveNode`).
 """
 SAGA_STATE_SUCCEEDED: SagaState.ValueType  # 4
 """Final: every node succeeded."""
@@ -623,7 +623,14 @@ Global___SubsagaNode: _TypeAlias = SubsagaNode  # noqa: Y015
 
 @_typing.final
 class MapNode(_message.Message):
-    """A node that becomes one action or subsaga for each element of a list."""
+    """A node that becomes one action or subsaga for each element of a list, as soon
+    as the list is known. Element 3 of the node "hosts" is the node "hosts[3]", and
+    the nodes of its subsaga are "hosts[3]/node". Its output is the list of the
+    elements' outputs, in order: null for an element that failed, an object of
+    `data`, `encoding` and `metadata` for an output that is bytes. A list that is
+    more than a payload holds can't be taken whole, only by a path. What is no list,
+    or would have more nodes than a saga may, makes the node fail with no effect.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -633,23 +640,34 @@ class MapNode(_message.Message):
     MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
     CANARY_FIELD_NUMBER: _builtins.int
     MAX_FAILURES_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
     max_concurrency: _builtins.int
-    """Elements that may run at once; 0 is no limit."""
+    """Elements that may run at once, in the order of the list; 0 is no limit.
+    Undoing knows no such limit.
+    """
     canary: _builtins.int
-    """The first N must succeed before the rest start; 0 is none."""
+    """The first N must succeed before the rest start; 0 is none. If one of them
+    fails, so does the node, whatever `max_failures` says.
+    """
     max_failures: _builtins.int
-    """Elements that may fail before the node fails; 0 is none."""
+    """Elements that may fail before the node fails; 0 is none. An element that
+    fails is undone by itself while the others go on.
+    """
+    item: _builtins.str
+    """Name of the action's input that is the element. Absent: "item"."""
     @_builtins.property
     def items(self) -> Global___InputSource:
         """The list: a JSON array. Required."""
 
     @_builtins.property
     def action(self) -> Global___ActionNode:
-        """One action; the element is its input "item"."""
+        """One action; the element is its input `item`. Its other inputs are the same
+        for every element, and their nodes become dependencies.
+        """
 
     @_builtins.property
     def subsaga(self) -> Global___SubsagaNode:
-        """A subsaga; the element is its parameters."""
+        """A subsaga; the element is its parameters, and its own `params` are absent."""
 
     def __init__(
         self,
@@ -660,10 +678,11 @@ class MapNode(_message.Message):
         max_concurrency: _builtins.int = ...,
         canary: _builtins.int = ...,
         max_failures: _builtins.int = ...,
+        item: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "each", b"each", "items", b"items", "subsaga", b"subsaga"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "canary", b"canary", "each", b"each", "items", b"items", "max_concurrency", b"max_concurrency", "max_failures", b"max_failures", "subsaga", b"subsaga"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "canary", b"canary", "each", b"each", "item", b"item", "items", b"items", "max_concurrency", b"max_concurrency", "max_failures", b"max_failures", "subsaga", b"subsaga"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_each: _TypeAlias = _typing.Literal["action", "subsaga"]  # noqa: Y015
     _WhichOneofArgType_each: _TypeAlias = _typing.Literal["each", b"each"]  # noqa: Y015
