@@ -23,6 +23,7 @@ from sagaline_server.core.entries import (
     Entry,
     GateChanged,
     Kind,
+    MapExpanded,
     NodeFailed,
     NodeHeld,
     NodeSucceeded,
@@ -45,12 +46,14 @@ from sagaline_server.core.entries import (
 )
 from sagaline_server.core.gate import is_held
 from sagaline_server.core.graph import UndoKind
-from sagaline_server.core.passing import passed, unblocked
+from sagaline_server.core.growth import room
+from sagaline_server.core.maps import is_bound, list_of
+from sagaline_server.core.passing import grown, passed, unblocked
 from sagaline_server.core.state import NO_RUN, Run, Saga
 from sagaline_server.core.timeouts import note_ready
 from sagaline_server.core.transitions import SETTLED, Event, NodeStatus, next_status
-from sagaline_server.core.unwinding import settle, turn
-from sagaline_server.core.values import Failure, FailureSource, Payload
+from sagaline_server.core.unwinding import settle, turn, turn_for, undo_if_instant
+from sagaline_server.core.values import Failure, FailureSource, Payload, SelectionError
 
 
 class IllegalEntry(Exception):
@@ -131,6 +134,11 @@ class _Step:
         node = self.saga.topology.index.get(name)
         return node if node is not None and self.saga.is_waiting(node) else None
 
+    def _waiting_map(self, name: str) -> int | None:
+        """Return the node if it is a map that waits for its list to be looked at."""
+        node = self._waiting(name)
+        return node if node is not None and self.saga.topology.nodes[node].map is not None else None
+
     def _check(self, node: int, event: Event) -> NodeStatus:
         """Return the node's next status; nothing has changed yet."""
         status = self.saga.status(node)
@@ -163,12 +171,13 @@ class _Step:
         self.saga.finished = entry.state
 
     def _unwind_requested(self, entry: UnwindRequested) -> None:
-        if self.saga.unwinding:
+        saga = self.saga
+        if saga.unwinding:
             raise self._illegal("the saga unwinds already")
         self._check_turn(None)
         kind = "sagaline.DeadlinePassed" if entry.cause is UnwindCause.DEADLINE else "sagaline.UnwindRequested"
         source = FailureSource.TIMEOUT if entry.cause is UnwindCause.DEADLINE else FailureSource.OPERATOR
-        turn(self.saga, None, Failure(type=kind, message=entry.reason, source=source))
+        turn(saga, None, Failure(type=kind, message=entry.reason, source=source), self.time)
 
     def _gate_changed(self, entry: GateChanged) -> None:
         saga = self.saga
@@ -217,9 +226,9 @@ class _Step:
         run = self._open_attempt(saga.runs.get(node, NO_RUN), entry.attempt)
         new = self._check(node, self._end_event(node, run, entry))
         saga.runs[node] = runs.ended(run, entry, self.time)
-        if new == NodeStatus.PENDING and saga.unwinding:
+        if new == NodeStatus.PENDING and saga.unwinds(node):
             saga.statuses[node] = new
-            settle(saga, node, NodeStatus.ABANDONED)
+            settle(saga, node, NodeStatus.ABANDONED, self.time)
             return
         saga.statuses[node] = new
         saga.woken.append(node)
@@ -243,6 +252,20 @@ class _Step:
             raise self._illegal("a definite outcome decides the node")
         return Event.HOLD if entry.held else Event.RETRY
 
+    def _map_expanded(self, entry: MapExpanded) -> None:
+        node = self._waiting_map(entry.node)
+        if node is None:
+            raise self._illegal("no map of that name waits for its list")
+        try:
+            elements = list_of(self.saga, node)
+        except SelectionError as error:
+            raise self._illegal(str(error)) from None
+        if entry.count != len(elements):
+            raise self._illegal(f"its list has {len(elements)} elements")
+        if problem := room(self.saga.topology, node, entry.count):
+            raise self._illegal(problem)
+        grown(self.saga, node, elements, self.time)
+
     def _node_succeeded(self, entry: NodeSucceeded) -> None:
         waiting = self._waiting(entry.node)
         if waiting is not None:
@@ -260,8 +283,9 @@ class _Step:
         saga = self.saga
         saga.statuses[node] = new
         saga.outputs[node] = output
-        if saga.unwinding:
+        if saga.unwinds(node):
             saga.woken.append(node)
+            undo_if_instant(saga, node, self.time)
         else:
             passed(saga, node, self.time)
 
@@ -275,11 +299,9 @@ class _Step:
         self._check_turn(node, in_doubt=entry.effect_unknown)
         given_up = entry.effect_unknown and entry.attempt != run.in_flight
         saga.runs[node] = runs.failed(run, 0 if given_up else entry.attempt, entry.failure)
-        if saga.failed_node is None and not saga.unwinding:
-            saga.failed_node = node
-        turn(self.saga, node, entry.failure)
+        turn_for(saga, node, entry.failure, self.time)
         if new in SETTLED:
-            settle(saga, node, new)
+            settle(saga, node, new, self.time)
         else:
             saga.statuses[node] = new
             saga.woken.append(node)
@@ -287,27 +309,30 @@ class _Step:
     def _check_turn(self, failing: int | None, *, in_doubt: bool = False) -> None:
         """A saga with no way back does not turn; neither does one whose way back hangs on what is in doubt."""
         saga = self.saga
-        if saga.unwinding:
+        if saga.unwinding or (failing is not None and saga.unwinds(failing)):
             return
-        if saga.is_committed(failing) or (in_doubt and failing in saga.topology.committing):
+        is_committed = saga.is_committed() if failing is None else is_bound(saga, failing)
+        if is_committed or (in_doubt and failing in saga.topology.committing):
             raise self._illegal("a pivot may have had its effect, and there is no way back")
 
     def _node_held(self, entry: NodeHeld) -> None:
         saga = self.saga
-        node = self._node(entry.node)
+        waiting = self._waiting_map(entry.node)
+        node = self._node(entry.node) if waiting is None else waiting
         new = self._check(node, Event.HOLD)
         run = saga.runs.get(node, NO_RUN)
         if run.in_flight or entry.attempt != (run.attempt if run.sent else 0):
             raise self._illegal("a node is held with its last attempt, when none is in flight")
-        if not run.sent and saga.startable(node) is not Kind.ACTION:
+        if not run.sent and waiting is None and saga.startable(node) is not Kind.ACTION:
             raise self._illegal("a node that is held without an attempt is one that could have started")
         saga.runs[node] = runs.failed(run, 0, entry.failure)
         saga.statuses[node] = new
 
     def _check_failure(self, node: int, run: Run, entry: NodeFailed) -> None:
-        if self.saga.topology.nodes[node].signal is not None:
+        flat = self.saga.topology.nodes[node]
+        if flat.signal is not None or flat.map is not None:
             if entry.attempt or entry.effect_unknown:
-                raise self._illegal("a signal node fails without an attempt, and without effect")
+                raise self._illegal("a signal or map node fails without an attempt, and without effect")
         elif not entry.attempt:
             if run.sent or self.saga.startable(node) is not Kind.ACTION:
                 raise self._illegal("a node that fails without an attempt is one that could have started")
@@ -357,7 +382,7 @@ class _Step:
         else:
             run = self._open_attempt(saga.undo_runs.get(node, NO_RUN), entry.attempt)
             saga.undo_runs[node] = runs.given_up(runs.answered(run, entry.attempt))
-        settle(saga, node, new)
+        settle(saga, node, new, self.time)
 
     def _undo_failed(self, entry: UndoFailed) -> None:
         saga = self.saga
@@ -375,7 +400,9 @@ class _Step:
 
     def _operator_resolved(self, entry: OperatorResolved) -> None:
         saga = self.saga
-        node = self._node(entry.node)
+        node = self._held_map(entry)
+        if node is None:
+            node = self._node(entry.node)
         new = self._check(node, ORDER_EVENTS[entry.resolution])
         match entry.resolution:
             case Resolution.RETRY:
@@ -386,18 +413,25 @@ class _Step:
                 saga.statuses[node] = new
                 saga.woken.append(node)
             case Resolution.MARK_UNDONE:
-                settle(saga, node, new)
+                settle(saga, node, new, self.time)
             case Resolution.MARK_FAILED:
                 self._check_turn(node)
                 failure = Failure(type="sagaline.MarkedFailed", message=entry.reason, source=FailureSource.OPERATOR)
-                if saga.failed_node is None and not saga.unwinding:
-                    saga.failed_node = node
-                turn(self.saga, node, failure)
-                settle(saga, node, new)
+                turn_for(saga, node, failure, self.time)
+                settle(saga, node, new, self.time)
             case Resolution.SUPPLY_OUTPUT:
                 if entry.output is None:
                     raise self._illegal("an output is missing")
                 self._succeed(node, new, entry.output)
+
+    def _held_map(self, entry: OperatorResolved) -> int | None:
+        """Return the node if it is a map; trying its list again would help nothing."""
+        node = self.saga.topology.index.get(entry.node)
+        if node is None or self.saga.topology.nodes[node].map is None:
+            return None
+        if entry.resolution not in (Resolution.MARK_FAILED, Resolution.SUPPLY_OUTPUT):
+            raise self._illegal("a map that is held is marked failed, or its output is supplied")
+        return node
 
     def _open_attempt(self, run: Run, attempt: int) -> Run:
         if attempt < 1 or (attempt != run.in_flight and attempt not in run.unanswered):
@@ -407,6 +441,7 @@ class _Step:
     arms: ClassVar[Mapping[type, Callable[[_Step, Any], None]]] = {
         AttemptStarted: _attempt_started,
         AttemptEnded: _attempt_ended,
+        MapExpanded: _map_expanded,
         NodeSucceeded: _node_succeeded,
         NodeFailed: _node_failed,
         NodeHeld: _node_held,

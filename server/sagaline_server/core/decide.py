@@ -16,6 +16,7 @@ from sagaline_server.core.entries import (
     AttemptStarted,
     Entry,
     Kind,
+    MapExpanded,
     NodeFailed,
     NodeHeld,
     NodeSucceeded,
@@ -31,6 +32,7 @@ from sagaline_server.core.entries import (
 )
 from sagaline_server.core.gate import Verdict, gate
 from sagaline_server.core.graph import ActionNode, UndoKind, UnknownPolicy
+from sagaline_server.core.growth import room
 from sagaline_server.core.inputs import (
     NOTHING,
     Cancel,
@@ -54,6 +56,7 @@ from sagaline_server.core.inputs import (
     Step,
     Unwind,
 )
+from sagaline_server.core.maps import is_bound, list_of
 from sagaline_server.core.orders import unwind_cancels
 from sagaline_server.core.retry import exhausted, is_given_up, policy_of, rejection_delay, retry_delay
 from sagaline_server.core.state import Run, Saga
@@ -195,9 +198,9 @@ def _may_fail(saga: Saga, node: int, *, in_doubt: bool) -> bool:
 
     What can't be undone must not be in doubt when the saga turns.
     """
-    if saga.unwinding:
+    if saga.unwinds(node):
         return True
-    return not saga.is_committed(node) and not (in_doubt and node in saga.topology.committing)
+    return not is_bound(saga, node) and not (in_doubt and node in saga.topology.committing)
 
 
 def _undo_result(saga: Saga, node: int, run: Run, given: Result, draw: float) -> Decision:
@@ -355,10 +358,12 @@ def look(saga: Saga, node: int, now: float) -> Decision:
 
 
 def _look_at_wait(saga: Saga, node: int, now: float) -> Decision:
+    flat = saga.topology.nodes[node]
+    if flat.map is not None:
+        return _look_at_map(saga, node) if now >= saga.starts else NOTHING
     ends = saga.wait_ends(node)
     if ends is None or now < ends:
         return NOTHING
-    flat = saga.topology.nodes[node]
     if flat.delay is not None:
         return Decision((NodeSucceeded(flat.name, 0, NULL),))
     if not _may_fail(saga, node, in_doubt=False):
@@ -370,6 +375,22 @@ def _look_at_wait(saga: Saga, node: int, now: float) -> Decision:
         FailureSource.TIMEOUT,
     )
     return Decision((NodeFailed(flat.name, 0, failure),), unwind_cancels(saga, node))
+
+
+def _look_at_map(saga: Saga, node: int) -> Decision:
+    """Let a map have its elements; it fails, with certainly no effect, where it can't."""
+    name = saga.topology.nodes[node].name
+    try:
+        count = len(list_of(saga, node))
+        kind, problem = "sagaline.TooManyNodes", room(saga.topology, node, count)
+    except SelectionError as error:
+        kind, problem, count = "sagaline.NotAList", str(error), 0
+    if not problem:
+        return Decision((MapExpanded(name, count),))
+    failure = Failure(kind, problem, Disposition.FAIL, FailureSource.SEC)
+    if not _may_fail(saga, node, in_doubt=False):
+        return Decision((NodeHeld(name, 0, failure),))
+    return Decision((NodeFailed(name, 0, failure),), unwind_cancels(saga, node))
 
 
 def _look_at_undo(saga: Saga, node: int, action: ActionNode, now: float) -> Decision:

@@ -15,6 +15,7 @@ from sagaline_server.core.graph import (
     DelayNode,
     Graph,
     InputRef,
+    MapNode,
     Node,
     SagaSpec,
     SignalNode,
@@ -106,6 +107,10 @@ def _body(body: object) -> dict[str, Any]:
                 "subsaga": _graph(body.graph),
                 "params": None if body.params is None else _input(body.params),
             }
+        case MapNode():
+            content = msgspec.to_builtins(msgspec.structs.replace(body, items=InputRef(), each=None))
+            del content["each"]
+            return {"map": {**content, "items": _input(body.items), "each": _body(body.each)}}
         case _:
             raise TypeError(f"{body!r} has no digest; it should have been refused")
 

@@ -121,12 +121,19 @@ class NodeSucceeded(msgspec.Struct, frozen=True):
 
 
 class NodeFailed(msgspec.Struct, frozen=True):
-    """Decides a node; the saga unwinds."""
+    """Decides a node; the saga unwinds, or the element of a map that can do without it."""
 
     node: str
     attempt: int
     failure: Failure
     effect_unknown: bool = False
+
+
+class MapExpanded(msgspec.Struct, frozen=True):
+    """A map has its elements: those of its list, which is in the log or the record already."""
+
+    node: str
+    count: int
 
 
 class UnwindRequested(msgspec.Struct, frozen=True):
@@ -187,7 +194,7 @@ class Breakpoint(msgspec.Struct, frozen=True):
     """A point at which the gate holds."""
 
     node: str
-    """Name of a node, of a subsaga for every node in it, or "*" for every node."""
+    """Name of a node, of a subsaga or map for every node in it, or "*" for every node."""
     kind: Kind | None = None
     """Side; None: both."""
 
@@ -243,6 +250,7 @@ Entry = (
     | AttemptEnded
     | NodeSucceeded
     | NodeFailed
+    | MapExpanded
     | UnwindRequested
     | NodeHeld
     | UndoAttemptStarted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 
+from sagaline_server.core import growth
 from sagaline_server.core.entries import Breakpoint, Kind
 from sagaline_server.core.state import Saga
 from sagaline_server.core.topology import Topology
@@ -39,16 +40,18 @@ def is_held(saga: Saga, node: int, kind: Kind) -> bool:
 
 
 def breakpoint_at(saga: Saga, node: int, kind: Kind) -> Breakpoint | None:
-    """Return the first breakpoint that holds one side of a node; that of a subsaga holds every node in it."""
+    """Return the first breakpoint that holds one side of a node; that of a subsaga or map holds every node in it."""
     if not saga.breakpoints:
         return None
     name = saga.topology.nodes[node].name
     for point in saga.breakpoints:
-        if point.kind in (None, kind) and (point.node in (EVERY_NODE, name) or name.startswith(point.node + "/")):
+        if point.kind in (None, kind) and (
+            point.node in (EVERY_NODE, name) or name.startswith((f"{point.node}/", f"{point.node}["))
+        ):
             return point
     return None
 
 
 def is_place(topology: Topology, name: str) -> bool:
     """True when a breakpoint can be set at a name."""
-    return name == EVERY_NODE or name in topology.index
+    return name == EVERY_NODE or growth.is_place(topology, name)

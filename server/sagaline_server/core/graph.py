@@ -111,6 +111,23 @@ class SubsagaNode(msgspec.Struct, frozen=True, omit_defaults=True):
     params: InputRef | None = None
 
 
+class MapNode(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node that becomes one action or subsaga for each element of a list."""
+
+    items: InputRef
+    """The list."""
+    each: ActionNode | SubsagaNode | None
+    """What runs for each element. None: not said; refused by `validate`."""
+    max_concurrency: int = 0
+    """Elements that may run at once; 0 is no limit."""
+    canary: int = 0
+    """The first so many must succeed before the rest start."""
+    max_failures: int = 0
+    """Elements that may fail, and be undone by themselves, before the node fails."""
+    item: str = "item"
+    """Of an action: the input that is the element."""
+
+
 class DelayNode(msgspec.Struct, frozen=True, omit_defaults=True):
     """A node that succeeds when a time has passed since it became ready."""
 
@@ -137,7 +154,7 @@ class Node(msgspec.Struct, frozen=True, omit_defaults=True):
     """A vertex."""
 
     name: str
-    body: ActionNode | ConstantNode | SubsagaNode | DelayNode | SignalNode | UnservedNode
+    body: ActionNode | ConstantNode | SubsagaNode | MapNode | DelayNode | SignalNode | UnservedNode
     after: tuple[str, ...] = ()
 
 

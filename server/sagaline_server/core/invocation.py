@@ -6,6 +6,7 @@ import msgspec
 
 from sagaline_server.core.entries import Kind
 from sagaline_server.core.graph import Timeouts
+from sagaline_server.core.maps import fall_of
 from sagaline_server.core.state import Saga
 from sagaline_server.core.timeouts import timeouts_of
 from sagaline_server.core.values import Failure, Payload
@@ -27,7 +28,7 @@ class Invocation(msgspec.Struct, frozen=True):
     action_output: Payload | None = None
     """Of an undo: the action's output; None when its outcome is unknown."""
     saga_failure: Failure | None = None
-    """Of an undo: why the saga unwinds."""
+    """Of an undo: why the saga unwinds, or the element of a map that it is in."""
 
 
 def invocation(saga: Saga, node: int, kind: Kind) -> Invocation:
@@ -46,7 +47,7 @@ def invocation(saga: Saga, node: int, kind: Kind) -> Invocation:
         timeouts=timeouts_of(flat.action, kind),
         last_progress=run.progress,
         action_output=saga.outputs.get(node) if kind is Kind.UNDO else None,
-        saga_failure=saga.failure if kind is Kind.UNDO else None,
+        saga_failure=(fall_of(saga, node) or saga.failure) if kind is Kind.UNDO else None,
     )
 
 

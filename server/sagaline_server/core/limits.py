@@ -47,6 +47,8 @@ LOG_ENTRIES = 200_000
 """Entries of one saga's log. At this length its actions are no longer retried, so that it can still end."""
 
 REQUEST_ID_CHARS = 128
+SIGNALS_KEPT = 1_000
+"""Signals of one name that are kept for the elements of maps that have not grown yet."""
 STEPS = 10_000
 """Starts that may be let pass a gate that holds."""
 BREAKPOINTS = 100

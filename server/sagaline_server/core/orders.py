@@ -7,6 +7,7 @@ from sagaline_server.core.apply import ORDER_EVENTS
 from sagaline_server.core.entries import (
     Entry,
     GateChanged,
+    Kind,
     OperatorResolved,
     Resolution,
     SignalReceived,
@@ -14,6 +15,7 @@ from sagaline_server.core.entries import (
 )
 from sagaline_server.core.gate import EVERY_NODE, is_place
 from sagaline_server.core.graph import UndoKind
+from sagaline_server.core.growth import members
 from sagaline_server.core.inputs import (
     NOTHING,
     Cancel,
@@ -28,6 +30,7 @@ from sagaline_server.core.inputs import (
     Step,
     Unwind,
 )
+from sagaline_server.core.maps import is_bound, scope
 from sagaline_server.core.state import Saga
 from sagaline_server.core.transitions import NodeStatus, next_status
 
@@ -63,13 +66,15 @@ def is_effect(entry: Entry, given: Order) -> bool:
 
 
 def unwind_cancels(saga: Saga, failed: int | None) -> tuple[Cancel, ...]:
-    """Tell the actions in flight that the saga turns. They are waited for all the same."""
-    if saga.unwinding:
+    """Tell the actions in flight that the saga turns, or the element of a map that will. They are waited for."""
+    if saga.unwinding or (failed is not None and saga.unwinds(failed)):
         return ()
+    element = None if failed is None else scope(saga, failed)
+    inside = None if element is None else set(members(saga.topology, element))
     return tuple(
         Cancel(node, kind, run.in_flight, run.worker_id, CancelReason.SAGA_UNWINDING)
         for node, kind, run in saga.in_flight()
-        if node != failed
+        if node != failed and kind is Kind.ACTION and (inside is None or node in inside)
     )
 
 
@@ -123,7 +128,7 @@ def set_breakpoints(saga: Saga, given: SetBreakpoints) -> Decision:
 def signal(saga: Saga, given: Signal) -> Decision:
     """Decide about `Signal`. One signal is for one node; more than there are nodes for it are refused."""
     places = saga.topology.signals.get(given.signal)
-    if not places:
+    if places is None:
         message = f"no node of the saga waits for the signal {given.signal[:128]!r}"
         return Decision(refusal=Refusal("SIGNAL_NOT_FOUND", message))
     if given.request_id and given.request_id in saga.signal_ids:
@@ -131,28 +136,40 @@ def signal(saga: Saga, given: Signal) -> Decision:
     if saga.finished is not None:
         return _FINISHED
     left = sum(saga.statuses[node] == NodeStatus.PENDING for node in places)
-    if saga.unwinding or left <= sum(name == given.signal for name, _ in saga.signals):
+    kept = sum(name == given.signal for name, _ in saga.signals)
+    if saga.unwinding or (left <= kept and not (kept < limits.SIGNALS_KEPT and _may_come(saga, given.signal))):
         message = "the saga unwinds, or as many signals of that name have arrived as there are nodes for them"
         return Decision(refusal=Refusal("SIGNAL_NOT_AWAITED", message))
     return Decision((SignalReceived(given.signal, given.payload, given.request_id),))
 
 
+def _may_come(saga: Saga, signal: str) -> bool:
+    """True when a map that has not grown yet may have nodes that wait for a signal."""
+    return any(
+        flat.map is not None and signal in flat.map.template.signals and saga.statuses[node] == NodeStatus.PENDING
+        for node, flat in enumerate(saga.topology.nodes)
+        if node not in saga.maps
+    )
+
+
 def resolve(saga: Saga, given: Resolve) -> Decision:
     """Decide about `Resolve`."""
     node = saga.topology.index.get(given.node)
-    action = None if node is None else saga.topology.nodes[node].action
-    if node is None or action is None:
+    flat = None if node is None else saga.topology.nodes[node]
+    if node is None or flat is None or (flat.action is None and flat.map is None):
         return Decision(refusal=Refusal("NODE_NOT_FOUND", f"the saga has no action node {given.node[:128]!r}"))
     if saga.finished is not None:
         return _FINISHED
-    status = saga.status(node)
-    if next_status(status, ORDER_EVENTS[given.resolution]) is None:
+    action, status = flat.action, saga.status(node)
+    is_vain = action is None and given.resolution is Resolution.RETRY  # a map's list stays what it is
+    if is_vain or next_status(status, ORDER_EVENTS[given.resolution]) is None:
         message = f"node {given.node!r} is {status.name}; {given.resolution.name} does not apply to that"
         return Decision(refusal=Refusal("NODE_NOT_RESOLVABLE", message))
-    if status is NodeStatus.UNDO_FAILED and given.resolution is Resolution.RETRY and action.undo is UndoKind.NONE:
+    is_irreversible = action is not None and action.undo is UndoKind.NONE
+    if status is NodeStatus.UNDO_FAILED and given.resolution is Resolution.RETRY and is_irreversible:
         message = f"node {given.node!r} can't be undone; once that is seen to by hand, mark it undone"
         return Decision(refusal=Refusal("NODE_NOT_RESOLVABLE", message))
-    if given.resolution is Resolution.MARK_FAILED and saga.is_committed(node):
+    if given.resolution is Resolution.MARK_FAILED and not saga.unwinds(node) and is_bound(saga, node):
         return _PIVOT_PASSED
     if given.resolution is Resolution.SUPPLY_OUTPUT and given.output is None:
         return Decision(refusal=Refusal("OUTPUT_MISSING", "SUPPLY_OUTPUT comes with the output"))

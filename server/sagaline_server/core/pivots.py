@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from sagaline_server.core.graph import ACTION_RETRY, ActionNode, Graph, SubsagaNode, UndoKind
 from sagaline_server.core.problems import Problem
-from sagaline_server.core.topology import Topology, flatten
+from sagaline_server.core.topology import FlatNode, Topology, flatten
 
 
 def check_pivot(graph: Graph, field: str) -> list[Problem]:
@@ -18,12 +18,13 @@ def check_pivot(graph: Graph, field: str) -> list[Problem]:
     return list(_check(flatten(graph, b""), f"{field}.nodes")) if _has_pivot(graph) else []
 
 
+def pivot_of(body: ActionNode | SubsagaNode) -> bool:
+    """True when a body is a pivot or has one inside."""
+    return body.pivot if isinstance(body, ActionNode) else _has_pivot(body.graph)
+
+
 def _has_pivot(graph: Graph) -> bool:
-    return any(
-        node.body.pivot if isinstance(node.body, ActionNode) else _has_pivot(node.body.graph)
-        for node in graph.nodes
-        if isinstance(node.body, ActionNode | SubsagaNode)
-    )
+    return any(pivot_of(node.body) for node in graph.nodes if isinstance(node.body, ActionNode | SubsagaNode))
 
 
 def _check(topology: Topology, field: str) -> Iterator[Problem]:
@@ -34,20 +35,27 @@ def _check(topology: Topology, field: str) -> Iterator[Problem]:
         yield Problem(field, "SECOND_PIVOT", f"a saga has one pivot at most; {first!r} is one, too", name)
     before = _ancestors(topology, pivots[0])
     for i, node in enumerate(topology.nodes):
-        action = node.action
-        if node.timeout is not None and i not in before:
-            message = f"after the pivot {first!r} nothing may fail: let it wait for ever"
-            yield Problem(field, "BOUNDED_AFTER_PIVOT", message, node.name)
-        if action is None or i in before or action.pivot or action.undo is UndoKind.NOOP:
-            continue
-        if action.undo is UndoKind.ACTION:
-            message = (
-                f"it has an undo action and does not come before the pivot {first!r}; nothing is undone after that"
-            )
-            yield Problem(field, "UNDO_AFTER_PIVOT", message, node.name)
-        elif _is_bounded(action):
-            message = f"after the pivot {first!r} it has to succeed some time: leave its retries without bound"
-            yield Problem(field, "BOUNDED_AFTER_PIVOT", message, node.name)
+        if i not in before:
+            yield from _check_after(node, node.name, first, field)
+
+
+def _check_after(node: FlatNode, name: str, pivot: str, field: str) -> Iterator[Problem]:
+    """Check a node that does not come before the pivot, and all that would be of its elements if it is a map."""
+    if node.timeout is not None:
+        message = f"after the pivot {pivot!r} nothing may fail: let it wait for ever"
+        yield Problem(field, "BOUNDED_AFTER_PIVOT", message, name)
+    if node.map is not None:
+        for inner in node.map.template.nodes:
+            yield from _check_after(inner, f"{name}[]{inner.name}", pivot, field)
+    action = node.action
+    if action is None or action.pivot or action.undo is UndoKind.NOOP:
+        return
+    if action.undo is UndoKind.ACTION:
+        message = f"it has an undo action and does not come before the pivot {pivot!r}; nothing is undone after that"
+        yield Problem(field, "UNDO_AFTER_PIVOT", message, name)
+    elif _is_bounded(action):
+        message = f"after the pivot {pivot!r} it has to succeed some time: leave its retries without bound"
+        yield Problem(field, "BOUNDED_AFTER_PIVOT", message, name)
 
 
 def _ancestors(topology: Topology, node: int) -> set[int]:

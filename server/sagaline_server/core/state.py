@@ -7,15 +7,15 @@ fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 
 import msgspec
 
 from sagaline_server.core.entries import Breakpoint, Kind, SagaState
 from sagaline_server.core.topology import Source, Topology
-from sagaline_server.core.transitions import SETTLED, STATUSES, NodeStatus
-from sagaline_server.core.values import NULL, Failure, Payload, select
+from sagaline_server.core.transitions import SETTLED, STATUSES, WITHOUT_EFFECT, NodeStatus
+from sagaline_server.core.values import NULL, Failure, Payload, SelectionError, index_of, select
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -66,7 +66,18 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 _UNDO_FAILED, _HELD = int(NodeStatus.UNDO_FAILED), int(NodeStatus.HELD)
-_WITHOUT_EFFECT = frozenset({NodeStatus.PENDING, NodeStatus.FAILED, NodeStatus.ABANDONED})
+
+
+class MapRun(msgspec.Struct, frozen=True):
+    """How far the elements of a map have come."""
+
+    admitted: int = 0
+    """Elements that may run or have: the first so many."""
+    ended: int = 0
+    """Those of them that have succeeded, or failed and are undone."""
+    canaries: int = 0
+    """Of the first ones, which must succeed before the rest may run: those that have not."""
+    failures: int = 0
 
 
 class Saga(msgspec.Struct):
@@ -111,6 +122,16 @@ class Saga(msgspec.Struct):
     """Why it unwinds."""
     failed_node: int | None = None
     """Node that failed first."""
+    maps: dict[int, MapRun] = msgspec.field(default_factory=dict)
+    """Map nodes that have grown."""
+    items: Mapping[int, tuple[Payload, ...]] = msgspec.field(default_factory=dict)
+    """The elements of their lists. Replaced, never changed: copies share it, and the other mapping below."""
+    fallen: Mapping[int, Failure] = msgspec.field(default_factory=dict)
+    """Elements that failed without failing their map, and why: each unwinds by itself."""
+    falling: dict[int, int] = msgspec.field(default_factory=dict)
+    """Those of them that still do, with the number of their nodes that are not settled."""
+    retreating: frozenset[int] = frozenset()
+    """Nodes of all elements that have fallen."""
     woken: list[int] = msgspec.field(default_factory=list)
     """Nodes that may have become startable; drained by whoever starts nodes. Looking twice does no harm."""
 
@@ -132,6 +153,9 @@ class Saga(msgspec.Struct):
         new.undo_runs = self.undo_runs.copy()
         new.ready = self.ready.copy()
         new.waits = self.waits.copy()
+        if self.maps:
+            new.maps = self.maps.copy()
+            new.falling = self.falling.copy()
         new.woken = self.woken[:]
         return new
 
@@ -140,9 +164,9 @@ class Saga(msgspec.Struct):
         """Where the saga stands."""
         if self.finished is not None:
             return self.finished
-        if not self.unwinding:
-            return SagaState.RUNNING
-        return SagaState.STUCK if NodeStatus.UNDO_FAILED in self.statuses else SagaState.UNWINDING
+        if (self.unwinding or self.fallen) and NodeStatus.UNDO_FAILED in self.statuses:
+            return SagaState.STUCK
+        return SagaState.UNWINDING if self.unwinding else SagaState.RUNNING
 
     @property
     def needs_operator(self) -> bool:
@@ -175,6 +199,10 @@ class Saga(msgspec.Struct):
                 for attempt, worker_id in run.lingering:
                     yield node, kind, attempt, worker_id
 
+    def unwinds(self, node: int) -> bool:
+        """True when what was done at a node is being undone: the saga unwinds, or the element that it is of."""
+        return self.unwinding or node in self.retreating
+
     def is_committed(self, failing: int | None = None) -> bool:
         """True when the saga can only go forward: a pivot may have had its effect, or a node that can't be undone has.
 
@@ -183,40 +211,75 @@ class Saga(msgspec.Struct):
         """
         if self.unwinding:
             return False
-        return any(node != failing and self.statuses[node] not in _WITHOUT_EFFECT for node in self.topology.committing)
+        return any(node != failing and self.statuses[node] not in WITHOUT_EFFECT for node in self.topology.committing)
 
     def output(self, node: int) -> Payload:
-        """Return the output of a node that has succeeded."""
+        """Return the output of a node that has succeeded.
+
+        Raises:
+            SelectionError: It is the list of a map, and more than a payload holds.
+        """
         flat = self.topology.nodes[node]
-        return self.outputs[node] if flat.value is None else self.resolve(flat.value)
+        if flat.value is not None:
+            return self.resolve(flat.value)
+        output = self.outputs.get(node)
+        if output is None:
+            message = f"the list that {flat.name!r} gives is more than a payload holds; select elements of it"
+            raise SelectionError(message)
+        return output
 
     def resolve(self, source: Source) -> Payload:
         """Return the value that a source names; its node, if any, has succeeded.
 
         Raises:
-            SelectionError: The path selects nothing. Without a path it never raises.
+            SelectionError: The path selects nothing, or the value is more than a payload holds.
         """
         if source.literal is not None:
             value = source.literal
+        elif source.node is None:
+            value = self.params
+        elif source.item is not None:
+            value = self.items[source.node][source.item]
+        elif source.path and source.node in self.maps and source.node not in self.outputs:
+            return self._from_long_list(source.node, source.path)
         else:
-            value = self.params if source.node is None else self.output(source.node)
+            value = self.output(source.node)
         return select(value, source.path) if source.path else value
 
-    def result(self) -> Payload:
-        """Return the output of the saga, which has succeeded."""
-        return NULL if self.topology.result is None else self.output(self.topology.result)
+    def _from_long_list(self, node: int, path: Sequence[str]) -> Payload:
+        """Return a part of one element's output, of a list that is more than a payload holds."""
+        elements = self.topology.grown[node]
+        number = index_of(path[0])
+        if number is None or number >= len(elements):
+            raise SelectionError(f"the array has no element {path[0]!r}")
+        element = elements[number]
+        output = NULL if element in self.fallen else self.output(self.topology.elements[element].end)
+        return select(output, path[1:])
+
+    def result(self) -> Payload | None:
+        """Return the output of the saga, which has succeeded; None: it is more than a payload holds."""
+        return NULL if self.topology.result is None else self.known_output(self.topology.result)
+
+    def known_output(self, node: int) -> Payload | None:
+        """Return the output of a node that has succeeded; None: it can't be had as one payload."""
+        try:
+            return self.output(node)
+        except SelectionError:
+            return None
 
     def due(self, node: int, kind: Kind) -> float:
         """Return the time before which a side of a node that could start does not. Seconds since 1970; 0: none."""
         return max(self.run(node, kind).due, self.starts)
 
     def is_waiting(self, node: int) -> bool:
-        """True while a node waits for a time or a signal."""
-        return node in self.waits and not self.unwinding and self.statuses[node] == NodeStatus.PENDING
+        """True while a node waits for a time or a signal, or is a map whose list is to be looked at."""
+        return node in self.waits and self.statuses[node] == NodeStatus.PENDING and not self.unwinds(node)
 
     def wait_ends(self, node: int) -> float | None:
         """Return when the wait of such a node is over, in seconds since 1970; None: never."""
         flat = self.topology.nodes[node]
+        if flat.map is not None:
+            return max(self.waits[node], self.starts)
         length = flat.timeout if flat.delay is None else flat.delay
         return None if length is None else max(self.waits[node], self.starts) + length
 
@@ -227,7 +290,7 @@ class Saga(msgspec.Struct):
             return None
         if status == NodeStatus.RETRYING:
             return Kind.ACTION if not self.run(node, Kind.ACTION).in_flight else None
-        if not self.unwinding:
+        if not self.unwinding and node not in self.retreating:
             return Kind.ACTION if status == NodeStatus.PENDING and not self.waiting[node] else None
         if status == NodeStatus.UNDO_RETRYING:
             return Kind.UNDO

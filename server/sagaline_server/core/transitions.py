@@ -94,6 +94,9 @@ TRANSITIONS: Mapping[Event, Mapping[NodeStatus, NodeStatus]] = MappingProxyType(
 SETTLED = frozenset({_S.FAILED, _S.UNDONE, _S.ABANDONED})
 """Statuses that ask for nothing more while the saga unwinds: what a parent's undo waits for."""
 
+WITHOUT_EFFECT = frozenset({_S.PENDING, _S.FAILED, _S.ABANDONED})
+"""Statuses of a node that certainly has done nothing that is left."""
+
 
 def next_status(status: NodeStatus, event: Event) -> NodeStatus | None:
     """Return the status after `event`, or None where the table does not allow it."""

@@ -27,11 +27,27 @@ from sagaline_server.core.decide import (
     overdue,
     placed,
 )
-from sagaline_server.core.entries import AttemptEnded, AttemptStarted, Entry, Kind, Outcome, Stamped, UndoAttemptEnded
+from sagaline_server.core.entries import (
+    AttemptEnded,
+    AttemptStarted,
+    Entry,
+    Kind,
+    NodeFailed,
+    NodeHeld,
+    Outcome,
+    Stamped,
+    UndoAttemptEnded,
+    UndoFailed,
+)
 from sagaline_server.core.gate import Verdict, gate
 from sagaline_server.core.state import Saga
 from sagaline_server.core.timeouts import GRACE_SECONDS, start_by, stop_at
 from sagaline_server.core.values import Payload
+
+ENTRIES = 512
+"""Entries after which a turn lets nothing more go on, so that they fit into one append: the next turn does. Those with
+a failure count as many."""
+FAILURE_ENTRIES = 32
 
 Place = Callable[[int, Kind], str | None]
 """Reserve a slot for one side of a node: the worker's id, or None when no worker has room."""
@@ -54,6 +70,9 @@ Feel = Callable[[int, Kind], Pulse | None]
 """What was last heard of one side of a node; None: nothing."""
 
 
+_WITH_FAILURE = (AttemptEnded, UndoAttemptEnded, NodeFailed, NodeHeld, UndoFailed)
+
+
 def _nothing_heard(_node: int, _kind: Kind) -> Pulse | None:
     return None
 
@@ -61,7 +80,19 @@ def _nothing_heard(_node: int, _kind: Kind) -> Pulse | None:
 class Turn:
     """One turn of one saga."""
 
-    __slots__ = ("_draw", "_epoch", "_feel", "_now", "cancels", "entries", "saga", "starts", "timers", "unplaced")
+    __slots__ = (
+        "_draw",
+        "_epoch",
+        "_feel",
+        "_now",
+        "_room",
+        "cancels",
+        "entries",
+        "saga",
+        "starts",
+        "timers",
+        "unplaced",
+    )
 
     def __init__(
         self, saga: Saga, epoch: int, now: float, draw: Callable[[], float], feel: Feel = _nothing_heard
@@ -80,6 +111,7 @@ class Turn:
         self._now = now
         self._draw = draw
         self._feel = feel
+        self._room = ENTRIES
         self.entries: list[Stamped] = []
         self.starts: list[tuple[int, Kind]] = []
         """Attempts to send once the entries are durable. `Saga.run` has their number and worker."""
@@ -107,6 +139,7 @@ class Turn:
     def _carry_out(self, decision: Decision) -> Decision:
         for entry in decision.entries:
             self.write(self._with_progress(entry))
+            self._room -= FAILURE_ENTRIES if isinstance(entry, _WITH_FAILURE) else 1
         if decision.cancels:
             self.cancels.extend(decision.cancels)
         return decision
@@ -122,16 +155,22 @@ class Turn:
         return msgspec.structs.replace(entry, last_progress=pulse.details)
 
     def go_on(self, place: Place, *, may_close: bool = True) -> None:
-        """Let every node go on that may, until nothing more follows.
+        """Let every node go on that may, until nothing more follows, or as much as one append has room for.
+
+        What is left is in `Saga.woken`, for another turn.
 
         Args:
             place: Finds workers.
             may_close: False keeps the saga open even if nothing is left to do, for the append that creates it.
         """
         saga = self.saga
-        while saga.woken:
-            woken, saga.woken = dict.fromkeys(saga.woken), []
-            for node in woken:
+        self._room = ENTRIES
+        while saga.woken and self._room > 0:
+            woken, saga.woken = list(dict.fromkeys(saga.woken)), []
+            for i, node in enumerate(woken):
+                if self._room <= 0:
+                    saga.woken.extend(woken[i:])
+                    break
                 self._go_on_with(node, place)
         if may_close and not saga.remaining:
             self.take(Close())
@@ -145,6 +184,7 @@ class Turn:
             else:
                 self.write(AttemptStarted(saga.topology.nodes[node].name, 1, worker_id))
                 self.starts.append((node, Kind.ACTION))
+                self._room -= 1
             return
         if saga.is_waiting(node):
             self._wait(node)

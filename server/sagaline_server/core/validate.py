@@ -14,6 +14,7 @@ from sagaline_server.core.graph import (
     Graph,
     InputRef,
     Irreversible,
+    MapNode,
     Node,
     RetryPolicy,
     SagaSpec,
@@ -23,10 +24,10 @@ from sagaline_server.core.graph import (
     UndoKind,
     UnservedNode,
 )
-from sagaline_server.core.pivots import check_pivot
+from sagaline_server.core.pivots import check_pivot, pivot_of
 from sagaline_server.core.problems import Problem
 from sagaline_server.core.topology import dependencies, input_refs, sinks
-from sagaline_server.core.values import Payload
+from sagaline_server.core.values import Payload, SelectionError, elements_of
 
 __all__ = ["Problem", "check_graph", "check_payload", "check_pivot", "check_saga_id", "check_spec", "payload_bytes"]
 
@@ -148,12 +149,54 @@ def _node(node: Node, where: str, prefix: str, depth: int) -> Iterator[Problem]:
             yield from _signal(node.body, f"{where}.signal", name)
         case SubsagaNode():
             yield from _graph(node.body.graph, f"{where}.subsaga.graph", f"{name}/", depth + 1)
+        case MapNode():
+            yield from _map(node.body, f"{where}.map", name, depth)
         case UnservedNode(kind=""):
-            yield Problem(where, "NO_KIND", "set what the node is: action, constant, subsaga, delay or signal", name)
+            message = "set what the node is: action, constant, subsaga, map, delay or signal"
+            yield Problem(where, "NO_KIND", message, name)
         case UnservedNode(kind=kind):
             yield _unserved(f"{where}.{kind}", name, "UNSERVED_NODE_KIND")
     for field, ref in input_refs(node):
         yield from _input(ref, f"{where}.{field}", name)
+
+
+def _map(body: MapNode, where: str, name: str, depth: int) -> Iterator[Problem]:
+    match body.each:
+        case ActionNode(inputs=inputs):
+            yield from _action(body.each, f"{where}.action", name)
+            if not _NODE_NAME.fullmatch(body.item):
+                message = f"an input's name has 1 to {limits.NODE_NAME_CHARS} characters of [A-Za-z0-9_.-]"
+                yield Problem(f"{where}.item", "BAD_NAME", message, name)
+            if any(key == body.item for key, _ in inputs):
+                message = f"the input {_brief(body.item)!r} is the element; leave it out, or name another as `item`"
+                yield Problem(f"{where}.action.inputs[{_brief(body.item)}]", "NOT_ALLOWED", message, name)
+        case SubsagaNode(graph=graph, params=params):
+            yield from _graph(graph, f"{where}.subsaga.graph", f"{name}[]/", depth + 1)
+            if params is not None:
+                message = "the element is the subsaga's parameters; leave them out"
+                yield Problem(f"{where}.subsaga.params", "NOT_ALLOWED", message, name)
+        case None:
+            yield Problem(where, "NO_KIND", "set what runs for each element: action or subsaga", name)
+    if body.each is not None and pivot_of(body.each):
+        message = "a pivot is one node, and a map has as many as its list has elements; put it after the map"
+        yield Problem(where, "PIVOT_IN_MAP", message, name)
+    for field in ("max_concurrency", "canary", "max_failures"):
+        value: int = getattr(body, field)
+        if not 0 <= value <= limits.GRAPH_NODES:
+            message = f"{field} lies between 0 and {limits.GRAPH_NODES}; this is {value}"
+            yield Problem(f"{where}.{field}", "OUT_OF_RANGE", message, name)
+    if body.items.literal is not None and not body.items.path:
+        yield from _literal_list(body.items.literal, f"{where}.items", name)
+
+
+def _literal_list(literal: Payload, where: str, name: str) -> Iterator[Problem]:
+    try:
+        count = len(elements_of(literal))
+    except SelectionError as error:
+        yield Problem(where, "NOT_A_LIST", str(error), name)
+        return
+    if count > limits.GRAPH_NODES:
+        yield _too_many(where, "elements", count, limits.GRAPH_NODES)
 
 
 def _signal(body: SignalNode, where: str, node: str) -> Iterator[Problem]:

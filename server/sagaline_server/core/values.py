@@ -84,6 +84,11 @@ def select(payload: Payload, path: Sequence[str]) -> Payload:
     return Payload(json=part.decode())
 
 
+def index_of(key: str) -> int | None:
+    """Return the place in an array that an element of a path names; None: it is no place."""
+    return int(key) if _INDEX.fullmatch(key) else None
+
+
 def _child(text: bytes, key: str, walked: Sequence[str]) -> msgspec.Raw:
     where = ".".join(walked)
     try:
@@ -96,6 +101,27 @@ def _child(text: bytes, key: str, walked: Sequence[str]) -> msgspec.Raw:
         if key in level:
             return level[key]
         raise SelectionError(f"there is no field {where!r}")
-    if _INDEX.fullmatch(key) and int(key) < len(level):
-        return level[int(key)]
+    index = index_of(key)
+    if index is not None and index < len(level):
+        return level[index]
     raise SelectionError(f"the array has no element {where!r}")
+
+
+_LIST: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def elements_of(payload: Payload) -> tuple[Payload, ...]:
+    """Return the elements of a JSON array, each as it was written.
+
+    Raises:
+        SelectionError: It is something else.
+    """
+    if payload.data is not None:
+        raise SelectionError("a map takes a JSON array, and this payload is bytes")
+    try:
+        level = _LIST.decode((payload.json or "null").encode())
+    except msgspec.ValidationError:
+        raise SelectionError("a map takes a JSON array, and this value is none") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise SelectionError("the payload is not valid JSON, or nested too deep to be read") from None
+    return tuple(Payload(json=bytes(element).decode()) for element in level)

@@ -276,7 +276,7 @@ class SagaEngine:
             is_certain = not answers or self.may_send()
             for on_decision, decision in answers:
                 on_decision(decision if is_certain else None)
-            if live.inbox:
+            if live.inbox or live.state.woken:
                 self._enqueue(live)
 
     def place(self, live: LiveSaga, node: int, kind: Kind) -> str | None:
@@ -337,7 +337,7 @@ class SagaEngine:
             self._drop(live)
         elif live.on_idle is not None:
             live.on_idle()
-        elif live.inbox or not live.state.remaining:
+        elif live.inbox or live.state.woken or not live.state.remaining:
             self._enqueue(live)
 
     def _send(self, live: LiveSaga, turn: Turn, revision: int) -> None:

@@ -301,8 +301,8 @@ class Runtime:
             end = saga_service_pb2.SagaEnd(saga_id=live.saga_id, state=saga_pb2.SagaState.ValueType(saga.finished))
             if saga.unwinding:
                 end.failure.CopyFrom(self._live_view(live, full=False).failure)
-            else:
-                fill_payload(end.output, saga.result())
+            elif (output := saga.result()) is not None:
+                fill_payload(end.output, output)
             on_end(end)
         elif live.is_gone and saga.finished is None:
             on_end(_end_error(live.saga_id, NotServing("this SEC runs the saga no longer; follow it again")))

@@ -187,6 +187,10 @@ def _write_node_held(message: log_pb2.LogEntry, entry: core.NodeHeld) -> None:
     fill_failure(out.failure, entry.failure)
 
 
+def _write_expanded(message: log_pb2.LogEntry, entry: core.MapExpanded) -> None:
+    message.map_expanded.node, message.map_expanded.count = entry.node, entry.count
+
+
 def _write_unwind(message: log_pb2.LogEntry, entry: core.UnwindRequested) -> None:
     out = message.unwind_requested
     out.cause = log_pb2.UnwindCause.ValueType(entry.cause)
@@ -249,6 +253,7 @@ _WRITERS: dict[type, Callable[[log_pb2.LogEntry, Any], None]] = {
     core.NodeSucceeded: _write_succeeded,
     core.NodeFailed: _write_failed,
     core.NodeHeld: _write_node_held,
+    core.MapExpanded: _write_expanded,
     core.UnwindRequested: _write_unwind,
     core.UndoAttemptStarted: _write_undo_started,
     core.UndoAttemptEnded: _write_undo_ended,
@@ -325,6 +330,7 @@ _READERS: dict[str, Callable[[Any], core.Entry]] = {
     "node_succeeded": lambda m: core.NodeSucceeded(m.node, m.attempt, payload_from(m.output)),
     "node_failed": _read_failed,
     "node_held": lambda m: core.NodeHeld(m.node, m.attempt, failure_from(m.failure, trusted=True)),
+    "map_expanded": lambda m: core.MapExpanded(m.node, m.count),
     "unwind_requested": lambda m: core.UnwindRequested(core.UnwindCause(m.cause), m.actor, m.reason),
     "undo_attempt_started": lambda m: core.UndoAttemptStarted(m.node, m.attempt, m.worker_id),
     "undo_attempt_ended": _read_undo_ended,

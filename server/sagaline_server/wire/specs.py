@@ -12,6 +12,7 @@ from sagaline_server.core.graph import (
     Graph,
     InputRef,
     Irreversible,
+    MapNode,
     Node,
     RetryPolicy,
     SagaSpec,
@@ -62,23 +63,45 @@ def graph_from(message: saga_pb2.Graph, depth: int = 0) -> Graph:
 
 def _node(message: saga_pb2.Node, depth: int) -> Node:
     kind = message.WhichOneof("kind")
-    body: ActionNode | ConstantNode | SubsagaNode | DelayNode | SignalNode | UnservedNode
+    body: ActionNode | ConstantNode | SubsagaNode | MapNode | DelayNode | SignalNode | UnservedNode
     if kind == "action":
         body = _action(message.action)
     elif kind == "constant":
         body = ConstantNode(payload_from(message.constant.value))
     elif kind == "subsaga":
-        inner = message.subsaga
-        graph = graph_from(inner.graph, depth + 1) if depth <= SUBSAGA_DEPTH else Graph(inner.graph.name, ())
-        body = SubsagaNode(graph, _input(inner.params) if inner.HasField("params") else None)
+        body = _subsaga(message.subsaga, depth)
+    elif kind == "map":
+        body = _map(message.map, depth)
     elif kind == "delay":
         body = DelayNode(to_seconds(message.delay.duration))
     elif kind == "signal":
         wait = message.signal
         body = SignalNode(wait.signal, to_seconds(wait.timeout) if wait.HasField("timeout") else None)
     else:
-        body = UnservedNode(kind or "")
+        body = UnservedNode("")
     return Node(name=message.name, body=body, after=tuple(message.after))
+
+
+def _subsaga(message: saga_pb2.SubsagaNode, depth: int) -> SubsagaNode:
+    graph = graph_from(message.graph, depth + 1) if depth <= SUBSAGA_DEPTH else Graph(message.graph.name, ())
+    return SubsagaNode(graph, _input(message.params) if message.HasField("params") else None)
+
+
+def _map(message: saga_pb2.MapNode, depth: int) -> MapNode:
+    kind = message.WhichOneof("each")
+    each: ActionNode | SubsagaNode | None = None
+    if kind == "action":
+        each = _action(message.action)
+    elif kind == "subsaga":
+        each = _subsaga(message.subsaga, depth)
+    return MapNode(
+        _input(message.items),
+        each,
+        message.max_concurrency,
+        message.canary,
+        message.max_failures,
+        message.item or "item",
+    )
 
 
 def _action(message: saga_pb2.ActionNode) -> ActionNode:

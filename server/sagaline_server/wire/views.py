@@ -9,6 +9,7 @@ import msgspec
 from sagaline.v1 import log_pb2, saga_pb2
 from sagaline_server.core.entries import Kind, SagaState
 from sagaline_server.core.gate import Verdict, breakpoint_at, gate
+from sagaline_server.core.maps import hold_of, progress_of
 from sagaline_server.core.state import NO_RUN, Saga
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.wire import encoded
@@ -70,8 +71,9 @@ def summary(saga_id: str, told: About, saga: Saga, owner: Ownership | None) -> s
         view.scopes.extend(told.scopes)
     if saga.finished is not None:
         fill_timestamp(view.finish_time, saga.updated)
-        if not saga.unwinding:
-            fill_payload(view.output, saga.result())
+        result = None if saga.unwinding else saga.result()
+        if result is not None:
+            fill_payload(view.output, result)
     if saga.failure is not None:
         fill_failure(view.failure, saga.failure)
     if saga.failed_node is not None:
@@ -83,18 +85,19 @@ def summary(saga_id: str, told: About, saga: Saga, owner: Ownership | None) -> s
 
 def done_record(saga_id: str, told: About, saga: Saga) -> bytes:
     """Return the encoded DoneRecord of a saga that has ended: its BASIC view."""
-    if saga.finished is not SagaState.SUCCEEDED or told.labels or told.scopes or saga.failure is not None:
+    output = saga.result() if saga.finished is SagaState.SUCCEEDED else None
+    if output is None or told.labels or told.scopes or saga.failure is not None:
         return log_pb2.DoneRecord(saga=summary(saga_id, told, saga, None)).SerializeToString()
     ended = encoded.time(saga.updated)
     view = b"".join(
         (
             encoded.field(b"\x0a", saga_id.encode()),
             encoded.field(b"\x12", saga.topology.graph_name.encode()),
-            b"\x18" + varint(saga.finished),
+            b"\x18" + varint(SagaState.SUCCEEDED),
             encoded.field(b"\x32", encoded.time(told.create_time)),
             encoded.field(b"\x3a", ended),
             encoded.field(b"\x42", ended),
-            encoded.field(b"\x5a", encoded.payload(saga.result())),
+            encoded.field(b"\x5a", encoded.payload(output)),
             b"\x80\x01" + varint(saga.seq),
         )
     )
@@ -105,7 +108,7 @@ def add_details(view: saga_pb2.Saga, record: log_pb2.SagaRecord, saga: Saga, wai
     """Make a BASIC view FULL."""
     view.params.CopyFrom(record.spec.params)
     view.graph.CopyFrom(record.spec.graph)
-    for node in range(len(saga.topology.nodes)):
+    for node in saga.topology.in_order():
         _fill_node(view.nodes.add(), saga, node, waiting)
 
 
@@ -124,7 +127,9 @@ def _fill_node(view: saga_pb2.NodeView, saga: Saga, node: int, waiting: Waiting 
     if current.in_flight:
         view.worker_id = current.worker_id
     if node in saga.outputs or (flat.action is None and status in (NodeStatus.SUCCEEDED, NodeStatus.UNDONE)):
-        fill_payload(view.output, saga.output(node))
+        output = saga.known_output(node)
+        if output is not None:
+            fill_payload(view.output, output)
     failure = undo.failure or run.failure
     if failure is not None and status != NodeStatus.SUCCEEDED:
         fill_failure(view.failure, failure)
@@ -132,10 +137,11 @@ def _fill_node(view: saga_pb2.NodeView, saga: Saga, node: int, waiting: Waiting 
         ends = saga.wait_ends(node)
         if ends is not None:
             view.retry_time.CopyFrom(timestamp(ends))
-        view.waiting_for = "its time" if flat.signal is None else f"the signal {flat.signal}"
+        view.waiting_for = f"the signal {flat.signal}" if flat.signal is not None else "its time"
         return
     kind = saga.startable(node)
     if kind is None:
+        view.waiting_for = hold_of(saga, node) or progress_of(saga, node)
         return
     due = saga.due(node, kind)
     if due:

@@ -161,8 +161,8 @@ class FakeRuntime:
         end = saga_service_pb2.SagaEnd(saga_id=kept.id, state=view.state)
         if view.HasField("failure"):
             end.failure.CopyFrom(view.failure)
-        else:
-            fill_payload(end.output, kept.saga.result())
+        elif (output := kept.saga.result()) is not None:
+            fill_payload(end.output, output)
         return end
 
     def _view(self, kept: KeptSaga, *, full: bool) -> saga_pb2.Saga:

@@ -242,7 +242,7 @@ SPECS: dict[str, tuple[saga_pb2.SagaSpec, str, str]] = {
     "an empty graph": (with_graph(saga_pb2.Graph(name="g")), "saga.graph.nodes", "EMPTY_GRAPH"),
     "no name": (with_graph(saga_pb2.Graph(nodes=[act("a")])), "saga.graph.name", "BAD_NAME"),
     "a node of no kind": (graph_of(saga_pb2.Node(name="a")), NODE, "NO_KIND"),
-    "a map": (graph_of(saga_pb2.Node(name="a", map=saga_pb2.MapNode())), f"{NODE}.map", "UNSERVED_NODE_KIND"),
+    "a map of nothing": (graph_of(saga_pb2.Node(name="a", map=saga_pb2.MapNode())), f"{NODE}.map", "NO_KIND"),
     "a delay into the past": (
         graph_of(saga_pb2.Node(name="a", delay=saga_pb2.DelayNode(duration=Duration(seconds=-1)))),
         f"{NODE}.delay.duration",

@@ -7,7 +7,7 @@ to date by counting.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sagaline_server.core.entries import (
@@ -16,6 +16,7 @@ from sagaline_server.core.entries import (
     Breakpoint,
     GateChanged,
     Kind,
+    MapExpanded,
     NodeFailed,
     NodeHeld,
     NodeSucceeded,
@@ -36,6 +37,7 @@ from sagaline_server.core.entries import (
     UnwindRequested,
 )
 from sagaline_server.core.graph import UndoKind
+from sagaline_server.core.growth import grow, members
 from sagaline_server.core.state import Saga
 from sagaline_server.core.topology import FlatNode, Topology
 from sagaline_server.core.transitions import TRANSITIONS, Event, NodeStatus
@@ -67,16 +69,22 @@ class Auditor:
         """Make one; without `gate` starts are allowed while paused, as `apply` does: the gate is asked by `decide`
         alone, so that a release that holds more still reads the logs of one that held less."""
         self.gate = gate
-        self.nodes = {node.name: node for node in topology.nodes}
-        self.names = [node.name for node in topology.nodes]
-        self.acts = {name: Side() for name in self.names}
-        self.undos = {name: Side() for name in self.names}
+        self.nodes: dict[str, FlatNode] = {}
+        self.acts: dict[str, Side] = {}
+        self.undos: dict[str, Side] = {}
+        self._have(topology)
+        self.fallen: set[int] = set()
+        """Elements that unwind, or have, by themselves."""
+        self.retreating: set[str] = set()
+        """Their nodes."""
         self.succeeded: set[str] = set()
         self.failed: set[str] = set()
         self.doubtful: set[str] = set()
         self.undone: set[str] = set()
         self.stuck: set[str] = set()
         self.held: set[str] = set()
+        self.ordered: set[str] = set()
+        """Nodes that an operator wants tried again."""
         self.passed: set[str] = set()
         """Instant nodes that had succeeded when the saga turned."""
         self.turned = False
@@ -104,11 +112,72 @@ class Auditor:
         readers[type(self.entry)](self, self.entry)
         self._hand_out_signals()
 
+    def _have(self, topology: Topology) -> None:
+        self.topology = topology
+        self.by_number = [node.name for node in topology.nodes]
+        self.names = [self.by_number[i] for i in topology.in_order()]
+        self.nodes = {node.name: node for node in topology.nodes}
+        for name in self.names:
+            self.acts.setdefault(name, Side())
+            self.undos.setdefault(name, Side())
+
+    # ---- maps
+
+    def _expanded(self, entry: MapExpanded) -> None:
+        node = self.topology.index[entry.node]
+        self._need(not self._is_turned(entry.node), "rule 6: nothing begins after the turn")
+        self._need(self.topology.nodes[node].map is not None and node not in self.topology.grown, "it grows once")
+        self._need(all(self.is_done(p) for p in self._parents(entry.node)), "rule 3: a parent has not succeeded")
+        self._have(grow(self.topology, node, entry.count))
+
+    def _around(self, name: str) -> Iterator[int]:
+        """Yield the elements that a node is in, innermost first."""
+        element = self.nodes[name].element
+        while element is not None:
+            yield element
+            element = self.topology.nodes[self.topology.elements[element].map].element
+
+    def _inside(self, element: int) -> set[str]:
+        return {name for name in self.names if element in self._around(name)}
+
+    def _is_over(self, element: int) -> bool:
+        """True when an element has succeeded, or fallen and nothing of it is left."""
+        if element in self.fallen:
+            return all(self.is_settled(name) for name in self._inside(element))
+        return self.is_done(self.by_number[self.topology.elements[element].end])
+
+    def _need_admitted(self, name: str) -> None:
+        for element in self._around(name):
+            one = self.topology.elements[element]
+            plan, others = self.topology.nodes[one.map].map, self.topology.grown[one.map]
+            assert plan is not None
+            before = [other for other in others if other < element]
+            if plan.max_concurrency:
+                running = sum(not self._is_over(other) for other in before)
+                self._need(running < plan.max_concurrency, "more elements run than may")
+            if one.number >= plan.canary:
+                first = others[: plan.canary]
+                well = all(self._is_over(other) and other not in self.fallen for other in first)
+                self._need(well, "the canaries have not succeeded")
+
+    def _scope(self, name: str) -> int | None:
+        for element in self._around(name):
+            one = self.topology.elements[element]
+            plan = self.topology.nodes[one.map].map
+            assert plan is not None
+            failed = len(self.fallen.intersection(self.topology.grown[one.map]))
+            if one.number >= plan.canary and failed < plan.max_failures:
+                return element
+        return None
+
+    def _is_turned(self, name: str) -> bool:
+        return self.turned or name in self.retreating
+
     def _hand_out_signals(self) -> None:
         while not self.turned and self.signals:
             for name in self.names:
                 signal = self.nodes[name].signal
-                waits = name not in self.signalled and all(self.is_done(parent) for parent in self._parents(name))
+                waits = name not in self.signalled and not self._is_turned(name) and self._is_free(name)
                 if signal in self.signals and waits:
                     self.signals.remove(signal)
                     self.signalled.add(name)
@@ -127,10 +196,21 @@ class Auditor:
             raise RuleBroken(f"entry {self.seq} {self.entry}: {rule}")
 
     def _parents(self, name: str) -> list[str]:
-        return [self.names[i] for i in self.nodes[name].parents]
+        return [self.by_number[i] for i in self.nodes[name].parents]
 
     def _children(self, name: str) -> list[str]:
-        return [self.names[i] for i in self.nodes[name].children]
+        children = [self.by_number[i] for i in self.nodes[name].children]
+        return children if self.turned or name not in self.retreating else [c for c in children if c in self.retreating]
+
+    def _is_free(self, name: str) -> bool:
+        """True when everything that a node comes after has succeeded, and its maps admit it."""
+        if not all(self.is_done(parent) for parent in self._parents(name)):
+            return False
+        try:
+            self._need_admitted(name)
+        except RuleBroken:
+            return False
+        return True
 
     def is_done(self, name: str) -> bool:
         """True when the node has succeeded, or passed by itself."""
@@ -138,24 +218,38 @@ class Auditor:
             return name in self.succeeded
         if self.nodes[name].signal is not None:
             return name in self.signalled
-        return all(self.is_done(parent) for parent in self._parents(name))
+        if self.nodes[name].map is not None:
+            node = self.topology.index[name]
+            if node not in self.topology.grown or name in self.succeeded:
+                return name in self.succeeded
+            return all(self._is_over(element) for element in self.topology.grown[node])
+        return self._is_free(name)
 
     def is_settled(self, name: str) -> bool:
         """True when unwinding asks nothing more of the node."""
         if self.nodes[name].action is not None:
             never_ran = not self.acts[name].sent and name not in self.succeeded
             return name in self.failed or name in self.undone or never_ran
+        if name in self.held or (self.nodes[name].map is not None and name in self.failed):
+            return name in self.failed
         return name not in self.passed or all(self.is_settled(child) for child in self._children(name))
 
     def _turn(self, failing: str = "") -> None:
-        if not self.turned:
-            for name in self.names:
-                action = self.nodes[name].action
-                may_have = name in self.held | self.succeeded | self.doubtful or bool(self.acts[name].sent)
-                if action is not None and action.commits and name != failing:
-                    self._need(name in self.failed or not may_have, "no way back once what can't be undone may be done")
+        if self.turned or failing in self.retreating:
+            return
+        element = self._scope(failing) if failing else None
+        names = set(self.names) if element is None else self._inside(element)
+        for name in names:
+            action = self.nodes[name].action
+            may_have = name in self.held | self.succeeded | self.doubtful or bool(self.acts[name].sent)
+            if action is not None and action.commits and name != failing:
+                self._need(name in self.failed or not may_have, "no way back once what can't be undone may be done")
+        self.passed |= {name for name in names if self.nodes[name].action is None and self.is_done(name)}
+        if element is None:
             self.turned = True
-            self.passed = {name for name in self.names if self.nodes[name].action is None and self.is_done(name)}
+        else:
+            self.fallen.add(element)
+            self.retreating |= names
 
     # ---- entries
 
@@ -168,8 +262,9 @@ class Auditor:
         self._pass_gate(name, Kind.ACTION)
         self._need(name not in decided, "a decided or held node is not started")
         if not side.sent:
-            self._need(not self.turned, "rule 6: no new node starts after the turn")
+            self._need(not self._is_turned(name), "rule 6: no new node starts after the turn")
             self._need(all(self.is_done(p) for p in self._parents(name)), "rule 3: a parent has not succeeded")
+            self._need_admitted(name)
         self._start(side, entry.attempt)
 
     def _start(self, side: Side, attempt: int) -> None:
@@ -209,7 +304,7 @@ class Auditor:
 
     def _succeeded(self, entry: NodeSucceeded) -> None:
         if self.nodes[entry.node].delay is not None:
-            self._need(not self.turned and entry.node not in self.succeeded, "rule 6: nothing goes on after the turn")
+            self._need(not self._is_turned(entry.node), "rule 6: nothing goes on after the turn")
             self._need(all(self.is_done(p) for p in self._parents(entry.node)), "rule 3: a parent has not succeeded")
             self.succeeded.add(entry.node)
             return
@@ -228,7 +323,8 @@ class Auditor:
         self._need(side.flying in (0, entry.attempt), "a later attempt is in flight")
         if entry.attempt == 0:
             self._need(not side.sent, "an attempt was sent")
-            self._need(not self.turned, "rule 6: it would not have started any more")
+            was_held = name in self.ordered  # and an operator has ordered another try of it
+            self._need(was_held or not self._is_turned(name), "rule 6: it would not have started any more")
             self._need(all(self.is_done(p) for p in self._parents(name)), "rule 3: a parent has not succeeded")
         if entry.effect_unknown:
             self._need(bool(side.sent), "what never ran is not in doubt")
@@ -260,7 +356,7 @@ class Auditor:
         self._turn()
 
     def _need_undoable(self, name: str) -> None:
-        self._need(self.turned, "rule 7: it does not unwind")
+        self._need(self._is_turned(name), "rule 7: it does not unwind")
         self._need(name in self.succeeded | self.doubtful, "rule 8: there is nothing to undo")
         self._need(name not in self.undone, "undone already")
         self._need(all(self.is_settled(c) for c in self._children(name)), "rule 7: a child is not settled")
@@ -306,7 +402,7 @@ class Auditor:
         self.paused, self.steps, self.breakpoints = entry.paused, entry.steps, entry.breakpoints
 
     def _pass_gate(self, name: str, kind: Kind) -> None:
-        inside = [name[: i + 1] for i in range(len(name)) if name[i + 1 : i + 2] == "/"]
+        inside = [name[: i + 1] for i in range(len(name)) if name[i + 1 : i + 2] in ("/", "[")]
         places = {"*", name, *inside}
         stops = any(point.node in places and point.kind in (kind, None) for point in self.breakpoints)
         if self.paused or stops:
@@ -323,6 +419,7 @@ class Auditor:
                 self._need(name in self.stuck | self.held, "nothing waits for an operator")
                 self.stuck.discard(name)
                 self.held.discard(name)
+                self.ordered.add(name)
             case Resolution.MARK_UNDONE:
                 begun = self.undos[name].last > 0 or name in self.stuck
                 self._need(begun and name not in self.undone, "not being undone")
@@ -341,9 +438,12 @@ class Auditor:
                 else:
                     self.succeeded.add(name)
 
+    def _is_at_end(self, name: str) -> bool:
+        return self.is_settled(name) if name in self.retreating else self.is_done(name)
+
     def _finished(self, entry: SagaFinished) -> None:
         if entry.state is SagaState.SUCCEEDED:
-            self._need(not self.turned and all(self.is_done(n) for n in self.names), "not all has succeeded")
+            self._need(not self.turned and all(self._is_at_end(n) for n in self.names), "not all has succeeded")
         else:
             self._need(entry.state is SagaState.UNWOUND, "that is no end")
             self._need(self.turned and all(self.is_settled(n) for n in self.names), "not all is settled")
@@ -354,6 +454,7 @@ readers: dict[type, Callable[[Auditor, Any], None]] = {
     SagaCreated: Auditor._created,
     AttemptStarted: Auditor._attempt_started,
     AttemptEnded: Auditor._attempt_ended,
+    MapExpanded: Auditor._expanded,
     NodeSucceeded: Auditor._succeeded,
     NodeFailed: Auditor._failed,
     NodeHeld: Auditor._node_held,
@@ -371,13 +472,15 @@ readers: dict[type, Callable[[Auditor, Any], None]] = {
 
 MOVES = {(old, new) for moves in TRANSITIONS.values() for old, new in moves.items()} | {
     # A first attempt is rejected while the saga unwinds: two events of one entry.
-    (NodeStatus.RUNNING, TRANSITIONS[Event.ABANDON][NodeStatus.PENDING])
+    (NodeStatus.RUNNING, TRANSITIONS[Event.ABANDON][NodeStatus.PENDING]),
+    # The output of a map is supplied while it unwinds: it has nothing to undo.
+    (NodeStatus.HELD, TRANSITIONS[Event.UNDO][NodeStatus.SUCCEEDED]),
 }
 
 
 def check_moves(before: bytearray, after: bytearray) -> None:
     """Every change of a status is one that the table has."""
-    for node, (old, new) in enumerate(zip(before, after, strict=True)):
+    for node, (old, new) in enumerate(zip(before, after[: len(before)], strict=True)):  # maps add nodes
         if old != new:
             assert (old, new) in MOVES, f"node {node}: {NodeStatus(old).name} -> {NodeStatus(new).name}"
 
@@ -390,9 +493,14 @@ def check_consistent(saga: Saga) -> None:
         status = saga.status(node)
         if saga.unwinding:
             assert saga.waiting[node] == sum(not settled[c] for c in flat.children), flat.name
-            assert status is not NodeStatus.PENDING, flat.name
+        elif node in saga.retreating:
+            inside = [c for c in flat.children if c in saga.retreating]
+            ends = flat.element in saga.fallen and flat.children == (saga.topology.elements[flat.element or 0].map,)
+            assert saga.waiting[node] == (0 if ends else sum(not settled[c] for c in inside)), flat.name
         else:
-            assert saga.waiting[node] == sum(not succeeded[p] for p in flat.parents), flat.name
+            held = is_kept_back(saga, node)
+            assert saga.waiting[node] == sum(not has_come(saga, p) for p in flat.parents) + held, flat.name
+        assert status is not NodeStatus.PENDING or not saga.unwinds(node), flat.name
         if flat.action is None:
             check_instant(saga, node, flat)
         elif status is NodeStatus.SUCCEEDED:
@@ -400,17 +508,39 @@ def check_consistent(saga: Saga) -> None:
         acting, undoing = (bool(saga.run(node, kind).in_flight) for kind in Kind)
         assert acting or status is not NodeStatus.RUNNING, flat.name
         assert undoing == (status is NodeStatus.UNDOING), flat.name
-    left = sum(not done for done in (settled if saga.unwinding else succeeded))
-    assert saga.remaining == left or not saga.seq
+    ended = [settled[node] if saga.unwinds(node) else succeeded[node] for node in range(len(succeeded))]
+    assert saga.remaining == ended.count(False) or not saga.seq
+
+
+def has_come(saga: Saga, node: int) -> bool:
+    """True when what comes after a node going forward need not wait for it: it succeeded, or its element is gone."""
+    element = saga.topology.nodes[node].element
+    if node not in saga.retreating or element is None:
+        return saga.statuses[node] == NodeStatus.SUCCEEDED
+    return all(saga.is_settled(inside) for inside in members(saga.topology, element))
+
+
+def is_kept_back(saga: Saga, node: int) -> bool:
+    """True for the first nodes of an element that its map does not admit yet."""
+    element = saga.topology.nodes[node].element
+    if element is None:
+        return False
+    one = saga.topology.elements[element]
+    plan = saga.topology.nodes[one.map].map
+    assert plan is not None
+    return one.number >= saga.maps[one.map].admitted and not plan.template.nodes[node - one.first].parents
 
 
 def check_instant(saga: Saga, node: int, flat: FlatNode) -> None:
     status = saga.status(node)
-    if flat.value is None:
+    if flat.value is None and flat.map is None:
         assert (status is NodeStatus.SUCCEEDED) <= (node in saga.outputs), flat.name
-    if not saga.unwinding and flat.value is None:
+    unwinds = saga.unwinds(node)
+    if flat.map is not None and status in (NodeStatus.HELD, NodeStatus.FAILED):
+        return
+    if not unwinds and flat.value is None:
         assert not saga.waiting[node] or status is NodeStatus.PENDING, flat.name
-    elif not saga.unwinding:
+    elif not unwinds:
         assert (status is NodeStatus.SUCCEEDED) == (saga.waiting[node] == 0), flat.name
     elif status is NodeStatus.SUCCEEDED:
         assert saga.waiting[node], f"{flat.name}: nothing depends on it any more"

@@ -22,6 +22,7 @@ from sagaline_server.core.graph import (
     Graph,
     InputRef,
     Irreversible,
+    MapNode,
     Node,
     RetryPolicy,
     SignalNode,
@@ -45,6 +46,11 @@ PATHS: tuple[tuple[str, ...], ...] = (
     ("list", "7"),
 )
 """Mostly whole values and fields that are there; a few select nothing."""
+
+LIST_PATHS: tuple[tuple[str, ...], ...] = (*[("list",)] * 8, (), ("of",), ("nowhere",))
+LITERALS = tuple(
+    Payload(json=text) for text in ("[]", "[1]", '[{"of":"x","list":[1]},{"of":"y","list":[]},3]', "[1,2,3,4]")
+)
 
 POLICIES = (
     RetryPolicy(jitter=0.0),
@@ -73,7 +79,7 @@ Recipe = tuple[int, int, int, int, tuple["Recipe", ...]]
 """Of a node: kind, parents, inputs, policies, and the nodes inside if it is a subsaga."""
 
 _NUMBER = st.integers(0, 2**30)
-_KIND = st.integers(0, 11)
+_KIND = st.integers(0, 13)
 
 
 def _recipes(max_nodes: int, inside: st.SearchStrategy[tuple[Recipe, ...]]) -> st.SearchStrategy[tuple[Recipe, ...]]:
@@ -126,6 +132,33 @@ def _build_node(name: str, recipe: Recipe, earlier: Sequence[str]) -> Node:
         case 9:
             given = _build_input(digits, earlier) if digits.below(2) else None
             return Node(f"{name}-sub", SubsagaNode(build_graph(inside, policy), given), after)
+        case 12 | 13:
+            return Node(f"{name}-map", _build_map(name, digits, earlier, recipe), after)
+    return Node(f"{name}-raw" if kind == 7 else name, _build_action(name, digits, earlier, policy), after)
+
+
+def _build_map(name: str, digits: _Digits, earlier: Sequence[str], recipe: Recipe) -> MapNode:
+    kind, _, _, policy, inside = recipe
+    path = LIST_PATHS[digits.below(len(LIST_PATHS))]
+    source = digits.below(len(earlier) + 2)
+    if source == 0:
+        items = InputRef(params=True, path=path)
+    elif source == 1:
+        items = InputRef(literal=LITERALS[digits.below(len(LITERALS))])
+    else:
+        items = InputRef(node=earlier[source - 2], path=path)
+    each = _build_action(name, digits, earlier, policy) if kind == 12 else SubsagaNode(build_graph(inside, policy))
+    digits = _Digits(policy)
+    return MapNode(
+        items,
+        each,
+        max_concurrency=digits.below(3),
+        canary=(0, 0, 1, 2)[digits.below(4)],
+        max_failures=(0, 1, 1, 2)[digits.below(4)],
+    )
+
+
+def _build_action(name: str, digits: _Digits, earlier: Sequence[str], policy: int) -> ActionNode:
     named = tuple((f"in{i}", _build_input(digits, earlier)) for i in range(digits.below(3)))
     digits = _Digits(policy)
     body = ActionNode(
@@ -140,7 +173,7 @@ def _build_node(name: str, recipe: Recipe, earlier: Sequence[str]) -> Node:
     )
     if body.undo is UndoKind.NONE and digits.below(2):
         body = msgspec.structs.replace(body, irreversible=Irreversible.FORWARD_ONLY)
-    return Node(f"{name}-raw" if kind == 7 else name, body, after)
+    return body
 
 
 def _build_input(digits: _Digits, earlier: Sequence[str]) -> InputRef:
@@ -177,6 +210,8 @@ def _pivoted(graph: Graph, prefix: str, pivot: str, before: set[str]) -> Graph:
         if isinstance(body, SubsagaNode):
             inner = _pivoted(body.graph, f"{name}/", pivot, before)
             body = msgspec.structs.replace(body, graph=inner)
+        elif isinstance(body, MapNode) and name not in before:
+            body = msgspec.structs.replace(body, each=_softened(body.each))
         elif isinstance(body, SignalNode):
             body = msgspec.structs.replace(body, timeout=None)
         elif isinstance(body, ActionNode) and name == pivot:
@@ -185,6 +220,16 @@ def _pivoted(graph: Graph, prefix: str, pivot: str, before: set[str]) -> Graph:
             body = msgspec.structs.replace(body, undo=UndoKind.NONE, retry=RetryPolicy(jitter=0.0))
         nodes.append(msgspec.structs.replace(node, body=body))
     return msgspec.structs.replace(graph, nodes=tuple(nodes))
+
+
+def _softened(body: ActionNode | SubsagaNode | None) -> ActionNode | SubsagaNode | None:
+    """Make of what runs for each element what a pivot asks of the nodes that do not come before it."""
+    if isinstance(body, ActionNode):
+        is_free = body.undo is UndoKind.NOOP
+        return body if is_free else msgspec.structs.replace(body, undo=UndoKind.NONE, retry=RetryPolicy(jitter=0.0))
+    if isinstance(body, SubsagaNode):
+        return msgspec.structs.replace(body, graph=_pivoted(body.graph, "", "", set()))
+    return body
 
 
 GRAPHS = st.builds(
@@ -198,7 +243,13 @@ def untimed(graph: Graph) -> Graph:
     nodes = []
     for node in graph.nodes:
         body = node.body
-        if isinstance(body, SubsagaNode):
+        if isinstance(body, MapNode) and isinstance(body.each, SubsagaNode):
+            inner = msgspec.structs.replace(body.each, graph=untimed(body.each.graph))
+            body = msgspec.structs.replace(body, each=inner)
+        elif isinstance(body, MapNode) and isinstance(body.each, ActionNode):
+            each = msgspec.structs.replace(body.each, timeouts=None, undo_timeouts=None)
+            body = msgspec.structs.replace(body, each=each)
+        elif isinstance(body, SubsagaNode):
             body = msgspec.structs.replace(body, graph=untimed(body.graph))
         elif isinstance(body, ActionNode):
             body = msgspec.structs.replace(body, timeouts=None, undo_timeouts=None)

@@ -201,9 +201,9 @@ def test_mutated_logs_are_refused_or_legal(graph: Graph, temper: Temper, seed: i
             if mutant:
                 chance.choice(MUTATORS)(mutant, chance)
         mutant = renumbered(mutant)
-        if mutant and fold_while_legal(world.topology, mutant):
-            assert is_legal(world.topology, mutant), mutant
-            heir = World(world.topology, params=PARAMS, log=mutant, effects=Effects.told_by(mutant), seed=seed)
+        if mutant and fold_while_legal(world.graph_topology, mutant):
+            assert is_legal(world.graph_topology, mutant), mutant
+            heir = World(world.graph_topology, params=PARAMS, log=mutant, effects=Effects.told_by(mutant), seed=seed)
             heir.calm(operator=True)
             assert heir.saga.finished is not None
 
@@ -214,7 +214,7 @@ def test_any_entry_on_any_state_is_applied_or_refused(graph: Graph, temper: Temp
     world = World(flatten_valid(graph), temper, PARAMS, seed=seed)
     world.rage(steps)
     chance = random.Random(seed)
-    names = [*[node.name for node in world.topology.nodes], "nobody", ""]
+    names = [*[node.name for node in world.graph_topology.nodes], "nobody", ""]
     for _ in range(100):
         stamped = Stamped(world.saga.seq + 1, 1, world.now, any_entry(chance.choice(names), chance))
         try_to_apply(world.saga.copy(), stamped)

@@ -45,7 +45,7 @@ def test_every_prefix_of_every_log_resumes(graph: Graph, temper: Temper, seed: i
     lengths = range(1, len(world.log) + 1)
     for length in random.Random(seed).sample(lengths, min(len(lengths), PREFIXES_MAX)):
         prefix = world.log[:length]
-        heir = adopt(world.topology, prefix, seed + length)
+        heir = adopt(world.graph_topology, prefix, seed + length)
         heir.calm()
         end = heir.saga.state
         if heir.saga.finished is None:
@@ -61,7 +61,7 @@ def test_stuck_only_while_an_undo_is_told_to_fail_for_good(graph: Graph, temper:
     its policy tells it to give up."""
     world = raged(graph, temper, seed, steps)
     prefix = world.log[: 1 + seed % len(world.log)]
-    heir = adopt(world.topology, prefix, seed)
+    heir = adopt(world.graph_topology, prefix, seed)
     heir.calm()
     failed_before = {s.entry.node for s in prefix if isinstance(s.entry, UndoFailed)}
     for node in heir.topology.nodes:
@@ -75,8 +75,8 @@ def test_stuck_only_while_an_undo_is_told_to_fail_for_good(graph: Graph, temper:
 def test_the_fold_of_the_log_is_the_live_state(graph: Graph, temper: Temper, seed: int, steps: int) -> None:
     """Rule 1: folding the log anew, at once or again, gives the state that was lived, in every field."""
     world = raged(graph, temper, seed, steps)
-    once = fold(world.topology, world.log, PARAMS)
-    again = fold(world.topology, world.log, PARAMS)
+    once = fold(world.graph_topology, world.log, PARAMS)
+    again = fold(world.graph_topology, world.log, PARAMS)
     assert snapshot(once) == snapshot(again) == snapshot(world.saga)
 
 
@@ -85,8 +85,8 @@ def test_recovery_wakes_whoever_can_go_on(graph: Graph, temper: Temper, seed: in
     """Rule 9: whatever could start at the end of a log is among the nodes that its fold says to look at."""
     world = raged(graph, temper, seed, steps)
     for length in range(1, len(world.log) + 1):
-        saga = fold(world.topology, world.log[:length], PARAMS)
-        startable = {node for node in range(len(world.topology.nodes)) if saga.startable(node) is not None}
+        saga = fold(world.graph_topology, world.log[:length], PARAMS)
+        startable = {node for node in range(len(saga.topology.nodes)) if saga.startable(node) is not None}
         assert startable <= set(saga.woken)
 
 

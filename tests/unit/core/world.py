@@ -27,7 +27,9 @@ from sagaline_server.core.decide import (
 from sagaline_server.core.entries import Breakpoint, Kind, Resolution, SagaState, Stamped, UnwindCause
 from sagaline_server.core.gate import EVERY_NODE
 from sagaline_server.core.graph import UndoKind
+from sagaline_server.core.growth import members
 from sagaline_server.core.invocation import Invocation, invocation
+from sagaline_server.core.maps import is_bound
 from sagaline_server.core.topology import Topology
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.core.turn import Turn
@@ -329,10 +331,11 @@ class World(Driver):
     def orders(self, name: str) -> list[Resolution]:
         node = self.topology.index[name]
         action = self.topology.nodes[node].action
-        can_fail = [] if self.saga.is_committed(node) else [Resolution.MARK_FAILED]
+        is_forward = not self.saga.unwinds(node) and is_bound(self.saga, node)
+        can_fail = [] if is_forward else [Resolution.MARK_FAILED]
         match self.status(name):
             case NodeStatus.HELD:
-                return [Resolution.RETRY, *can_fail, Resolution.SUPPLY_OUTPUT]
+                return [*([] if action is None else [Resolution.RETRY]), *can_fail, Resolution.SUPPLY_OUTPUT]
             case NodeStatus.RETRYING:
                 return [*can_fail, Resolution.SUPPLY_OUTPUT]
             case NodeStatus.UNDO_FAILED if action is not None and action.undo is not UndoKind.NONE:
@@ -414,10 +417,10 @@ class World(Driver):
             assert saga.needs_operator, f"{saga.state.name} for ever: {self.statuses()}"
             self.check_others_are_settled()
             return
-        for node in self.topology.nodes:
+        for number, node in enumerate(self.topology.nodes):
             if node.action is None:
                 continue
-            if saga.finished is SagaState.SUCCEEDED:
+            if saga.finished is SagaState.SUCCEEDED and number not in saga.retreating:
                 assert self.effects.net(node.name) == 1, node.name
             elif node.action.undo is not UndoKind.NOOP:
                 assert self.effects.net(node.name) == 0, node.name
@@ -427,12 +430,28 @@ class World(Driver):
         saga, nodes = self.saga, self.topology.nodes
         waits = (NodeStatus.UNDO_FAILED, NodeStatus.HELD)
         blocked = {node for node in range(len(nodes)) if saga.status(node) in waits}
-        for node in reversed(range(len(nodes))) if saga.unwinding else range(len(nodes)):
-            before = nodes[node].children if saga.unwinding else nodes[node].parents
-            if not blocked.isdisjoint(before):
-                blocked.add(node)
-            at_end = saga.is_settled(node) if saga.unwinding else saga.status(node) is NodeStatus.SUCCEEDED
+        size = -1
+        while size != len(blocked):
+            size = len(blocked)
+            blocked |= {node for node in range(len(nodes)) if not blocked.isdisjoint(self._waits_for(node))}
+        for node in range(len(nodes)):
+            unwinds = saga.unwinds(node)
+            at_end = saga.is_settled(node) if unwinds else saga.status(node) is NodeStatus.SUCCEEDED
             assert node in blocked or at_end, f"{self.name(node)} is {saga.status(node).name}"
+
+    def _waits_for(self, node: int) -> set[int]:
+        """Return the nodes that a node may come after, as things stand."""
+        saga, topology = self.saga, self.topology
+        flat = topology.nodes[node]
+        if saga.unwinds(node):
+            return set(flat.children)
+        found = set(flat.parents)
+        if flat.element is not None:
+            grown = topology.grown[topology.elements[flat.element].map]
+            found |= {other for element in grown if element < flat.element for other in members(topology, element)}
+        if flat.map is not None and node in topology.grown:
+            found |= {other for element in topology.grown[node] for other in members(topology, element)}
+        return found
 
 
 def failed(message: str = "no") -> Failure:
