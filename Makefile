@@ -12,7 +12,7 @@ LATER = echo "make $@: a later release fills this target" >&2; exit 2
 CODE := sdk/python server workers/python scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup upgrade protos check-protos fmt lint arch types test ci demo dev bench simulate failover conformance clean
+.PHONY: help setup upgrade protos check-protos fmt lint arch types test test-go ci demo dev bench simulate failover conformance clean
 .NOTPARALLEL:
 
 help: ## list these targets
@@ -50,7 +50,10 @@ types: setup ## mypy (strict) on everything, pyright on the SDK
 test: setup ## every test; needs a real etcd, and gets one
 	@$(WITH_ETCD) $(BIN)/pytest $(PYTEST_ARGS)
 
-ci: check-protos lint arch types test ## all that CI runs, a short demonstration at the end included
+test-go: ## format, vet and tests of the Go SDK and worker, with the race detector; the rest needs none of it
+	@scripts/test_go.sh
+
+ci: check-protos lint arch types test test-go ## all that CI runs, a short demonstration at the end included
 	@$(MAKE) --no-print-directory demo DEMO=--fast
 
 demo: setup ## real sagas that run, fail, unwind, get stuck and are resolved, over a SEC that is killed

@@ -1,6 +1,6 @@
 """Generate sagaline.v1 from protos/, or check that what is committed is what would be generated.
 
-    python scripts/gen_protos.py              write sdk/python/sagaline/v1
+    python scripts/gen_protos.py              write sdk/python/sagaline/v1, and sdk/go/sagaline/v1 where there is Go
     python scripts/gen_protos.py --check      write nothing: demand no difference, and that buf is content
     python scripts/gen_protos.py --baseline   record today's protos as what `buf breaking` compares with
 
@@ -21,9 +21,14 @@ import sysconfig
 import tempfile
 import tomllib
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # run as a file, it sees its own folder alone
+
+from scripts import go_protos  # noqa: E402
+
 PROTOS = ROOT / "protos"
 PACKAGE = Path("sagaline/v1")
 GENERATED = ROOT / "sdk/python" / PACKAGE
@@ -43,16 +48,30 @@ def main() -> int:
         return run(buf(), "build", "-o", str(BASELINE))
     if arguments.check:
         return check()
-    generate(GENERATED)
-    print(f"wrote {len(generated_files(GENERATED))} files to {GENERATED.relative_to(ROOT)}")
+    for target, make in targets().items():
+        make(target)
+        print(f"wrote {len(generated_files(target))} files to {target.relative_to(ROOT)}")
     return 0
+
+
+def targets() -> dict[Path, Callable[[Path], None]]:
+    """What can be generated on this machine: folders, and what makes their content."""
+    found: dict[Path, Callable[[Path], None]] = {GENERATED: generate}
+    if go_protos.is_possible():
+        found[go_protos.GENERATED] = generate_go
+    else:
+        print(f"NOT LOOKED AT: {go_protos.GENERATED.relative_to(ROOT)}, for there is no Go on this machine")
+    return found
+
+
+def proto_files() -> list[str]:
+    sources = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / PACKAGE).glob("*.proto"))
+    return sources or sys.exit(f"no .proto files in {(PROTOS / PACKAGE).relative_to(ROOT)}")
 
 
 def generate(target: Path) -> None:
     """Make `target` hold exactly what the protos say; whatever else is there goes."""
-    sources = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / PACKAGE).glob("*.proto"))
-    if not sources:
-        sys.exit(f"no .proto files in {(PROTOS / PACKAGE).relative_to(ROOT)}")
+    sources = proto_files()
     services = [source for source in sources if source.endswith("_service.proto")]
     python = compiler()
     with tempfile.TemporaryDirectory() as folder:
@@ -62,6 +81,14 @@ def generate(target: Path) -> None:
         made = Path(folder) / PACKAGE
         (made / "__init__.py").write_text(INIT)
         replace(made, target)
+
+
+def generate_go(target: Path) -> None:
+    """The same for Go."""
+    python = compiler()
+    with tempfile.TemporaryDirectory() as folder:
+        protoc = [str(python), "-m", "grpc_tools.protoc", *includes(python)]
+        replace(go_protos.generate(protoc, proto_files(), Path(folder), PROTOS), target)
 
 
 def replace(made: Path, target: Path) -> None:
@@ -77,7 +104,8 @@ def replace(made: Path, target: Path) -> None:
 
 
 def generated_files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.py*")) if path.is_file()}
+    files = sorted(path for path in folder.glob("*") if path.suffix in (".py", ".pyi", ".go") and path.is_file())
+    return {path.name: path.read_bytes() for path in files}
 
 
 def protoc(python: Path, sources: list[str], *outputs: str, out: str) -> None:
@@ -122,19 +150,25 @@ def check() -> int:
 
 
 def drift() -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        fresh = Path(folder)
-        generate(fresh)
-        wanted, found = generated_files(fresh), generated_files(GENERATED)
-    differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    for name in differing:
-        print(f"{GENERATED.relative_to(ROOT) / name} is not what the protos generate:")
-        old, new = (text.get(name, b"").decode().splitlines() for text in (found, wanted))
-        lines = list(difflib.unified_diff(old, new, "committed", "generated", lineterm="", n=1))
-        print("\n".join(line[:160] for line in lines[:DIFF_LINES_MAX]))
+    differing = [path for target, make in targets().items() for path in drifted(target, make)]
     if differing:
         print("run `make protos` and commit what it writes")
     return len(differing)
+
+
+def drifted(target: Path, make: Callable[[Path], None]) -> list[str]:
+    """The files of one target that are not what the protos generate."""
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder)
+        make(fresh)
+        wanted, found = generated_files(fresh), generated_files(target)
+    differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    for name in differing:
+        print(f"{target.relative_to(ROOT) / name} is not what the protos generate:")
+        old, new = (text.get(name, b"").decode().splitlines() for text in (found, wanted))
+        lines = list(difflib.unified_diff(old, new, "committed", "generated", lineterm="", n=1))
+        print("\n".join(line[:160] for line in lines[:DIFF_LINES_MAX]))
+    return differing
 
 
 def buf() -> str:

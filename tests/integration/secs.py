@@ -109,7 +109,10 @@ async def started(
 
 
 async def run(
-    *command: str, environment: Mapping[str, str] | None = None, directory: Path | None = None
+    *command: str,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    seconds: float = SECONDS,
 ) -> tuple[int, str, str]:
     """Run a command to its end; returns exit code, standard output and standard error."""
     process = await asyncio.create_subprocess_exec(
@@ -120,7 +123,7 @@ async def run(
         env=_environment(environment),
         cwd=directory,
     )
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(seconds):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
