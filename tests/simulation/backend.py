@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sagaline_server.ports.cluster import ClusterEvent, HandOff, HandOffFate
 from sagaline_server.ports.store import (
@@ -53,6 +53,8 @@ class SimBackend(MemoryBackend):
         """Called with who owns a saga from now on."""
         self.on_adopted: Callable[[OwnedSaga, OwnedSaga], None] = _nobody_looks
         """Called with whom a saga was taken from, and who took it."""
+        self.on_removed: Callable[[str], None] = _nobody_looks
+        """Called with a saga whose log has been removed."""
 
     def commit(self, sec_id: str, incarnation: int, writes: Sequence[Write]) -> list[WriteResult]:
         before = self.revision
@@ -72,6 +74,14 @@ class SimBackend(MemoryBackend):
             if fate is HandOffFate.DONE:
                 self.on_handed_off(sec_id, incarnation, hand_off.claim)
         return fates
+
+    def remove(self, saga_ids: Iterable[str], *, keep_summary: bool, dones: Mapping[str, bytes] | None = None) -> None:
+        asked = list(saga_ids)
+        had_log = {saga_id for saga_id in asked if saga_id in self._sagas and self._sagas[saga_id].batches}
+        super().remove(asked, keep_summary=keep_summary, dones=dones)
+        for saga_id in sorted(had_log):
+            if saga_id not in self._sagas or not self._sagas[saga_id].batches:
+                self.on_removed(saga_id)
 
     def adopt(self, sec_id: str, incarnation: int, saga: OwnedSaga) -> Claim | None:
         claim = super().adopt(sec_id, incarnation, saga)

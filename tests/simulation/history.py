@@ -52,6 +52,9 @@ class Observer:
     def adopted(self, old: OwnedSaga, new: OwnedSaga) -> None:
         """A saga was taken from its old owner."""
 
+    def removed(self, saga_id: str) -> None:
+        """A saga's log has been removed."""
+
     def handed_off(self, sec_id: str, incarnation: int, claim: Claim) -> None:
         """A SEC has given a saga away."""
 
@@ -157,6 +160,11 @@ class History:
 
     def adopted(self, old: OwnedSaga, new: OwnedSaga) -> None:
         self._tell("adopted", old, new)
+
+    def removed(self, saga_id: str) -> None:
+        self.note("store", f"has no log of {saga_id} any more")
+        self.count("log removed")
+        self._tell("removed", saga_id)
 
     def handed_off(self, sec_id: str, incarnation: int, claim: Claim) -> None:
         self.note(sec_id, f"has handed {claim.saga_id} off, ending epoch {claim.epoch}")

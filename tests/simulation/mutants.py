@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,11 +19,11 @@ from sagaline_server.core.transitions import Event, NodeStatus
 from sagaline_server.core.values import Disposition, Failure
 from sagaline_server.dispatch import results
 from sagaline_server.dispatch.dispatcher import Dispatcher
-from sagaline_server.ownership import keeper
+from sagaline_server.ownership import keeper, retention
 from sagaline_server.ownership.cluster_runtime import ClusterRuntime
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
-from sagaline_server.ports.store import Append, Status, WriteResult
+from sagaline_server.ports.store import Append, ListQuery, Status, WriteResult
 from sagaline_server.runtime.commit import GroupCommit
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.store.memory_backend import MemoryBackend, _Batch
@@ -386,3 +386,36 @@ def _idle_zombie() -> Sequence[Patch]:
         return max(0.0 if self._keeper is None else self._keeper.deadline, 0.001)
 
     return [(Keeper, "refresh", refresh), (SimStore, "serving_until", property(serving_until))]
+
+
+@plant("compacts-unfinished", "retention")
+def _compacts_unfinished() -> Sequence[Patch]:
+    """Retention takes sagas that have not ended, and the store lets it."""
+
+    def remove(self: MemoryBackend, saga_ids: Iterable[str], **_: object) -> None:
+        for saga_id in saga_ids:
+            if saga_id in self._sagas:
+                self._sagas[saga_id].batches.clear()
+
+    def all_of_them(after_id: str, limit: int, **_: object) -> ListQuery:
+        return ListQuery(after_id, limit)
+
+    return [
+        (MemoryBackend, "remove", remove),
+        (retention, "ListQuery", all_of_them),
+        (retention, "_ended", lambda _head: 1.0),
+    ]
+
+
+@plant("end-lost", "retention")
+def _end_lost() -> Sequence[Patch]:
+    """Compaction takes the summary with the log."""
+
+    def remove(self: MemoryBackend, saga_ids: Iterable[str], **_: object) -> None:
+        for saga_id in saga_ids:
+            saga = self._sagas.get(saga_id)
+            if saga is not None and saga.done is not None:
+                saga.batches.clear()
+                saga.done = b""
+
+    return [(MemoryBackend, "remove", remove)]

@@ -35,6 +35,8 @@ FAULTS = (
 )
 MISCHIEFS = ("fail", "retry", "hold", "undo trouble", "undo fail", "slow", "hang", "detached", "unwind", "pause saga")
 FEATURES = ("delays", "signals", "timeouts", "pivots", "breakpoints")
+KEEPING = "retention"
+"""A feature of the cluster, drawn apart: finished sagas are compacted soon after their end."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -58,7 +60,7 @@ class Options(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         faults = ", ".join(fault for fault in FAULTS if fault in self.faults) or "none"
         mischiefs = ", ".join(name for name in MISCHIEFS if name in self.mischiefs) or "none"
-        features = ", ".join(name for name in FEATURES if name in self.features) or "none"
+        features = ", ".join(name for name in (*FEATURES, KEEPING) if name in self.features) or "none"
         return (
             f"seed {self.seed}: {self.secs} SECs, {self.workers} workers with {self.slots} slots,"
             f" {self.sagas} sagas of up to {self.nodes_max} nodes, {self.seconds:g} s"
@@ -76,6 +78,7 @@ class Options(msgspec.Struct, frozen=True):
 def draw(seed: int) -> Options:
     """Draw the options of a seed."""
     chance = random.Random(f"options {seed}")
+    keeping = frozenset({KEEPING}) if random.Random(f"keeping {seed}").random() < 0.3 else frozenset[str]()
     calm = chance.random() < 0.1
     share = chance.choice((0.15, 0.3, 0.5))
     return Options(
@@ -88,6 +91,6 @@ def draw(seed: int) -> Options:
         seconds=chance.choice((15.0, 30.0, 60.0)),
         faults=frozenset() if calm else frozenset(name for name in FAULTS if chance.random() < share),
         mischiefs=frozenset(name for name in MISCHIEFS if chance.random() < chance.choice((0.2, 0.5))),
-        features=frozenset(name for name in FEATURES if chance.random() < 0.3),
+        features=frozenset(name for name in FEATURES if chance.random() < 0.3) | keeping,
         rate=chance.choice((5.0, 10.0, 20.0)),
     )

@@ -14,7 +14,7 @@ from tests.simulation.history import History
 from tests.simulation.ledger import Ledger
 from tests.simulation.loop import Simulator
 from tests.simulation.network import Connection, Network
-from tests.simulation.options import Options
+from tests.simulation.options import KEEPING, Options
 from tests.simulation.processes import Host
 from tests.simulation.sec import SimSec
 from tests.simulation.store import SimStore
@@ -42,6 +42,7 @@ class Scene:
         self.backend.on_handed_off = history.handed_off
         self.backend.on_owner = history.owned
         self.backend.on_adopted = history.adopted
+        self.backend.on_removed = history.removed
         self.etcd = EtcdService(sim, self.network, self.chance("etcd"), self.backend)
         self.world = World(sim, self.chance("world"))
         self.world.on_effect = history.effect
@@ -98,7 +99,11 @@ class Scene:
         process.on_death.append(lambda: self.history.died(process))
         store = SimStore(self.etcd, process, lambda phase: self.on_append(host, phase))
         sec = self.live_secs[host.name] = SimSec(
-            process, store, self.history, random.Random(self._sec_chance.getrandbits(64))
+            process,
+            store,
+            self.history,
+            random.Random(self._sec_chance.getrandbits(64)),
+            compacts=KEEPING in self.options.features,
         )
         process.start(sec.main())
 

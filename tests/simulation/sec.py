@@ -39,6 +39,7 @@ from tests.simulation.processes import Process
 from tests.simulation.store import SimStore
 
 FOLLOW_SECONDS = 20.0
+COMPACT_SECONDS = 2.0
 LOG_PAGE = 7
 """Entries asked for at a time: few, so that a log has several pages."""
 
@@ -105,20 +106,27 @@ class SimServer:
 class SimSec:
     """One life of a SEC."""
 
-    def __init__(self, process: Process, store: SimStore, history: History, chance: random.Random) -> None:
-        """Prepare a life; `main` lives it."""
+    def __init__(
+        self, process: Process, store: SimStore, history: History, chance: random.Random, *, compacts: bool = False
+    ) -> None:
+        """Prepare a life; `main` lives it. `compacts`: finished sagas lose their logs soon."""
         self.process = process
         self.store = store
         self.name = process.host.name
         self.random = SimRandom(chance)
         self.sec: app.Sec | None = None
         self._history = history
+        self._compacts = compacts
         self._maker = CreationMaker(process.host.clock, chance.randbytes)
         process.loop.around = self
 
     async def main(self) -> None:
         """Serve until drained or killed."""
         settings = Settings(sec_id=self.name, advertise=f"{self.name}:7070", store="etcd", reflection=False)
+        if self._compacts:
+            settings = msgspec.structs.replace(
+                settings, compact_after=COMPACT_SECONDS, remove_after=0.0, retention_interval=COMPACT_SECONDS / 2
+            )
         self.sec = app.Sec(settings)
         self._tap(self.sec._dispatcher)
         self._serve_clients()

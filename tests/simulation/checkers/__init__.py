@@ -14,6 +14,7 @@ from tests.simulation.checkers.legal_order import LegalOrder
 from tests.simulation.checkers.log_order import LogOrder
 from tests.simulation.checkers.orders import Orders
 from tests.simulation.checkers.replay import Replay
+from tests.simulation.checkers.retention import Retention
 from tests.simulation.checkers.runs import Runs
 from tests.simulation.checkers.terminal import Terminal
 from tests.simulation.checkers.undo_wins import UndoWins
@@ -37,6 +38,7 @@ CHECKERS: tuple[type[Checker], ...] = (
     Runs,
     Watches,
     Orders,
+    Retention,
     Calm,
 )
 """In the order in which they look: the legal order is what brings the ledger's sagas up to date."""
