@@ -26,23 +26,21 @@ There is no cycle to refuse: a node can only refer to nodes that are there alrea
 from __future__ import annotations
 
 import re
-import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final, Generic, TypeAlias, TypeVar, Unpack, overload
-
-from google.protobuf.duration_pb2 import Duration
+from typing import Any, Final, TypeVar, Unpack, overload
 
 from sagaline import limits
 from sagaline.actions import Action
-from sagaline.codecs.codec import type_name
-from sagaline.errors import ConversionError, FieldProblem, GraphError
-from sagaline.fitting import fits
+from sagaline.errors import GraphError
+from sagaline.graph_parts import Graph, GraphParts, Input, list_of
 from sagaline.node_options import NodeOptions, missing_undo, set_policies
 from sagaline.policies import UndoKind
 from sagaline.refs import Ref
 from sagaline.v1 import saga_pb2
 from sagaline.values import check_type, encode
+
+__all__ = ["Graph", "GraphBuilder", "Input"]
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -58,43 +56,11 @@ A6 = TypeVar("A6")
 A7 = TypeVar("A7")
 A8 = TypeVar("A8")
 
-Input: TypeAlias = Ref[T] | T | Callable[[P], T]
-"""What an input of type T can be given as, in a graph whose parameters are P."""
-
 _GRAPH_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{limits.GRAPH_NAME_CHARS - 1}}}")
 _NODE_NAME: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{limits.NODE_NAME_CHARS - 1}}}")
 
 
-class Graph(Generic[P, R_co]):
-    """A graph that takes parameters of type P and has a result of type R. Immutable. Made by `GraphBuilder.build`.
-
-    Attributes:
-        name: Name of the graph.
-        params_type: P at run time.
-        result_type: R at run time; `Any` where it is not known.
-        nodes: Number of its nodes, those of its subsagas among them.
-        depth: How deep its subsagas nest; 0 without any.
-    """
-
-    __slots__ = ("_encoded", "depth", "name", "nodes", "params_type", "result_type")
-
-    def __init__(self, proto: saga_pb2.Graph, params_type: Any, result_type: Any, *, nodes: int, depth: int) -> None:
-        self._encoded = proto.SerializeToString(deterministic=True)
-        self.name = proto.name
-        self.params_type = params_type
-        self.result_type = result_type
-        self.nodes = nodes
-        self.depth = depth
-
-    def __repr__(self) -> str:
-        return f"<Graph {self.name}: {self.nodes} nodes>"
-
-    def to_proto(self) -> saga_pb2.Graph:
-        """Return the graph as the protocol has it: a new message, the caller's own."""
-        return saga_pb2.Graph.FromString(self._encoded)
-
-
-class GraphBuilder(Generic[P]):
+class GraphBuilder(GraphParts[P]):
     """Builds a graph, node by node.
 
     Args:
@@ -345,15 +311,6 @@ class GraphBuilder(Generic[P]):
             node.signal.timeout.CopyFrom(self._time(timeout, shortest, "signal.timeout", name))
         return self._keep(node, payload)
 
-    def _time(self, length: timedelta, shortest: timedelta, field: str, node: str) -> Duration:
-        longest = timedelta(seconds=limits.TIMEOUT_SECONDS)
-        if not shortest <= length <= longest:
-            message = f"it lies between {shortest} and {longest}; this is {length}"
-            raise self._refused("OUT_OF_RANGE", field, message, node)
-        message_of = Duration()
-        message_of.FromTimedelta(length)
-        return message_of
-
     @overload
     def subsaga(self, name: str, graph: Graph[None, R], /, *, after: Sequence[Ref[Any]] = ()) -> Ref[R]: ...
     @overload
@@ -392,6 +349,121 @@ class GraphBuilder(Generic[P]):
         return self._keep(node, graph.result_type, size=graph.nodes)
 
     @overload
+    def map(
+        self,
+        name: str,
+        each: Graph[A1, R],
+        /,
+        *,
+        over: Input[list[A1], P],
+        max_concurrency: int = 0,
+        canary: int = 0,
+        max_failures: int = 0,
+        after: Sequence[Ref[Any]] = (),
+    ) -> Ref[list[R]]: ...
+    @overload
+    def map(
+        self,
+        name: str,
+        each: Action[tuple[A1], R],
+        /,
+        *,
+        over: Input[list[A1], P],
+        max_concurrency: int = 0,
+        canary: int = 0,
+        max_failures: int = 0,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[list[R]]: ...
+    @overload
+    def map(
+        self,
+        name: str,
+        each: Action[tuple[A1, A2], R],
+        a2: Input[A2, P],
+        /,
+        *,
+        over: Input[list[A1], P],
+        max_concurrency: int = 0,
+        canary: int = 0,
+        max_failures: int = 0,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[list[R]]: ...
+    @overload
+    def map(
+        self,
+        name: str,
+        each: Action[tuple[A1, A2, A3], R],
+        a2: Input[A2, P],
+        a3: Input[A3, P],
+        /,
+        *,
+        over: Input[list[A1], P],
+        max_concurrency: int = 0,
+        canary: int = 0,
+        max_failures: int = 0,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[list[R]]: ...
+    @overload
+    def map(
+        self,
+        name: str,
+        each: Action[tuple[A1, A2, A3, A4], R],
+        a2: Input[A2, P],
+        a3: Input[A3, P],
+        a4: Input[A4, P],
+        /,
+        *,
+        over: Input[list[A1], P],
+        max_concurrency: int = 0,
+        canary: int = 0,
+        max_failures: int = 0,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[list[R]]: ...
+    def map(
+        self,
+        name: str,
+        each: Action[Any, Any] | Graph[Any, Any],
+        /,
+        *inputs: Any,
+        over: Any,
+        max_concurrency: int = 0,
+        canary: int = 0,
+        max_failures: int = 0,
+        **options: Unpack[NodeOptions],
+    ) -> Ref[Any]:
+        """Add a node that becomes an action or a subsaga for each element of a list, and return their outputs' list.
+
+        Args:
+            name: Name of the node; its elements are known as "name[0]", and the nodes of a subsaga as "name[0]/node".
+            each: What runs for each element. An action has the element as its first input, a graph as its parameters.
+            *inputs: The action's other inputs, the same for every element; as of `add`.
+            over: The list: a reference, a value, or a function of the graph's parameters.
+            max_concurrency: Elements that may run at once; 0 is no limit.
+            canary: The first so many must succeed before the rest start.
+            max_failures: Elements that may fail, each undone by itself, before the node fails. Their output is null.
+            **options: See `NodeOptions`; for a graph, `after` alone.
+
+        Raises:
+            GraphError: The server would refuse it.
+            ConversionError: A value is not of the input's type.
+        """
+        node = self._node(name, options.get("after", ()))
+        body = node.map
+        for field, count in (("max_concurrency", max_concurrency), ("canary", canary), ("max_failures", max_failures)):
+            if not 0 <= count <= limits.GRAPH_NODES:
+                message = f"it lies between 0 and {limits.GRAPH_NODES}; this is {count}"
+                raise self._refused("OUT_OF_RANGE", f"map.{field}", message, name)
+            setattr(body, field, count)
+        if isinstance(each, Action):
+            element, result = self._each_action(body, each, inputs, options, name), each.output_type
+        elif isinstance(each, Graph):
+            element, result = self._each_graph(body, each, name), each.result_type
+        else:
+            raise TypeError(f"node {name}: {each!r} is neither an action nor a graph")
+        body.items.CopyFrom(self._source(over, list_of(element), name, "over"))
+        return self._keep(node, list_of(result))
+
+    @overload
     def build(self) -> Graph[P, object]: ...
     @overload
     def build(self, *, result: Ref[R]) -> Graph[P, R]: ...
@@ -419,62 +491,3 @@ class GraphBuilder(Generic[P]):
                 raise self._refused("NOT_A_NODE", "result", message)
         result_type = Any if result is None else result.type
         return Graph(graph, self._params.type, result_type, nodes=self._nodes, depth=self._depth)
-
-    def _node(self, name: str, after: Sequence[Ref[Any]], size: int = 0) -> saga_pb2.Node:
-        """Return a new node, checked and not yet part of the graph."""
-        if not _NODE_NAME.fullmatch(name):
-            message = (
-                f"a node's name has 1 to {limits.NODE_NAME_CHARS} characters of [A-Za-z0-9_.-] "
-                "and starts with a letter or underscore"
-            )
-            raise self._refused("BAD_NAME", "name", message, name[: 2 * limits.NODE_NAME_CHARS])
-        if name in self._names:
-            raise self._refused("DUPLICATE_NODE", "name", f"another node is named {name!r}", name)
-        if self._nodes + max(size, 1) > limits.GRAPH_NODES:
-            message = f"a graph has at most {limits.GRAPH_NODES} nodes, those of its subsagas among them"
-            raise self._refused("TOO_MANY", "nodes", message, name)
-        parents = (self._name_of(ref, f"after[{index}]", name) for index, ref in enumerate(after))
-        return saga_pb2.Node(name=name, after=dict.fromkeys(parents))
-
-    def _keep(self, node: saga_pb2.Node, output: Any, size: int = 1) -> Ref[Any]:
-        self._proto.nodes.append(node)
-        self._names.add(node.name)
-        self._nodes += size
-        return Ref(self, node.name, (), output)
-
-    def _name_of(self, ref: Any, field: str, node: str) -> str:
-        if not isinstance(ref, Ref):
-            raise TypeError(f"{field} takes what `add`, `constant` and `subsaga` return, not {ref!r}")
-        self._check_owner(ref, field, node)
-        if ref.node is None:
-            raise self._refused("NOT_A_NODE", field, "the parameters are no node; nothing has to wait for them", node)
-        return str(ref.node)
-
-    def _check_owner(self, ref: Ref[Any], field: str, node: str) -> None:
-        if not ref.belongs_to(self):
-            message = f"{ref!r} belongs to another graph; a subsaga takes what it needs as its parameters"
-            raise self._refused("UNKNOWN_NODE", field, message, node)
-
-    def _source(self, given: Any, declared: Any, node: str, name: str) -> saga_pb2.InputSource:
-        if isinstance(given, types.FunctionType):
-            given = self._params.select(given)
-        if not isinstance(given, Ref):
-            return _literal(given, declared, name)
-        self._check_owner(given, f"inputs[{name}]", node)
-        if not fits(declared, given.type):
-            message = f"{name} is {type_name(declared)}; {given!r} is {type_name(given.type)}"
-            raise self._refused("TYPE_MISMATCH", f"inputs[{name}]", message, node)
-        return given.source()
-
-    def _refused(self, reason: str, field: str, message: str, node: str = "") -> GraphError:
-        problem = FieldProblem(field=field, reason=reason, message=message, node=node)
-        return GraphError(f"graph {self._proto.name[: limits.GRAPH_NAME_CHARS]!r} is refused", [problem])
-
-
-def _literal(value: Any, declared: Any, name: str) -> saga_pb2.InputSource:
-    try:
-        return saga_pb2.InputSource(literal=encode(value, declared))
-    except ConversionError as error:
-        error.path = name + error.path.removeprefix("$")
-        error.args = (error.message, error.path)
-        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sagaline.v1 import admin_service_pb2, saga_pb2
 from sagaline_server.core.entries import Kind
 from sagaline_server.core.gate import Verdict, gate
+from sagaline_server.core.maps import hold_of
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.dispatch.session import Session
@@ -21,7 +22,7 @@ _OPERATOR = {
 def explain(dispatcher: Dispatcher, live: LiveSaga, now: float) -> list[admin_service_pb2.NodeWait]:
     """Return the reasons, in topological order."""
     waits = []
-    for node in range(len(live.state.topology.nodes)):
+    for node in live.state.topology.in_order():
         wait = _wait(dispatcher, live, node, now)
         if wait is not None:
             waits.append(wait)
@@ -54,6 +55,9 @@ def _wait(dispatcher: Dispatcher, live: LiveSaga, node: int, now: float) -> admi
         wait.age.CopyFrom(duration(max(now - saga.waits[node], 0.0)))
         return wait
     startable = saga.startable(node)
+    if held := hold_of(saga, node):
+        wait.reason, wait.message = admin_service_pb2.WAIT_REASON_LIMIT, held
+        return wait
     if startable is None:
         lingering = saga.run(node, Kind.ACTION).lingering
         if not lingering or (status is NodeStatus.SUCCEEDED and not saga.unwinding):
@@ -68,6 +72,8 @@ def _wait(dispatcher: Dispatcher, live: LiveSaga, node: int, now: float) -> admi
 
 def _event_text(live: LiveSaga, node: int, now: float) -> str:
     flat, ends = live.state.topology.nodes[node], live.state.wait_ends(node)
+    if flat.map is not None:
+        return "it becomes its elements when the saga starts"
     left = "" if ends is None else f"{max(ends - now, 0.0):.1f} s"
     if flat.signal is None:
         return f"its delay is over in {left}"
