@@ -34,7 +34,7 @@ FAULTS = (
     "sec drain",
 )
 MISCHIEFS = ("fail", "retry", "hold", "undo trouble", "undo fail", "slow", "hang", "detached", "unwind", "pause saga")
-FEATURES = ("delays", "signals", "timeouts", "pivots", "breakpoints")
+FEATURES = ("delays", "signals", "timeouts", "pivots", "breakpoints", "maps")
 KEEPING = "retention"
 """A feature of the cluster, drawn apart: finished sagas are compacted soon after their end."""
 

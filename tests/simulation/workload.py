@@ -83,8 +83,28 @@ class GraphMaker:
             inner = self._graph("inner", self._chance.randint(1, 3), self._any, depth=1)
             node.subsaga.graph.CopyFrom(inner)
             node.subsaga.params.params.SetInParent()
+        elif drawn < 0.26 and not depth and "maps" in self._features:
+            self._fill_map(node.map, parents)
         else:
             self._fill_action(node.action, parents)
+
+    def _fill_map(self, body: saga_pb2.MapNode, parents: list[str]) -> None:
+        """Make it a map over the parameters' list, of actions or of two actions in a line."""
+        chance = self._chance
+        body.items.params.SetInParent()
+        body.items.path.append("list" if chance.random() < 0.95 else "of")
+        if chance.random() < 0.5:
+            self._fill_action(body.action, parents)
+        else:
+            inner = body.subsaga.graph
+            inner.name = "element"
+            for i in range(2):
+                node = inner.nodes.add(name=f"n{i}", after=[f"n{i - 1}"] if i else [])
+                self._fill_action(node.action, [])
+                node.action.inputs.clear()
+        body.max_concurrency = chance.choice((0, 0, 1))
+        body.canary = chance.choice((0, 0, 1))
+        body.max_failures = chance.choice((0, 0, 1, 2))
 
     def _fill_waiting(self, node: saga_pb2.Node) -> bool:
         """Make it a node that waits, for a time or a signal; False where the run has none of those."""

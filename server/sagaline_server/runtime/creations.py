@@ -85,7 +85,7 @@ class Creations:
         )
         state = Saga(creation.topology, spec.params, creation.digest)
         live = LiveSaga(spec.saga_id, creation.record, told, state, claim=None)
-        turn = Turn(live.state, 1, self._engine.now(), self._engine.draw)
+        turn = live.turn(1, self._engine.now(), self._engine.draw)
         turn.write(SagaCreated(creation.digest, spec.start_paused, spec.start_delay))
         turn.go_on(partial(self._engine.place, live), may_close=False)
         writer_id = self._engine.new_writer_id()

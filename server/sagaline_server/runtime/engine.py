@@ -231,7 +231,7 @@ class SagaEngine:
     def _guarded_turn(self, live: LiveSaga) -> None:
         """Run a turn; a saga that the machine can't run is set aside, and the others go on."""
         assert live.claim is not None
-        turn = Turn(live.state, live.claim.epoch, self.now(), self.draw, live.feel)
+        turn = live.turn(live.claim.epoch, self.now(), self.draw)
         try:
             self._turn(live, turn)
         except Exception as error:

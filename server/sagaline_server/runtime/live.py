@@ -10,7 +10,7 @@ from sagaline.v1 import log_pb2
 from sagaline_server.core.decide import Decision, Input
 from sagaline_server.core.entries import Kind, Stamped
 from sagaline_server.core.state import Saga
-from sagaline_server.core.turn import Pulse
+from sagaline_server.core.turn import Pulse, Turn
 from sagaline_server.core.values import Payload
 from sagaline_server.dispatch.session import ActionKey
 from sagaline_server.ports.store import Claim
@@ -51,6 +51,7 @@ class LiveSaga:
 
     __slots__ = (
         "about",
+        "ahead",
         "begun",
         "claim",
         "controls",
@@ -74,6 +75,8 @@ class LiveSaga:
         self.about = about
         self.state = state
         """As of the last durable entry."""
+        self.ahead = state
+        """As of the last turn, durable or not yet: its maps may have grown by nodes that `state` does not have."""
         self.claim = claim
         self.inbox: list[tuple[Incoming, OnDecision | None]] = []
         self.is_queued = False
@@ -93,9 +96,15 @@ class LiveSaga:
         self.begun = 0.0
         """When this SEC took the saga over, and with it the watch over its attempts. Seconds since 1970; 0: never."""
 
+    def turn(self, epoch: int, now: float, draw: Callable[[], float]) -> Turn:
+        """Begin a turn."""
+        turn = Turn(self.state, epoch, now, draw, self.feel)
+        self.ahead = turn.saga
+        return turn
+
     def action_key(self, node: int, kind: Kind) -> ActionKey:
         """Return what a worker has to serve to run one side of a node."""
-        flat = self.state.topology.nodes[node]
+        flat = self.ahead.topology.nodes[node]
         return flat.action_key if kind is Kind.ACTION else flat.undo_key
 
     def consumed(self, control_ids: tuple[str, ...], decision: Decision | None) -> None:
