@@ -440,7 +440,8 @@ class GraphBuilder(GraphParts[P]):
             over: The list: a reference, a value, or a function of the graph's parameters.
             max_concurrency: Elements that may run at once; 0 is no limit.
             canary: The first so many must succeed before the rest start.
-            max_failures: Elements that may fail, each undone by itself, before the node fails. Their output is null.
+            max_failures: Elements that may fail, each undone by itself, before the node fails. Their output is null, so
+                R should be a type that takes None.
             **options: See `NodeOptions`; for a graph, `after` alone.
 
         Raises:
