@@ -112,6 +112,7 @@ def _instance(inner: FlatNode, flat: FlatNode, plan: MapPlan, element: Element, 
         inner,
         is_plain=inner.is_plain and not selects,
         feeds_actions=False,  # the end of an element is more than its children's business
+        follows_actions=False,
         name=f"{flat.name}[{element.number}]{inner.name}",
         parents=tuple(base + parent for parent in inner.parents) or flat.parents,
         children=tuple(base + child for child in inner.children) or (element.map,),

@@ -12,15 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sagaline_server.core.entries import AttemptStarted, Kind, NodeSucceeded, NodeUndone, UndoneHow
+from sagaline_server.core.entries import AttemptStarted, Kind, NodeSucceeded, NodeUndone, UndoAttemptStarted, UndoneHow
 from sagaline_server.core.gate import holds_nothing
 from sagaline_server.core.inputs import Result
+from sagaline_server.core.runs import answered
 from sagaline_server.core.state import Run, Saga
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.core.values import NULL
 
 PENDING, RUNNING, SUCCEEDED = int(NodeStatus.PENDING), int(NodeStatus.RUNNING), int(NodeStatus.SUCCEEDED)
-UNDOING = int(NodeStatus.UNDOING)
+UNDOING, UNDONE = int(NodeStatus.UNDOING), int(NodeStatus.UNDONE)
 
 
 def ending(saga: Saga, given: Result) -> NodeSucceeded | NodeUndone | None:
@@ -47,6 +48,21 @@ def may_start(saga: Saga, node: int, now: float) -> bool:
         and not saga.unwinding
         and saga.topology.nodes[node].is_plain
         and node not in saga.runs
+        and saga.starts <= now
+        and holds_nothing(saga)
+    )
+
+
+def may_undo(saga: Saga, node: int, now: float) -> bool:
+    """True where an undo may start for the first time, and nothing else can be decided of it. False: ask `look`."""
+    if not saga.unwinding or saga.statuses[node] != SUCCEEDED or saga.waiting[node] or node in saga.undo_runs:
+        return False
+    run = saga.runs.get(node)
+    return (
+        run is not None
+        and not run.in_flight
+        and not run.lingering
+        and saga.topology.nodes[node].is_plain_undo
         and saga.starts <= now
         and holds_nothing(saga)
     )
@@ -80,20 +96,7 @@ def _node_succeeded(saga: Saga, entry: NodeSucceeded, time: float) -> bool:  # n
     flat, run = topology.nodes[node], saga.runs[node]
     if entry.attempt != run.in_flight or run.unanswered or run.lingering or not flat.feeds_actions:
         return False
-    saga.runs[node] = Run(
-        run.attempt,
-        0,
-        run.worker_id,
-        run.counted,
-        run.sent,
-        (),
-        (),
-        run.overlapped,
-        run.first_start,
-        run.started,
-        failure=run.failure,
-        progress=run.progress,
-    )
+    saga.runs[node] = answered(run, entry.attempt)
     saga.statuses[node] = SUCCEEDED
     saga.outputs[node] = entry.output
     saga.remaining -= 1
@@ -105,8 +108,44 @@ def _node_succeeded(saga: Saga, entry: NodeSucceeded, time: float) -> bool:  # n
     return True
 
 
+def _undo_started(saga: Saga, entry: UndoAttemptStarted, time: float) -> bool:
+    node = saga.topology.index.get(entry.node)
+    if node is None or entry.attempt != 1 or not may_undo(saga, node, saga.starts):
+        return False
+    saga.undo_runs[node] = Run(1, 1, entry.worker_id, 1, 1, first_start=time, started=time)
+    saga.statuses[node] = UNDOING
+    return True
+
+
+def _node_undone(saga: Saga, entry: NodeUndone, time: float) -> bool:  # noqa: ARG001 - as of a course
+    topology = saga.topology
+    node = topology.index.get(entry.node)
+    if (
+        node is None
+        or saga.statuses[node] != UNDOING
+        or not saga.unwinding
+        or entry.how is not UndoneHow.ACTION
+        or topology.is_hurried
+    ):
+        return False
+    flat, run = topology.nodes[node], saga.undo_runs[node]
+    if entry.attempt != run.in_flight or run.unanswered or not flat.follows_actions:
+        return False
+    saga.undo_runs[node] = answered(run, entry.attempt)
+    saga.statuses[node] = UNDONE
+    saga.remaining -= 1
+    waiting = saga.waiting
+    for parent in flat.parents:
+        left = waiting[parent] = waiting[parent] - 1
+        if not left:
+            saga.woken.append(parent)
+    return True
+
+
 COURSES: Mapping[type, Callable[[Saga, Any, float], bool]] = {
     AttemptStarted: _attempt_started,
     NodeSucceeded: _node_succeeded,
+    UndoAttemptStarted: _undo_started,
+    NodeUndone: _node_undone,
 }
 """What `apply` does to a saga that takes its plain course. False: nothing has changed, and the reference decides."""

@@ -58,16 +58,16 @@ def ended(run: Run, entry: AttemptEnded | UndoAttemptEnded, time: float) -> Run:
 def answered(run: Run, attempt: int) -> Run:
     """An attempt has decided its node."""
     return Run(
-        attempt=run.attempt,
-        in_flight=0 if attempt == run.in_flight else run.in_flight,
-        worker_id=run.worker_id,
-        counted=run.counted,
-        sent=run.sent,
-        unanswered=tuple(left for left in run.unanswered if left != attempt) if run.unanswered else (),
-        lingering=run.lingering and tuple(one for one in run.lingering if one[0] != attempt),
-        overlapped=run.overlapped,
-        first_start=run.first_start,
-        started=run.started,
+        run.attempt,
+        0 if attempt == run.in_flight else run.in_flight,
+        run.worker_id,
+        run.counted,
+        run.sent,
+        tuple(left for left in run.unanswered if left != attempt) if run.unanswered else (),
+        run.lingering and tuple(one for one in run.lingering if one[0] != attempt),
+        run.overlapped,
+        run.first_start,
+        run.started,
         failure=run.failure,
         progress=run.progress,
     )

@@ -30,6 +30,7 @@ from sagaline_server.core.graph import (
     Node,
     SignalNode,
     SubsagaNode,
+    UndoKind,
 )
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.core.values import NULL, Payload
@@ -95,8 +96,12 @@ class FlatNode(msgspec.Struct, frozen=True):
     """True where resolving some input may fail: it has a path, or is the whole list that a map gives."""
     is_plain: bool = False
     """True for an action whose start needs no look at inputs or times."""
+    is_plain_undo: bool = False
+    """True for an action whose undo is an action, without times."""
     feeds_actions: bool = False
     """True where every child is an action: none of them succeeds by itself."""
+    follows_actions: bool = False
+    """True where every parent is an action: none of them is undone by itself."""
     action_key: tuple[str, str, Kind] = ("", "", Kind.ACTION)
     """Name, version and side: what a worker has to serve to run the action."""
     undo_key: tuple[str, str, Kind] = ("", "", Kind.UNDO)
@@ -365,6 +370,8 @@ def _number(
         kind=draft.kind,
         selects=selects,
         is_plain=action is not None and action.timeouts is None and not selects,
+        is_plain_undo=action is not None and action.undo_timeouts is None and action.undo is UndoKind.ACTION,
+        follows_actions=all(drafts[parent].action is not None for parent in draft.parents),
         feeds_actions=all(drafts[order[child]].action is not None for child in children),
         action_key=(name, version, Kind.ACTION),
         undo_key=(name, version, Kind.UNDO),

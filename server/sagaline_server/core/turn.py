@@ -37,6 +37,7 @@ from sagaline_server.core.entries import (
     Outcome,
     Stamped,
     UndoAttemptEnded,
+    UndoAttemptStarted,
     UndoFailed,
 )
 from sagaline_server.core.gate import Verdict, gate
@@ -178,13 +179,10 @@ class Turn:
     def _go_on_with(self, node: int, place: Place) -> None:
         saga = self.saga
         if plain.may_start(saga, node, self._now):
-            worker_id = place(node, Kind.ACTION)
-            if worker_id is None:
-                self.unplaced.append((node, Kind.ACTION))
-            else:
-                self.write(AttemptStarted(saga.topology.nodes[node].name, 1, worker_id))
-                self.starts.append((node, Kind.ACTION))
-                self._room -= 1
+            self._start_plainly(node, Kind.ACTION, place)
+            return
+        if plain.may_undo(saga, node, self._now):
+            self._start_plainly(node, Kind.UNDO, place)
             return
         if saga.is_waiting(node):
             self._wait(node)
@@ -200,6 +198,17 @@ class Turn:
             self.timers.append((node, due))
         elif gate(saga, node, kind) is Verdict.GO:
             self._start(node, kind, place)
+
+    def _start_plainly(self, node: int, kind: Kind, place: Place) -> None:
+        worker_id = place(node, kind)
+        if worker_id is None:
+            self.unplaced.append((node, kind))
+            return
+        name = self.saga.topology.nodes[node].name
+        first = AttemptStarted if kind is Kind.ACTION else UndoAttemptStarted
+        self.write(first(name, 1, worker_id))
+        self.starts.append((node, kind))
+        self._room -= 1
 
     def _wait(self, node: int) -> None:
         """Let a node go on whose time has come, or note when that will be."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from sagaline.v1 import payload_pb2, worker_service_pb2
+from sagaline.v1 import failure_pb2, payload_pb2, worker_service_pb2
 from sagaline_server.core.entries import Kind
-from sagaline_server.core.values import Payload
-from sagaline_server.wire.payloads import fill_payload
+from sagaline_server.core.values import Failure, Payload
+from sagaline_server.wire.payloads import fill_failure, fill_payload
 from sagaline_server.wire.times import timestamp
 from sagaline_server.wire.varints import varint
 
@@ -96,6 +96,26 @@ def input_field(name: str, value: bytes) -> bytes:
     key = _input_key(name)
     length = varint(len(value))
     return b"\x4a" + varint(len(key) + len(length) + len(value)) + key + length + value
+
+
+def undo_field(action_key: str, output: Payload | None, saga_failure: Failure | None) -> bytes:
+    """Return the field `undo` of an Invocation."""
+    outcome = (
+        worker_service_pb2.ACTION_OUTCOME_UNKNOWN if output is None else worker_service_pb2.ACTION_OUTCOME_SUCCEEDED
+    )
+    parts = [b"\x08" + varint(outcome), field(b"\x12", action_key.encode())]
+    if output is not None:
+        parts.append(field(b"\x1a", payload(output)))
+    if saga_failure is not None:
+        parts.append(field(b"\x22", _failure(saga_failure)))
+    return field(b"\x52", b"".join(parts))
+
+
+@lru_cache(64)
+def _failure(failure: Failure) -> bytes:
+    message = failure_pb2.Failure()
+    fill_failure(message, failure)
+    return message.SerializeToString()
 
 
 def result_ack(ref: worker_service_pb2.InvocationRef, status: int) -> bytes:

@@ -13,20 +13,15 @@ from sagaline_server.wire.views import About
 
 def encoded_invocation(saga_id: str, invocation: Invocation, epoch: int, fencing_token: int, told: About) -> bytes:
     """Return the encoded message of an invocation; arguments as of `invocation_message`."""
-    if (
-        invocation.kind is not Kind.ACTION
-        or invocation.timeouts is not None
-        or invocation.last_progress is not None
-        or told.labels
-        or told.trace_context
-    ):
+    if invocation.timeouts is not None or invocation.last_progress is not None or told.labels or told.trace_context:
         return invocation_message(saga_id, invocation, epoch, fencing_token, told).SerializeToString()
-    node, version = invocation.node, invocation.version
-    head = encoded.invocation_head(
-        saga_id, node, Kind.ACTION, invocation.attempt, invocation.action, version, epoch, fencing_token
-    )
+    node, kind, action, version = invocation.node, invocation.kind, invocation.action, invocation.version
+    head = encoded.invocation_head(saga_id, node, kind, invocation.attempt, action, version, epoch, fencing_token)
     for name, value in invocation.inputs:
         head += encoded.input_field(name, encoded.payload(value))
+    if kind is Kind.UNDO:
+        key = idempotency_key(saga_id, node, Kind.ACTION)
+        head += encoded.undo_field(key, invocation.action_output, invocation.saga_failure)
     return head
 
 

@@ -80,6 +80,8 @@ def test_a_batch_reads_as_its_entries(some: list[core.Entry], epoch: int, seq: i
         version=names,
         inputs=st.dictionaries(names, payloads, max_size=4).map(lambda given: tuple(given.items())),
         last_progress=st.none() | payloads,
+        action_output=st.none() | payloads,
+        saga_failure=st.none() | st.builds(Failure, names, texts),
     ),
     numbers,
     numbers,
