@@ -9,7 +9,8 @@ from sagaline_server.core.graph import Timeouts
 from sagaline_server.core.maps import fall_of
 from sagaline_server.core.state import Saga
 from sagaline_server.core.timeouts import timeouts_of
-from sagaline_server.core.values import Failure, Payload
+from sagaline_server.core.topology import Source
+from sagaline_server.core.values import NULL, Failure, Payload, SelectionError
 
 
 class Invocation(msgspec.Struct, frozen=True):
@@ -43,12 +44,22 @@ def invocation(saga: Saga, node: int, kind: Kind) -> Invocation:
         worker_id=run.worker_id,
         action=flat.action.action,
         version=flat.action.version,
-        inputs=tuple([(name, saga.resolve(source)) for name, source in flat.inputs]),
+        inputs=tuple([(name, _input(saga, source, kind)) for name, source in flat.inputs]),
         timeouts=timeouts_of(flat.action, kind),
         last_progress=run.progress,
         action_output=saga.outputs.get(node) if kind is Kind.UNDO else None,
         saga_failure=(fall_of(saga, node) or saga.failure) if kind is Kind.UNDO else None,
     )
+
+
+def _input(saga: Saga, source: Source, kind: Kind) -> Payload:
+    """Return an input; null for an undo of what never had it, because an operator has supplied the output instead."""
+    try:
+        return saga.resolve(source)
+    except SelectionError:
+        if kind is Kind.ACTION:
+            raise
+        return NULL
 
 
 def idempotency_key(saga_id: str, node: str, kind: Kind) -> str:
