@@ -14,7 +14,7 @@ if command -v "$(go env CC)" >/dev/null && [ "$(go env CGO_ENABLED)" = 1 ]; then
 else
   echo "NOT TESTED: races, for there is no C compiler on this machine" >&2
 fi
-for module in sdk/go sdk/go/barrier workers/go; do
+for module in sdk/go sdk/go/barrier/sqlitetest workers/go; do
   [ -f "$module/go.mod" ] || continue
   unformatted=$(gofmt -l "$module" | grep -v '^sdk/go/sagaline/v1/' || true)
   if [ -n "$unformatted" ]; then

@@ -66,7 +66,7 @@ func failureOf(ctx context.Context, err error, stacks bool) *pb.Failure {
 	case errors.As(err, &output):
 		failure.Type, failure.Disposition, failure.Source = "sagaline.OutputNotConvertible", dispositionHold, fromConversion
 	case errors.As(err, &outcome):
-		return failureTold(outcome, err)
+		return failureTold(outcome)
 	case ctx.Err() != nil && isEnd(ctx, err):
 		return failureStopped(ctx)
 	default:
@@ -99,7 +99,7 @@ func failureStopped(ctx context.Context) *pb.Failure {
 }
 
 // failureTold: user code says itself how its attempt ended. An outcome of no known kind says nothing: RETRY.
-func failureTold(o *Outcome, err error) *pb.Failure {
+func failureTold(o *Outcome) *pb.Failure {
 	failure := &pb.Failure{Type: o.Type, Message: o.Message, Disposition: dispositionRetry, Source: fromApplication}
 	switch o.Kind {
 	case KindFailed:
@@ -138,3 +138,6 @@ func typeOf(err error) string {
 	}
 	return "error"
 }
+
+// FailureOf is an outcome as it is sent and stored.
+func FailureOf(o *Outcome) *pb.Failure { return failureTold(o) }
