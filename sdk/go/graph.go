@@ -216,7 +216,10 @@ func Add[In, Out any](g *GraphBuilder, name string, action *Action[In, Out], inp
 func With[In any](bindings ...Binding[In]) []Binding[In] { return bindings }
 
 func actionNode[In, Out any](action *Action[In, Out]) *pb.ActionNode {
-	node := &pb.ActionNode{Action: action.name, Version: action.version}
+	node := &pb.ActionNode{
+		Action: action.name, Version: action.version,
+		InputTypes: action.shape.types(), OutputType: typeSpec(reflect.TypeFor[Out]()),
+	}
 	if action.run != nil && action.undo == nil {
 		node.Undo = &pb.UndoPolicy{Kind: pb.UndoKind_UNDO_KIND_NOOP}
 	}
