@@ -122,7 +122,8 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetLimit(self, request, context):
-        """Sets the limits of a scope or action. Absent limits are lifted.
+        """Sets the limits of a scope or action. Absent limits are lifted. Safe to
+        repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,14 +137,15 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def QuarantineSaga(self, request, context):
-        """Sets a saga aside.
+        """Sets a saga aside: nothing of it starts, and results are still logged. Safe
+        to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseSaga(self, request, context):
-        """Takes a saga back into service; its log must be legal.
+        """Takes a saga back into service; its log must be legal. Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

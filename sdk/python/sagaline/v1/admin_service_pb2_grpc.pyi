@@ -44,13 +44,17 @@ class AdminServiceStub:
     DrainSec: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DrainSecRequest, _admin_service_pb2.DrainSecResponse]
     """Makes a SEC hand off everything and stop."""
     SetLimit: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetLimitRequest, _admin_service_pb2.SetLimitResponse]
-    """Sets the limits of a scope or action. Absent limits are lifted."""
+    """Sets the limits of a scope or action. Absent limits are lifted. Safe to
+    repeat.
+    """
     ListLimits: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListLimitsRequest, _admin_service_pb2.ListLimitsResponse]
     """Lists limits."""
     QuarantineSaga: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.QuarantineSagaRequest, _admin_service_pb2.QuarantineSagaResponse]
-    """Sets a saga aside."""
+    """Sets a saga aside: nothing of it starts, and results are still logged. Safe
+    to repeat.
+    """
     ReleaseSaga: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReleaseSagaRequest, _admin_service_pb2.ReleaseSagaResponse]
-    """Takes a saga back into service; its log must be legal."""
+    """Takes a saga back into service; its log must be legal. Safe to repeat."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -68,13 +72,17 @@ class AdminServiceAsyncStub(AdminServiceStub):
     DrainSec: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DrainSecRequest, _admin_service_pb2.DrainSecResponse]  # type: ignore[assignment]
     """Makes a SEC hand off everything and stop."""
     SetLimit: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetLimitRequest, _admin_service_pb2.SetLimitResponse]  # type: ignore[assignment]
-    """Sets the limits of a scope or action. Absent limits are lifted."""
+    """Sets the limits of a scope or action. Absent limits are lifted. Safe to
+    repeat.
+    """
     ListLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListLimitsRequest, _admin_service_pb2.ListLimitsResponse]  # type: ignore[assignment]
     """Lists limits."""
     QuarantineSaga: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.QuarantineSagaRequest, _admin_service_pb2.QuarantineSagaResponse]  # type: ignore[assignment]
-    """Sets a saga aside."""
+    """Sets a saga aside: nothing of it starts, and results are still logged. Safe
+    to repeat.
+    """
     ReleaseSaga: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReleaseSagaRequest, _admin_service_pb2.ReleaseSagaResponse]  # type: ignore[assignment]
-    """Takes a saga back into service; its log must be legal."""
+    """Takes a saga back into service; its log must be legal. Safe to repeat."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """What operators use."""
@@ -125,7 +133,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.SetLimitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.SetLimitResponse, _abc.Awaitable[_admin_service_pb2.SetLimitResponse]]:
-        """Sets the limits of a scope or action. Absent limits are lifted."""
+        """Sets the limits of a scope or action. Absent limits are lifted. Safe to
+        repeat.
+        """
 
     @_abc_1.abstractmethod
     def ListLimits(
@@ -141,7 +151,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.QuarantineSagaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.QuarantineSagaResponse, _abc.Awaitable[_admin_service_pb2.QuarantineSagaResponse]]:
-        """Sets a saga aside."""
+        """Sets a saga aside: nothing of it starts, and results are still logged. Safe
+        to repeat.
+        """
 
     @_abc_1.abstractmethod
     def ReleaseSaga(
@@ -149,6 +161,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ReleaseSagaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ReleaseSagaResponse, _abc.Awaitable[_admin_service_pb2.ReleaseSagaResponse]]:
-        """Takes a saga back into service; its log must be legal."""
+        """Takes a saga back into service; its log must be legal. Safe to repeat."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

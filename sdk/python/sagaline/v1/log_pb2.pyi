@@ -160,6 +160,38 @@ RESOLUTION_SUPPLY_OUTPUT: Resolution.ValueType  # 4
 """The held action succeeded, with this output."""
 Global___Resolution: _TypeAlias = Resolution  # noqa: Y015
 
+class _FaultKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FaultKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FaultKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAULT_KIND_UNSPECIFIED: _FaultKind.ValueType  # 0
+    """Refused where it arrives."""
+    FAULT_KIND_ACTION_ERROR: _FaultKind.ValueType  # 1
+    """The attempt is not sent and counts as failed with no effect."""
+    FAULT_KIND_UNDO_ERROR: _FaultKind.ValueType  # 2
+    """The undo attempt is not sent and counts as failed for good."""
+    FAULT_KIND_REPEAT: _FaultKind.ValueType  # 3
+    """The attempt is sent again after it succeeded, `times` times in all."""
+    FAULT_KIND_CRASH_BEFORE_RESULT: _FaultKind.ValueType  # 4
+    """The SEC stops dead when the result has arrived and before it is logged."""
+
+class FaultKind(_FaultKind, metaclass=_FaultKindEnumTypeWrapper):
+    """What an injected fault does."""
+
+FAULT_KIND_UNSPECIFIED: FaultKind.ValueType  # 0
+"""Refused where it arrives."""
+FAULT_KIND_ACTION_ERROR: FaultKind.ValueType  # 1
+"""The attempt is not sent and counts as failed with no effect."""
+FAULT_KIND_UNDO_ERROR: FaultKind.ValueType  # 2
+"""The undo attempt is not sent and counts as failed for good."""
+FAULT_KIND_REPEAT: FaultKind.ValueType  # 3
+"""The attempt is sent again after it succeeded, `times` times in all."""
+FAULT_KIND_CRASH_BEFORE_RESULT: FaultKind.ValueType  # 4
+"""The SEC stops dead when the result has arrived and before it is logged."""
+Global___FaultKind: _TypeAlias = FaultKind  # noqa: Y015
+
 @_typing.final
 class SagaRecord(_message.Message):
     """---- what is stored ----------------------------------------------------------
@@ -346,6 +378,8 @@ class ControlRecord(_message.Message):
     SIGNAL_FIELD_NUMBER: _builtins.int
     RUN_FIELD_NUMBER: _builtins.int
     HAND_OFF_FIELD_NUMBER: _builtins.int
+    INJECT_FIELD_NUMBER: _builtins.int
+    QUARANTINE_FIELD_NUMBER: _builtins.int
     actor: _builtins.str
     """Who asked, at most 256 bytes; absent if not said."""
     reason: _builtins.str
@@ -378,6 +412,14 @@ class ControlRecord(_message.Message):
     def hand_off(self) -> Global___HandOffOrder:
         """Hand the saga off to another SEC."""
 
+    @_builtins.property
+    def inject(self) -> Global___FaultInjected:
+        """Inject a fault."""
+
+    @_builtins.property
+    def quarantine(self) -> Global___QuarantineOrder:
+        """Set the saga aside, or take it back into service."""
+
     def __init__(
         self,
         *,
@@ -390,12 +432,14 @@ class ControlRecord(_message.Message):
         signal: Global___SignalReceived | None = ...,
         run: Global___RunOrder | None = ...,
         hand_off: Global___HandOffOrder | None = ...,
+        inject: Global___FaultInjected | None = ...,
+        quarantine: Global___QuarantineOrder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate", "hand_off", b"hand_off", "request", b"request", "resolve", b"resolve", "run", b"run", "signal", b"signal", "time", b"time", "unwind", b"unwind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gate", b"gate", "hand_off", b"hand_off", "inject", b"inject", "quarantine", b"quarantine", "request", b"request", "resolve", b"resolve", "run", b"run", "signal", b"signal", "time", b"time", "unwind", b"unwind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "gate", b"gate", "hand_off", b"hand_off", "reason", b"reason", "request", b"request", "resolve", b"resolve", "run", b"run", "signal", b"signal", "time", b"time", "unwind", b"unwind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "gate", b"gate", "hand_off", b"hand_off", "inject", b"inject", "quarantine", b"quarantine", "reason", b"reason", "request", b"request", "resolve", b"resolve", "run", b"run", "signal", b"signal", "time", b"time", "unwind", b"unwind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["unwind", "gate", "resolve", "signal", "run", "hand_off"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["unwind", "gate", "resolve", "signal", "run", "hand_off", "inject", "quarantine"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -514,6 +558,28 @@ class ResolveOrder(_message.Message):
 Global___ResolveOrder: _TypeAlias = ResolveOrder  # noqa: Y015
 
 @_typing.final
+class QuarantineOrder(_message.Message):
+    """Asks for a saga to be set aside, or to be set aside no longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUARANTINED_FIELD_NUMBER: _builtins.int
+    quarantined: _builtins.bool
+    """True: set it aside. False: release it."""
+    def __init__(
+        self,
+        *,
+        quarantined: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quarantined", b"quarantined"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuarantineOrder: _TypeAlias = QuarantineOrder  # noqa: Y015
+
+@_typing.final
 class RunOrder(_message.Message):
     """Tells the new owner of a saga to run it."""
 
@@ -593,6 +659,9 @@ class LogEntry(_message.Message):
     OPERATOR_RESOLVED_FIELD_NUMBER: _builtins.int
     SAGA_FINISHED_FIELD_NUMBER: _builtins.int
     NODE_HELD_FIELD_NUMBER: _builtins.int
+    FAULT_INJECTED_FIELD_NUMBER: _builtins.int
+    FAULT_STRUCK_FIELD_NUMBER: _builtins.int
+    QUARANTINE_CHANGED_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Number in its saga's log, gapless from 1."""
     epoch: _builtins.int
@@ -669,6 +738,18 @@ class LogEntry(_message.Message):
     def node_held(self) -> Global___NodeHeld:
         """A node waits for an operator."""
 
+    @_builtins.property
+    def fault_injected(self) -> Global___FaultInjected:
+        """Somebody wants something to go wrong."""
+
+    @_builtins.property
+    def fault_struck(self) -> Global___FaultStruck:
+        """An injected fault takes place."""
+
+    @_builtins.property
+    def quarantine_changed(self) -> Global___QuarantineChanged:
+        """The saga was set aside, or released."""
+
     def __init__(
         self,
         *,
@@ -692,12 +773,15 @@ class LogEntry(_message.Message):
         operator_resolved: Global___OperatorResolved | None = ...,
         saga_finished: Global___SagaFinished | None = ...,
         node_held: Global___NodeHeld | None = ...,
+        fault_injected: Global___FaultInjected | None = ...,
+        fault_struck: Global___FaultStruck | None = ...,
+        quarantine_changed: Global___QuarantineChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_ended", b"attempt_ended", "attempt_started", b"attempt_started", "entry", b"entry", "gate_changed", b"gate_changed", "map_expanded", b"map_expanded", "node_failed", b"node_failed", "node_held", b"node_held", "node_succeeded", b"node_succeeded", "node_undone", b"node_undone", "operator_resolved", b"operator_resolved", "owner_changed", b"owner_changed", "saga_created", b"saga_created", "saga_finished", b"saga_finished", "signal_received", b"signal_received", "time", b"time", "undo_attempt_ended", b"undo_attempt_ended", "undo_attempt_started", b"undo_attempt_started", "undo_failed", b"undo_failed", "unwind_requested", b"unwind_requested"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_ended", b"attempt_ended", "attempt_started", b"attempt_started", "entry", b"entry", "fault_injected", b"fault_injected", "fault_struck", b"fault_struck", "gate_changed", b"gate_changed", "map_expanded", b"map_expanded", "node_failed", b"node_failed", "node_held", b"node_held", "node_succeeded", b"node_succeeded", "node_undone", b"node_undone", "operator_resolved", b"operator_resolved", "owner_changed", b"owner_changed", "quarantine_changed", b"quarantine_changed", "saga_created", b"saga_created", "saga_finished", b"saga_finished", "signal_received", b"signal_received", "time", b"time", "undo_attempt_ended", b"undo_attempt_ended", "undo_attempt_started", b"undo_attempt_started", "undo_failed", b"undo_failed", "unwind_requested", b"unwind_requested"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_ended", b"attempt_ended", "attempt_started", b"attempt_started", "entry", b"entry", "epoch", b"epoch", "gate_changed", b"gate_changed", "map_expanded", b"map_expanded", "node_failed", b"node_failed", "node_held", b"node_held", "node_succeeded", b"node_succeeded", "node_undone", b"node_undone", "operator_resolved", b"operator_resolved", "owner_changed", b"owner_changed", "saga_created", b"saga_created", "saga_finished", b"saga_finished", "seq", b"seq", "signal_received", b"signal_received", "time", b"time", "undo_attempt_ended", b"undo_attempt_ended", "undo_attempt_started", b"undo_attempt_started", "undo_failed", b"undo_failed", "unwind_requested", b"unwind_requested"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_ended", b"attempt_ended", "attempt_started", b"attempt_started", "entry", b"entry", "epoch", b"epoch", "fault_injected", b"fault_injected", "fault_struck", b"fault_struck", "gate_changed", b"gate_changed", "map_expanded", b"map_expanded", "node_failed", b"node_failed", "node_held", b"node_held", "node_succeeded", b"node_succeeded", "node_undone", b"node_undone", "operator_resolved", b"operator_resolved", "owner_changed", b"owner_changed", "quarantine_changed", b"quarantine_changed", "saga_created", b"saga_created", "saga_finished", b"saga_finished", "seq", b"seq", "signal_received", b"signal_received", "time", b"time", "undo_attempt_ended", b"undo_attempt_ended", "undo_attempt_started", b"undo_attempt_started", "undo_failed", b"undo_failed", "unwind_requested", b"unwind_requested"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_entry: _TypeAlias = _typing.Literal["saga_created", "attempt_started", "attempt_ended", "node_succeeded", "node_failed", "map_expanded", "unwind_requested", "undo_attempt_started", "undo_attempt_ended", "node_undone", "undo_failed", "gate_changed", "signal_received", "owner_changed", "operator_resolved", "saga_finished", "node_held"]  # noqa: Y015
+    _WhichOneofReturnType_entry: _TypeAlias = _typing.Literal["saga_created", "attempt_started", "attempt_ended", "node_succeeded", "node_failed", "map_expanded", "unwind_requested", "undo_attempt_started", "undo_attempt_ended", "node_undone", "undo_failed", "gate_changed", "signal_received", "owner_changed", "operator_resolved", "saga_finished", "node_held", "fault_injected", "fault_struck", "quarantine_changed"]  # noqa: Y015
     _WhichOneofArgType_entry: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_entry) -> _WhichOneofReturnType_entry | None: ...
 
@@ -1346,3 +1430,100 @@ class SagaFinished(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SagaFinished: _TypeAlias = SagaFinished  # noqa: Y015
+
+@_typing.final
+class FaultInjected(_message.Message):
+    """Faults for a node, beside those that it has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Node."""
+    fault: Global___FaultKind.ValueType
+    """What happens."""
+    times: _builtins.int
+    """How often."""
+    actor: _builtins.str
+    """Who, at most 256 bytes; absent if not said. In a ControlRecord, that says it."""
+    reason: _builtins.str
+    """The reason given, at most 1,024 bytes; absent if not said."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        fault: Global___FaultKind.ValueType = ...,
+        times: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "fault", b"fault", "node", b"node", "reason", b"reason", "times", b"times"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FaultInjected: _TypeAlias = FaultInjected  # noqa: Y015
+
+@_typing.final
+class FaultStruck(_message.Message):
+    """One of a node's faults is used up. What it does stands in the entries after
+    it, of the same append; an attempt that is not sent has no worker. Of
+    CRASH_BEFORE_RESULT nothing else is logged: the SEC that wrote this is dead.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Node."""
+    fault: Global___FaultKind.ValueType
+    """Which."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        fault: Global___FaultKind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FaultStruck: _TypeAlias = FaultStruck  # noqa: Y015
+
+@_typing.final
+class QuarantineChanged(_message.Message):
+    """While a saga is set aside nothing of it starts, and results are logged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUARANTINED_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    quarantined: _builtins.bool
+    """True: it is set aside. False: it goes on."""
+    actor: _builtins.str
+    """Who, at most 256 bytes."""
+    reason: _builtins.str
+    """Why, at most 1,024 bytes."""
+    def __init__(
+        self,
+        *,
+        quarantined: _builtins.bool = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "quarantined", b"quarantined", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuarantineChanged: _TypeAlias = QuarantineChanged  # noqa: Y015

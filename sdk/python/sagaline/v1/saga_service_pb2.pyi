@@ -25,38 +25,6 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class _FaultKind:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _FaultKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FaultKind.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    FAULT_KIND_UNSPECIFIED: _FaultKind.ValueType  # 0
-    """Refused where it arrives."""
-    FAULT_KIND_ACTION_ERROR: _FaultKind.ValueType  # 1
-    """The attempt is not sent and counts as failed with no effect."""
-    FAULT_KIND_UNDO_ERROR: _FaultKind.ValueType  # 2
-    """The undo attempt is not sent and counts as failed for good."""
-    FAULT_KIND_REPEAT: _FaultKind.ValueType  # 3
-    """The attempt is sent again after it succeeded, `times` times in all."""
-    FAULT_KIND_CRASH_BEFORE_RESULT: _FaultKind.ValueType  # 4
-    """The SEC stops dead when the result has arrived and before it is logged."""
-
-class FaultKind(_FaultKind, metaclass=_FaultKindEnumTypeWrapper):
-    """What an injected fault does."""
-
-FAULT_KIND_UNSPECIFIED: FaultKind.ValueType  # 0
-"""Refused where it arrives."""
-FAULT_KIND_ACTION_ERROR: FaultKind.ValueType  # 1
-"""The attempt is not sent and counts as failed with no effect."""
-FAULT_KIND_UNDO_ERROR: FaultKind.ValueType  # 2
-"""The undo attempt is not sent and counts as failed for good."""
-FAULT_KIND_REPEAT: FaultKind.ValueType  # 3
-"""The attempt is sent again after it succeeded, `times` times in all."""
-FAULT_KIND_CRASH_BEFORE_RESULT: FaultKind.ValueType  # 4
-"""The SEC stops dead when the result has arrived and before it is logged."""
-Global___FaultKind: _TypeAlias = FaultKind  # noqa: Y015
-
 class _BatchControl:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1268,10 +1236,10 @@ class InjectFaultRequest(_message.Message):
     """Id. Required."""
     node: _builtins.str
     """Node. Required."""
-    fault: Global___FaultKind.ValueType
+    fault: _log_pb2.FaultKind.ValueType
     """What happens. Required."""
     times: _builtins.int
-    """How often: 1 to 100; 0 is 1."""
+    """How often: 1 to 100; 0 is 1. Beside those of the same kind that are left."""
     @_builtins.property
     def by(self) -> Global___Attribution:
         """Who and why."""
@@ -1281,7 +1249,7 @@ class InjectFaultRequest(_message.Message):
         *,
         saga_id: _builtins.str = ...,
         node: _builtins.str = ...,
-        fault: Global___FaultKind.ValueType = ...,
+        fault: _log_pb2.FaultKind.ValueType = ...,
         times: _builtins.int = ...,
         by: Global___Attribution | None = ...,
     ) -> None: ...
