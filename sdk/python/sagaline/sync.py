@@ -274,6 +274,27 @@ class Client:
         """Decide about a node that is held, in doubt, or whose undo failed. Never repeated by itself."""
         return self._link.unary(calls.resolve(saga_id, node, resolution, output, actor, reason))
 
+    def inject_fault(
+        self,
+        saga_id: str,
+        node: str,
+        fault: log_pb2.FaultKind.ValueType,
+        *,
+        times: int = 1,
+        actor: str = "",
+        reason: str = "",
+    ) -> saga_pb2.Saga:
+        """Make later attempts of a node go wrong, for tests. Never repeated by itself."""
+        return self._link.unary(calls.inject_fault(saga_id, node, fault, times, actor, reason))
+
+    def quarantine(self, saga_id: str, *, actor: str, reason: str) -> saga_pb2.Saga:
+        """Set a saga aside: nothing of it starts until it is released, and results are still logged."""
+        return self._link.unary(calls.quarantine(saga_id, actor, reason))
+
+    def release(self, saga_id: str, *, actor: str, reason: str) -> saga_pb2.Saga:
+        """Take a saga back into service that was set aside."""
+        return self._link.unary(calls.release(saga_id, actor, reason))
+
     def hand_off(self, saga_id: str, *, to_sec_id: str = "") -> admin_service_pb2.HandOffResponse:
         """Make another SEC the owner of a saga. Never repeated by itself."""
         return self._link.unary(calls.hand_off(saga_id, to_sec_id))

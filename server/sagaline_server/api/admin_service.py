@@ -8,7 +8,7 @@ from typing import Any
 
 from sagaline.v1 import admin_service_pb2 as pb
 from sagaline.v1 import admin_service_pb2_grpc
-from sagaline_server.api import checks
+from sagaline_server.api import checks, ordering
 from sagaline_server.api.errors import refusal, refuse
 from sagaline_server.api.handlers import Context
 from sagaline_server.api.runtime_port import SagaRuntime
@@ -55,10 +55,16 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
             await self._runtime.drain(request.sec_id, timeout)
         return pb.DrainSecResponse()
 
+    async def QuarantineSaga(self, request: pb.QuarantineSagaRequest, context: Context) -> pb.QuarantineSagaResponse:
+        saga = await ordering.set_quarantined(self._runtime, request, quarantined=True)
+        return pb.QuarantineSagaResponse(saga=saga)
+
+    async def ReleaseSaga(self, request: pb.ReleaseSagaRequest, context: Context) -> pb.ReleaseSagaResponse:
+        saga = await ordering.set_quarantined(self._runtime, request, quarantined=False)
+        return pb.ReleaseSagaResponse(saga=saga)
+
     SetLimit: Any = unserved
     ListLimits: Any = unserved
-    QuarantineSaga: Any = unserved
-    ReleaseSaga: Any = unserved
 
 
 @contextmanager

@@ -76,6 +76,12 @@ TABLE: Mapping[str, Rule] = {
     "NODE_NOT_RESOLVABLE": Rule(
         grpc.StatusCode.FAILED_PRECONDITION, "the node does not wait for that decision", precondition=True
     ),
+    "FAULTS_NOT_ALLOWED": Rule(
+        grpc.StatusCode.FAILED_PRECONDITION, "this SEC's settings allow no injected faults", precondition=True
+    ),
+    "FAULT_NOT_APPLICABLE": Rule(
+        grpc.StatusCode.FAILED_PRECONDITION, "nothing of that kind can befall the node", precondition=True
+    ),
     "LOG_COMPACTED": Rule(grpc.StatusCode.FAILED_PRECONDITION, "the log is no longer kept", precondition=True),
     "LOG_UNREADABLE": Rule(grpc.StatusCode.DATA_LOSS, "the log can't be read"),
     "OVERLOADED": Rule(grpc.StatusCode.RESOURCE_EXHAUSTED, "too much is under way here; try again later"),

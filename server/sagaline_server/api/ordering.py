@@ -1,14 +1,23 @@
-"""PauseSaga, ResumeSaga, StepSaga, SetBreakpoints, UnwindSaga, SignalSaga and ResolveNode: orders to a saga."""
+"""Orders to a saga: what PauseSaga, UnwindSaga, ResolveNode and their like check, and ask of the runtime."""
 
 from __future__ import annotations
 
-from sagaline.v1 import log_pb2, saga_pb2, saga_service_pb2
+from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2, saga_service_pb2
 from sagaline_server.api import checks
 from sagaline_server.api.errors import refusal, refuse
 from sagaline_server.api.runtime_port import SagaRuntime
 from sagaline_server.core import limits
-from sagaline_server.core.decide import Resolve, SetBreakpoints, SetPaused, Signal, Step, Unwind
-from sagaline_server.core.entries import Resolution
+from sagaline_server.core.decide import (
+    InjectFault,
+    Resolve,
+    SetBreakpoints,
+    SetPaused,
+    SetQuarantined,
+    Signal,
+    Step,
+    Unwind,
+)
+from sagaline_server.core.entries import FaultKind, Resolution
 from sagaline_server.core.validate import Problem, check_payload, check_saga_id
 from sagaline_server.core.values import NULL
 from sagaline_server.runtime.requests import RequestRefused
@@ -16,6 +25,7 @@ from sagaline_server.wire.breakpoints import breakpoints_from
 from sagaline_server.wire.payloads import payload_from
 
 _SIDES = frozenset(saga_pb2.InvocationKind.values())
+_FAULTS = frozenset(int(fault) for fault in FaultKind)
 _RESOLUTIONS = frozenset(int(resolution) for resolution in Resolution)
 
 
@@ -70,6 +80,48 @@ async def signal(runtime: SagaRuntime, request: saga_service_pb2.SignalSagaReque
     problems += check_payload(payload, "payload")
     refuse(problems)
     return await runtime.request(request.saga_id, Signal(request.signal, payload, request.request_id))
+
+
+async def inject_fault(
+    runtime: SagaRuntime, request: saga_service_pb2.InjectFaultRequest, *, is_allowed: bool
+) -> saga_pb2.Saga:
+    """Make later attempts of a node go wrong."""
+    problems = check_saga_id(request.saga_id) + checks.attribution(request.by)
+    problems += checks.required(bool(request.node), "node", "a node")
+    problems += checks.at_most_chars(request.node, checks.NODE_PATH_CHARS, "node")
+    problems += checks.required(request.fault != log_pb2.FAULT_KIND_UNSPECIFIED, "fault", "what is to happen") or (
+        checks.known_value(request.fault, _FAULTS, "fault")
+    )
+    if not 0 <= request.times <= limits.FAULTS:
+        message = f"1 to {limits.FAULTS} times are allowed, and 0 means 1; this is {request.times}"
+        problems.append(Problem("times", "OUT_OF_RANGE", message))
+    refuse(problems)
+    target = f"{request.saga_id}/{request.node}"
+    if not is_allowed:
+        message = "faults are injected only where the setting fault_injection is true, which is for tests"
+        raise refusal(RequestRefused("FAULTS_NOT_ALLOWED", message), target)
+    fault = FaultKind(request.fault)
+    order = InjectFault(request.node, fault, request.times or 1, request.by.actor, request.by.reason)
+    try:
+        return await runtime.request(request.saga_id, order)
+    except RequestRefused as error:
+        raise refusal(error, target) from error
+
+
+async def set_quarantined(
+    runtime: SagaRuntime,
+    request: admin_service_pb2.QuarantineSagaRequest | admin_service_pb2.ReleaseSagaRequest,
+    *,
+    quarantined: bool,
+) -> saga_pb2.Saga:
+    """Set a saga aside, or take it back into service."""
+    problems = check_saga_id(request.saga_id)
+    problems += checks.required(bool(request.actor), "actor", "who decides")
+    problems += checks.required(bool(request.reason), "reason", "why")
+    problems += checks.at_most_bytes(request.actor, limits.ACTOR_BYTES, "actor")
+    problems += checks.at_most_bytes(request.reason, limits.REASON_BYTES, "reason")
+    refuse(problems)
+    return await runtime.request(request.saga_id, SetQuarantined(quarantined, request.actor, request.reason))
 
 
 async def resolve(runtime: SagaRuntime, request: saga_service_pb2.ResolveNodeRequest) -> saga_pb2.Saga:

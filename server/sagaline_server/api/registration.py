@@ -38,6 +38,7 @@ async def add_services(
     others: Sequence[str] = (),
     *,
     reflection: bool = True,
+    fault_injection: bool = False,
 ) -> Health:
     """Serve SagaService, AdminService, health and reflection.
 
@@ -47,12 +48,14 @@ async def add_services(
         clock: Time.
         random: `os.urandom` outside of tests.
         others: Full names of services that others put on the server, for health and reflection.
+        fault_injection: Whether clients may make sagas go wrong.
         reflection: Whether clients may ask what is served.
 
     Returns:
         The health, not serving yet.
     """
-    saga_service_pb2_grpc.add_SagaServiceServicer_to_server(SagaService(runtime, clock, random), server)
+    sagas = SagaService(runtime, clock, random, fault_injection=fault_injection)
+    saga_service_pb2_grpc.add_SagaServiceServicer_to_server(sagas, server)
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(runtime), server)
     services = (SAGA_SERVICE, ADMIN_SERVICE, *others)
     health = Health(services)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 from sagaline.v1 import saga_service_pb2 as pb
 from sagaline.v1 import saga_service_pb2_grpc
@@ -14,22 +13,25 @@ from sagaline_server.api.handlers import Context
 from sagaline_server.api.ids import RandomBytes
 from sagaline_server.api.running import SagaRun
 from sagaline_server.api.runtime_port import SagaRuntime
-from sagaline_server.api.unserved import unserved
 from sagaline_server.ports.clock import Clock
 
 
 class SagaService(saga_service_pb2_grpc.SagaServiceServicer):
     """What clients use."""
 
-    def __init__(self, runtime: SagaRuntime, clock: Clock, random: RandomBytes) -> None:
+    def __init__(
+        self, runtime: SagaRuntime, clock: Clock, random: RandomBytes, *, fault_injection: bool = False
+    ) -> None:
         """Make the service of one SEC.
 
         Args:
             runtime: Where the sagas are.
             clock: Time.
             random: For ids that the server makes.
+            fault_injection: Whether clients may inject faults.
         """
         self._runtime = runtime
+        self._fault_injection = fault_injection
         self._clock = clock
         self._maker = CreationMaker(clock, random)
 
@@ -81,6 +83,10 @@ class SagaService(saga_service_pb2_grpc.SagaServiceServicer):
     async def SignalSaga(self, request: pb.SignalSagaRequest, context: Context) -> pb.SignalSagaResponse:
         return pb.SignalSagaResponse(saga=await ordering.signal(self._runtime, request))
 
+    async def InjectFault(self, request: pb.InjectFaultRequest, context: Context) -> pb.InjectFaultResponse:
+        saga = await ordering.inject_fault(self._runtime, request, is_allowed=self._fault_injection)
+        return pb.InjectFaultResponse(saga=saga)
+
     async def ResolveNode(self, request: pb.ResolveNodeRequest, context: Context) -> pb.ResolveNodeResponse:
         return pb.ResolveNodeResponse(saga=await ordering.resolve(self._runtime, request))
 
@@ -91,5 +97,3 @@ class SagaService(saga_service_pb2_grpc.SagaServiceServicer):
         self, request: pb.BatchControlSagasRequest, context: Context
     ) -> pb.BatchControlSagasResponse:
         return await selecting.control_sagas(self._runtime, request, self._clock.wall())
-
-    InjectFault: Any = unserved

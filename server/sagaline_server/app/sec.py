@@ -124,6 +124,7 @@ class Sec:
             self._random.entropy,
             [WORKER_SERVICE],
             reflection=self.settings.reflection,
+            fault_injection=self.settings.fault_injection,
         )
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(self._workers, server)
         served_on = bind(server, self.settings)

@@ -63,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics_listen: str = ""
     """Address of the Prometheus metrics. Absent: none are served."""
     reflection: bool = True
+    fault_injection: bool = False
+    """True: clients may inject faults, among them one that ends the process. For tests alone; the same on every SEC."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     grace_timeout: float = 20.0
     """How long attempts stay with a worker whose stream has ended."""

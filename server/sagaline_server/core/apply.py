@@ -16,11 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, get_args
 
-from sagaline_server.core import plain, runs, signals
+from sagaline_server.core import faults, plain, runs, signals
 from sagaline_server.core.entries import (
     AttemptEnded,
     AttemptStarted,
     Entry,
+    FaultInjected,
+    FaultStruck,
     GateChanged,
     Kind,
     MapExpanded,
@@ -31,6 +33,7 @@ from sagaline_server.core.entries import (
     OperatorResolved,
     Outcome,
     OwnerChanged,
+    QuarantineChanged,
     Resolution,
     SagaCreated,
     SagaFinished,
@@ -187,6 +190,23 @@ class _Step:
         saga.gate_changed = self.time
         if not entry.paused or entry.steps:
             saga.woken.extend(range(len(saga.statuses)))
+
+    def _quarantine_changed(self, entry: QuarantineChanged) -> None:
+        self.saga.quarantined = entry.reason if entry.quarantined else None
+        self.saga.gate_changed = self.time
+        if not entry.quarantined:
+            self.saga.woken.extend(range(len(self.saga.statuses)))
+
+    def _fault_injected(self, entry: FaultInjected) -> None:
+        if entry.times < 1:
+            raise self._illegal("a fault strikes once at least")
+        faults.injected(self.saga, self._node(entry.node), entry)
+
+    def _fault_struck(self, entry: FaultStruck) -> None:
+        node = self._node(entry.node)
+        if not faults.left(self.saga, node, entry.fault):
+            raise self._illegal(f"node {entry.node!r} has no such fault")
+        faults.struck(self.saga, node, entry)
 
     def _signal_received(self, entry: SignalReceived) -> None:
         saga = self.saga
@@ -455,6 +475,9 @@ class _Step:
         GateChanged: _gate_changed,
         SignalReceived: _signal_received,
         OperatorResolved: _operator_resolved,
+        FaultInjected: _fault_injected,
+        FaultStruck: _fault_struck,
+        QuarantineChanged: _quarantine_changed,
         OwnerChanged: _owner_changed,
     }
     """What to do with each kind of entry: looked up rather than matched, because this is the hottest place of all."""

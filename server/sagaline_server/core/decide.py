@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from sagaline_server.core import orders
+from sagaline_server.core import faults, orders
 from sagaline_server.core.entries import (
     AttemptEnded,
     AttemptStarted,
@@ -39,6 +39,7 @@ from sagaline_server.core.inputs import (
     CancelReason,
     Close,
     Decision,
+    InjectFault,
     Input,
     Look,
     Lost,
@@ -52,6 +53,7 @@ from sagaline_server.core.inputs import (
     ResultFate,
     SetBreakpoints,
     SetPaused,
+    SetQuarantined,
     Signal,
     Step,
     Unwind,
@@ -70,6 +72,7 @@ __all__ = [
     "CancelReason",
     "Close",
     "Decision",
+    "InjectFault",
     "Input",
     "Look",
     "Lost",
@@ -83,6 +86,7 @@ __all__ = [
     "ResultFate",
     "SetBreakpoints",
     "SetPaused",
+    "SetQuarantined",
     "Signal",
     "Step",
     "Unwind",
@@ -116,18 +120,10 @@ def decide(saga: Saga, given: Input, now: float, draw: float) -> Decision:
             return _rejected(saga, given)
         case Lost():
             return _lost(saga, given, draw)
-        case Unwind():
-            return orders.unwind(saga, given)
-        case SetPaused():
-            return orders.set_paused(saga, given)
-        case Step():
-            return orders.step(saga, given)
-        case SetBreakpoints():
-            return orders.set_breakpoints(saga, given)
-        case Signal():
-            return orders.signal(saga, given)
-        case Resolve():
-            return orders.resolve(saga, given)
+        case (
+            Unwind() | SetPaused() | Step() | SetBreakpoints() | Signal() | InjectFault() | SetQuarantined() | Resolve()
+        ):
+            return orders.order(saga, given)
         case NewOwner():
             return _new_owner(saga, given)
         case _:
@@ -151,6 +147,10 @@ def _result(saga: Saga, given: Result, draw: float) -> Decision:
         return Decision(fate=ResultFate.SUPERSEDED)
     if given.attempt != run.in_flight and given.attempt not in run.unanswered:
         return Decision(fate=ResultFate.DUPLICATE)
+    if saga.faults:
+        decision = faults.at_result(saga, node, given)
+        if decision.entries:
+            return decision
     if given.kind is Kind.UNDO:
         return _undo_result(saga, node, run, given, draw)
     if given.failure is None:

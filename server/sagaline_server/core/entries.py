@@ -63,6 +63,15 @@ class Resolution(enum.IntEnum):
     SUPPLY_OUTPUT = 4
 
 
+class FaultKind(enum.IntEnum):
+    """What an injected fault does. Values are the wire's."""
+
+    ACTION_ERROR = 1
+    UNDO_ERROR = 2
+    REPEAT = 3
+    CRASH_BEFORE_RESULT = 4
+
+
 class SagaState(enum.IntEnum):
     """Where a saga stands. Values are the wire's."""
 
@@ -238,6 +247,31 @@ class OperatorResolved(msgspec.Struct, frozen=True):
     output: Payload | None = None
 
 
+class FaultInjected(msgspec.Struct, frozen=True):
+    """Somebody wants something to go wrong, beside what was wanted before."""
+
+    node: str
+    fault: FaultKind
+    times: int = 1
+    actor: str = ""
+    reason: str = ""
+
+
+class FaultStruck(msgspec.Struct, frozen=True):
+    """One fault is used up; what it does is in the entries after it."""
+
+    node: str
+    fault: FaultKind
+
+
+class QuarantineChanged(msgspec.Struct, frozen=True):
+    """The saga is set aside, or no longer."""
+
+    quarantined: bool
+    actor: str = ""
+    reason: str = ""
+
+
 class SagaFinished(msgspec.Struct, frozen=True):
     """Last entry of a log."""
 
@@ -261,6 +295,9 @@ Entry = (
     | SignalReceived
     | OwnerChanged
     | OperatorResolved
+    | FaultInjected
+    | FaultStruck
+    | QuarantineChanged
     | SagaFinished
 )
 

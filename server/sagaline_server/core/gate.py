@@ -26,12 +26,14 @@ class Verdict(enum.Enum):
 
 def gate(saga: Saga, node: int, kind: Kind) -> Verdict:
     """Say whether one side of a node may start now."""
+    if saga.quarantined is not None:
+        return Verdict.HOLD
     return Verdict.HOLD if not saga.steps and is_held(saga, node, kind) else Verdict.GO
 
 
 def holds_nothing(saga: Saga) -> bool:
-    """True where there is nothing that could hold any node of a saga."""
-    return not saga.paused and not saga.breakpoints
+    """True where there is nothing that could hold any node of a saga, or befall it."""
+    return not saga.paused and not saga.breakpoints and not saga.faults and saga.quarantined is None
 
 
 def is_held(saga: Saga, node: int, kind: Kind) -> bool:

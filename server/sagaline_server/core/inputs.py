@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from sagaline_server.core.entries import Breakpoint, Entry, Kind, OwnerChange, Resolution, UnwindCause
+from sagaline_server.core.entries import Breakpoint, Entry, FaultKind, Kind, OwnerChange, Resolution, UnwindCause
 from sagaline_server.core.values import Failure, Payload
 
 # ---- inputs --------------------------------------------------------------------
@@ -106,6 +106,24 @@ class Resolve(msgspec.Struct, frozen=True):
     output: Payload | None = None
 
 
+class InjectFault(msgspec.Struct, frozen=True):
+    """Somebody wants later attempts of a node to go wrong."""
+
+    node: str
+    fault: FaultKind
+    times: int = 1
+    actor: str = ""
+    reason: str = ""
+
+
+class SetQuarantined(msgspec.Struct, frozen=True):
+    """An operator sets the saga aside, or takes it back into service."""
+
+    quarantined: bool
+    actor: str = ""
+    reason: str = ""
+
+
 class NewOwner(msgspec.Struct, frozen=True):
     """This incarnation has become the owner."""
 
@@ -119,7 +137,7 @@ class Close(msgspec.Struct, frozen=True):
     """Everything else is decided; the saga may have ended."""
 
 
-Order = Unwind | SetPaused | Step | SetBreakpoints | Signal | Resolve
+Order = Unwind | SetPaused | Step | SetBreakpoints | Signal | Resolve | InjectFault | SetQuarantined
 """What clients and operators may ask of a saga."""
 
 Input = Result | Rejected | Lost | Placed | Look | Order | NewOwner | Close
@@ -170,6 +188,8 @@ class Decision(msgspec.Struct, frozen=True):
     """Of a Result."""
     refusal: Refusal | None = None
     """Of a request."""
+    crashes: bool = False
+    """True: an injected fault. The SEC dies once the entries are durable."""
 
 
 NOTHING = Decision()

@@ -51,6 +51,8 @@ SIGNALS_KEPT = 1_000
 """Signals of one name that are kept for the elements of maps that have not grown yet."""
 STEPS = 10_000
 """Starts that may be let pass a gate that holds."""
+FAULTS = 100
+"""Injected faults of one kind that a node may have."""
 BREAKPOINTS = 100
 """Breakpoints of one saga."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from sagaline_server.core import limits
+from sagaline_server.core import faults, limits
 from sagaline_server.core.apply import ORDER_EVENTS
 from sagaline_server.core.entries import (
     Entry,
+    FaultInjected,
     GateChanged,
     Kind,
     OperatorResolved,
+    QuarantineChanged,
     Resolution,
     SignalReceived,
     UnwindRequested,
@@ -21,11 +23,13 @@ from sagaline_server.core.inputs import (
     Cancel,
     CancelReason,
     Decision,
+    InjectFault,
     Order,
     Refusal,
     Resolve,
     SetBreakpoints,
     SetPaused,
+    SetQuarantined,
     Signal,
     Step,
     Unwind,
@@ -53,6 +57,10 @@ def is_effect(entry: Entry, given: Order) -> bool:
             return isinstance(entry, GateChanged) and entry.steps > 0
         case SetBreakpoints():
             return isinstance(entry, GateChanged) and entry.breakpoints == tuple(dict.fromkeys(given.breakpoints))
+        case InjectFault():
+            return isinstance(entry, FaultInjected) and (entry.node, entry.fault) == (given.node, given.fault)
+        case SetQuarantined():
+            return isinstance(entry, QuarantineChanged) and entry.quarantined == given.quarantined
         case Signal():
             return isinstance(entry, SignalReceived) and (entry.signal, entry.request_id) == (
                 given.signal,
@@ -78,6 +86,27 @@ def unwind_cancels(saga: Saga, failed: int | None) -> tuple[Cancel, ...]:
     )
 
 
+def order(saga: Saga, given: Order) -> Decision:
+    """Decide about an order."""
+    match given:
+        case Unwind():
+            return unwind(saga, given)
+        case SetPaused():
+            return set_paused(saga, given)
+        case Step():
+            return step(saga, given)
+        case SetBreakpoints():
+            return set_breakpoints(saga, given)
+        case Signal():
+            return signal(saga, given)
+        case Resolve():
+            return resolve(saga, given)
+        case InjectFault():
+            return faults.inject(saga, given)
+        case SetQuarantined():
+            return set_quarantined(saga, given)
+
+
 def unwind(saga: Saga, given: Unwind) -> Decision:
     """Decide about `Unwind`."""
     if saga.unwinding:
@@ -97,6 +126,15 @@ def set_paused(saga: Saga, given: SetPaused) -> Decision:
     if saga.paused == given.paused and not saga.steps:
         return NOTHING
     return Decision((GateChanged(given.paused, given.actor, given.reason, breakpoints=saga.breakpoints),))
+
+
+def set_quarantined(saga: Saga, given: SetQuarantined) -> Decision:
+    """Decide about `SetQuarantined`."""
+    if saga.finished is not None:
+        return _FINISHED
+    if given.quarantined == (saga.quarantined is not None):
+        return NOTHING
+    return Decision((QuarantineChanged(given.quarantined, given.actor, given.reason),))
 
 
 def step(saga: Saga, given: Step) -> Decision:

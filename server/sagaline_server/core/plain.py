@@ -27,7 +27,7 @@ UNDOING, UNDONE = int(NodeStatus.UNDOING), int(NodeStatus.UNDONE)
 def ending(saga: Saga, given: Result) -> NodeSucceeded | NodeUndone | None:
     """Return the only entry of the decision about a result: the attempt in flight has succeeded. None: ask `decide`."""
     node = saga.topology.index.get(given.node)
-    if node is None or given.failure is not None or given.attempt < 1:
+    if node is None or given.failure is not None or given.attempt < 1 or saga.faults:
         return None
     if given.kind is Kind.ACTION:
         run = saga.runs.get(node)

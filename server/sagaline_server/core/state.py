@@ -12,7 +12,7 @@ from copy import copy
 
 import msgspec
 
-from sagaline_server.core.entries import Breakpoint, Kind, SagaState
+from sagaline_server.core.entries import Breakpoint, FaultKind, Kind, SagaState
 from sagaline_server.core.topology import Source, Topology
 from sagaline_server.core.transitions import SETTLED, STATUSES, WITHOUT_EFFECT, NodeStatus
 from sagaline_server.core.values import NULL, Failure, Payload, SelectionError, index_of, select
@@ -105,6 +105,10 @@ class Saga(msgspec.Struct):
     steps: int = 0
     """Starts that the gate lets pass although it holds them."""
     breakpoints: tuple[Breakpoint, ...] = ()
+    quarantined: str | None = None
+    """Set: an operator has set the saga aside, for this reason."""
+    faults: dict[tuple[int, FaultKind], int] = msgspec.field(default_factory=dict)
+    """Injected faults that are left. Replaced, never changed."""
     gate_changed: float = 0.0
     """When the gate last changed. Seconds since 1970."""
     ready: dict[int, Ready] = msgspec.field(default_factory=dict)
@@ -164,14 +168,21 @@ class Saga(msgspec.Struct):
         """Where the saga stands."""
         if self.finished is not None:
             return self.finished
+        if self.quarantined is not None:
+            return SagaState.QUARANTINED
         if (self.unwinding or self.fallen) and NodeStatus.UNDO_FAILED in self.statuses:
             return SagaState.STUCK
         return SagaState.UNWINDING if self.unwinding else SagaState.RUNNING
 
     @property
+    def is_set_aside(self) -> bool:
+        """True while an operator keeps the saga from starting anything."""
+        return self.quarantined is not None and self.finished is None
+
+    @property
     def needs_operator(self) -> bool:
         """True while a node waits for an operator."""
-        return _UNDO_FAILED in self.statuses or _HELD in self.statuses
+        return _UNDO_FAILED in self.statuses or _HELD in self.statuses or self.is_set_aside
 
     def status(self, node: int) -> NodeStatus:
         """Return the status of a node."""

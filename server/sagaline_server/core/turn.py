@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from sagaline_server.core import plain
+from sagaline_server.core import faults, plain
 from sagaline_server.core.apply import apply
 from sagaline_server.core.decide import (
     Cancel,
@@ -24,6 +24,7 @@ from sagaline_server.core.decide import (
     ResultFate,
     decide,
     look,
+    may_start,
     overdue,
     placed,
 )
@@ -88,6 +89,7 @@ class Turn:
         "_now",
         "_room",
         "cancels",
+        "crashes",
         "entries",
         "saga",
         "starts",
@@ -111,6 +113,8 @@ class Turn:
         self._epoch = epoch
         self._now = now
         self._draw = draw
+        self.crashes = False
+        """True: an injected fault. The SEC dies once the entries are durable."""
         self._feel = feel
         self._room = ENTRIES
         self.entries: list[Stamped] = []
@@ -141,6 +145,7 @@ class Turn:
         for entry in decision.entries:
             self.write(self._with_progress(entry))
             self._room -= FAILURE_ENTRIES if isinstance(entry, _WITH_FAILURE) else 1
+        self.crashes |= decision.crashes
         if decision.cancels:
             self.cancels.extend(decision.cancels)
         return decision
@@ -218,7 +223,18 @@ class Turn:
         if ends is not None and ends > self._now:
             self.timers.append((node, ends))
 
+    def _struck(self, node: int, kind: Kind) -> bool:
+        """Let an injected fault take the place of an attempt that may start; False: there is none."""
+        fault = faults.at_start(self.saga, node, kind)
+        if fault is None:
+            return False
+        self._carry_out(fault[0])
+        self.take(fault[1])
+        return True
+
     def _start(self, node: int, kind: Kind, place: Place) -> None:
+        if self.saga.faults and self._struck(node, kind):
+            return
         worker_id = place(node, kind)
         if worker_id is not None:
             self._started(node, kind, worker_id)
@@ -253,7 +269,11 @@ class Turn:
 
         It has waited for the slot, perhaps beyond the time that its policy allows. Let the saga `go_on` afterwards.
         """
-        return not self._carry_out(look(self.saga, node, self._now)).entries and self._started(node, kind, worker_id)
+        if self._carry_out(look(self.saga, node, self._now)).entries:
+            return False
+        if self.saga.faults and may_start(self.saga, node, kind, self._now) and self._struck(node, kind):
+            return False
+        return self._started(node, kind, worker_id)
 
     def _started(self, node: int, kind: Kind, worker_id: str) -> bool:
         if not self._carry_out(placed(self.saga, node, kind, worker_id, self._now)).entries:

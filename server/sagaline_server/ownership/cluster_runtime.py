@@ -23,7 +23,7 @@ from sagaline.v1 import (
     worker_service_pb2,
 )
 from sagaline_server.core.apply import IllegalEntry, apply
-from sagaline_server.core.decide import Decision, Order, decide
+from sagaline_server.core.decide import Decision, Order, SetQuarantined, decide
 from sagaline_server.core.entries import SagaState, Stamped
 from sagaline_server.core.orders import is_effect
 from sagaline_server.core.state import Saga
@@ -101,6 +101,8 @@ class ClusterRuntime(Runtime):
             RequestRefused: The order makes no sense in its state.
             NotServing: This SEC can't answer now. Safe to repeat.
         """
+        if isinstance(given, SetQuarantined) and saga_id not in self.engine.sagas:
+            return await self._set_quarantined(saga_id, given)
         try:
             return await super().request(saga_id, given)
         except NotServing:
@@ -108,6 +110,21 @@ class ClusterRuntime(Runtime):
             if stored.done is not None:
                 return await super().request(saga_id, given)
         return await self._order(stored, given)
+
+    async def _set_quarantined(self, saga_id: str, given: SetQuarantined) -> saga_pb2.Saga:
+        """Set a saga aside, or release it, that does not run here: it may have been set aside for its log."""
+        stored = await self._read(saga_id)
+        if stored.done is not None:
+            return await super().request(saga_id, given)
+        try:
+            decision, _ = self._foresee(stored, given)
+        except (UnreadableLog, IllegalEntry) as error:
+            if given.quarantined:
+                return await self.get(saga_id, full=False)
+            raise RequestRefused("SAGA_QUARANTINED", f"its log can't be run: {error}") from error
+        if decision.entries or not given.quarantined:
+            await self.put_order(saga_id, control_record(given, self.engine.clock.wall()))
+        return await self.get(saga_id, full=False)
 
     async def _order(self, stored: StoredSaga, given: Order) -> saga_pb2.Saga:
         foreseen, seq = self._foresee(stored, given)

@@ -74,6 +74,9 @@ class Keeper:
         match event:
             case ControlPut():
                 self._deliver(event.control)
+                if self._may_release(event.control):
+                    del self._engine.quarantined[event.control.saga_id]
+                    await self.sweep()
             case ControlGone():
                 self._note_gone(event.saga_id, event.control_id)
             case SecsChanged():
@@ -87,6 +90,13 @@ class Keeper:
                 else:
                     # What the lost events told is still asked.
                     await self._deliver_all()
+
+    def _may_release(self, control: StoredControl) -> bool:
+        """True for the order to release a saga that was set aside because it could not be run."""
+        if control.saga_id not in self._engine.quarantined:
+            return False
+        record = log_pb2.ControlRecord.FromString(control.control)
+        return record.WhichOneof("request") == "quarantine" and not record.quarantine.quarantined
 
     async def refresh(self) -> bool:
         """Read who lives; True when an incarnation has gone.

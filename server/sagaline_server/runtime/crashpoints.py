@@ -40,6 +40,11 @@ POINTS: Mapping[str, str] = {
 """Every point, and what is true at it."""
 
 
+def die() -> None:
+    """End the process as a loss of power would."""
+    os._exit(EXIT_CODE)
+
+
 def _go_on(point: str) -> None:
     """Do nothing."""
 
@@ -57,7 +62,7 @@ class _Countdown:
         if point == self._point:
             self._left -= 1
             if self._left == 0:
-                os._exit(EXIT_CODE)
+                die()
 
 
 is_armed = bool(os.environ.get(VARIABLE))

@@ -29,7 +29,7 @@ from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.sagas import NotTaken, OnFate
 from sagaline_server.ports.store import Append, SagaStore, Status, WriteResult
 from sagaline_server.runtime.commit import GroupCommit
-from sagaline_server.runtime.crashpoints import reach
+from sagaline_server.runtime.crashpoints import die, reach
 from sagaline_server.runtime.live import Controlled, Incoming, LiveSaga, Offer, OnDecision, Wake
 from sagaline_server.runtime.metrics import RuntimeMetrics
 from sagaline_server.runtime.steady import SteadyClock
@@ -98,6 +98,7 @@ class SagaEngine:
         """Sagas set aside because their logs can't be run, with the reason."""
         self.need_operator: set[str] = set()
         """Live sagas that need an operator."""
+        self.die = die
         self.is_serving = False
         self.is_between_lives = False
         """True from the death of an incarnation to the beginning of the next: no saga may begin to run meanwhile."""
@@ -195,10 +196,8 @@ class SagaEngine:
     def progressed(self, saga_id: str, node: str, kind: Kind, attempt: int, details: Payload | None) -> None:
         """Take progress of an attempt."""
         live = self.sagas.get(saga_id)
-        if live is None:
-            return
-        index = live.state.topology.index.get(node)
-        if index is not None:
+        index = None if live is None else live.state.topology.index.get(node)
+        if live is not None and index is not None:
             live.progressed(index, kind, attempt, self.clock.wall(), details)
 
     def offer(self, saga_id: str, node: int, kind: Kind, worker_id: str) -> bool:
@@ -319,6 +318,8 @@ class SagaEngine:
                 self._fenced(live, turn)
             return
         live.state = turn.saga
+        if turn.crashes:
+            self.die()
         if live.state.needs_operator:
             self.need_operator.add(live.saga_id)
         elif self.need_operator:

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from sagaline.v1 import log_pb2
-from sagaline_server.core.decide import Close, Input, Order, Resolve, SetBreakpoints, SetPaused, Signal, Step, Unwind
-from sagaline_server.core.entries import Resolution, UnwindCause
+from sagaline_server.core.decide import (
+    Close,
+    InjectFault,
+    Input,
+    Order,
+    Resolve,
+    SetBreakpoints,
+    SetPaused,
+    SetQuarantined,
+    Signal,
+    Step,
+    Unwind,
+)
+from sagaline_server.core.entries import FaultKind, Resolution, UnwindCause
 from sagaline_server.wire.breakpoints import breakpoints_from, fill_breakpoints
 from sagaline_server.wire.payloads import fill_payload, payload_from
 from sagaline_server.wire.times import timestamp
@@ -26,6 +38,11 @@ def control_record(given: Order, now: float) -> log_pb2.ControlRecord:
         case Signal():
             record.signal.signal, record.signal.request_id = given.signal, given.request_id
             fill_payload(record.signal.payload, given.payload)
+        case InjectFault():
+            record.inject.node, record.inject.times = given.node, given.times
+            record.inject.fault = log_pb2.FaultKind.ValueType(given.fault)
+        case SetQuarantined():
+            record.quarantine.quarantined = given.quarantined
         case Resolve():
             record.resolve.node = given.node
             record.resolve.resolution = log_pb2.Resolution.ValueType(given.resolution)
@@ -48,6 +65,11 @@ def input_from(record: log_pb2.ControlRecord) -> Input | None:
         order = record.resolve
         output = payload_from(order.output) if order.HasField("output") else None
         return Resolve(order.node, Resolution(order.resolution), record.actor, record.reason, output)
+    if kind == "inject":
+        asked = record.inject
+        return InjectFault(asked.node, FaultKind(asked.fault), asked.times, record.actor, record.reason)
+    if kind == "quarantine":
+        return SetQuarantined(record.quarantine.quarantined, record.actor, record.reason)
     if kind in ("run", "hand_off"):
         # What it asks for has happened.
         return Close()

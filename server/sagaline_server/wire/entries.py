@@ -242,6 +242,23 @@ def _write_resolved(message: log_pb2.LogEntry, entry: core.OperatorResolved) -> 
         fill_payload(out.output, entry.output)
 
 
+def _write_injected(message: log_pb2.LogEntry, entry: core.FaultInjected) -> None:
+    out = message.fault_injected
+    out.node, out.fault, out.times = entry.node, log_pb2.FaultKind.ValueType(entry.fault), entry.times
+    out.actor, out.reason = entry.actor, entry.reason
+
+
+def _write_struck(message: log_pb2.LogEntry, entry: core.FaultStruck) -> None:
+    message.fault_struck.node = entry.node
+    message.fault_struck.fault = log_pb2.FaultKind.ValueType(entry.fault)
+
+
+def _write_quarantine(message: log_pb2.LogEntry, entry: core.QuarantineChanged) -> None:
+    out = message.quarantine_changed
+    out.quarantined, out.actor, out.reason = entry.quarantined, entry.actor, entry.reason
+    out.SetInParent()
+
+
 def _write_finished(message: log_pb2.LogEntry, entry: core.SagaFinished) -> None:
     message.saga_finished.state = int(entry.state)  # type: ignore[assignment]
 
@@ -263,6 +280,9 @@ _WRITERS: dict[type, Callable[[log_pb2.LogEntry, Any], None]] = {
     core.SignalReceived: _write_signal,
     core.OwnerChanged: _write_owner,
     core.OperatorResolved: _write_resolved,
+    core.FaultInjected: _write_injected,
+    core.FaultStruck: _write_struck,
+    core.QuarantineChanged: _write_quarantine,
     core.SagaFinished: _write_finished,
 }
 
@@ -340,5 +360,8 @@ _READERS: dict[str, Callable[[Any], core.Entry]] = {
     "signal_received": lambda m: core.SignalReceived(m.signal, payload_from(m.payload), m.request_id),
     "owner_changed": _read_owner,
     "operator_resolved": _read_resolved,
+    "fault_injected": lambda m: core.FaultInjected(m.node, core.FaultKind(m.fault), m.times, m.actor, m.reason),
+    "fault_struck": lambda m: core.FaultStruck(m.node, core.FaultKind(m.fault)),
+    "quarantine_changed": lambda m: core.QuarantineChanged(m.quarantined, m.actor, m.reason),
     "saga_finished": lambda m: core.SagaFinished(core.SagaState(m.state)),
 }

@@ -154,5 +154,7 @@ def _fill_node(view: saga_pb2.NodeView, saga: Saga, node: int, waiting: Waiting 
 
 def hold_text(saga: Saga, node: int, kind: Kind) -> str:
     """Say for people why the gate holds one side of a node."""
+    if saga.quarantined is not None:
+        return f"the saga is set aside: {saga.quarantined}"
     point = breakpoint_at(saga, node, kind)
     return "the saga is paused" if saga.paused or point is None else f"a breakpoint at {point.node}"

@@ -46,6 +46,9 @@ EMPTY: dict[str, tuple[Message, list[tuple[str, str]]]] = {
     "StepSaga": (pb.StepSagaRequest(), [MISSING_ID]),
     "SetBreakpoints": (pb.SetBreakpointsRequest(), [MISSING_ID]),
     "UnwindSaga": (pb.UnwindSagaRequest(), [MISSING_ID]),
+    "InjectFault": (pb.InjectFaultRequest(), [MISSING_ID, ("node", "REQUIRED"), ("fault", "REQUIRED")]),
+    "QuarantineSaga": (admin.QuarantineSagaRequest(), [MISSING_ID, ("actor", "REQUIRED"), ("reason", "REQUIRED")]),
+    "ReleaseSaga": (admin.ReleaseSagaRequest(), [MISSING_ID, ("actor", "REQUIRED"), ("reason", "REQUIRED")]),
     "SignalSaga": (pb.SignalSagaRequest(), [MISSING_ID, ("signal", "REQUIRED")]),
     "ResolveNode": (
         pb.ResolveNodeRequest(),
@@ -378,11 +381,8 @@ async def test_what_does_not_exist(served: Served) -> None:
 
 
 UNSERVED: list[tuple[str, Message]] = [
-    ("InjectFault", pb.InjectFaultRequest(saga_id="s1")),
     ("SetLimit", admin.SetLimitRequest()),
     ("ListLimits", admin.ListLimitsRequest()),
-    ("QuarantineSaga", admin.QuarantineSagaRequest()),
-    ("ReleaseSaga", admin.ReleaseSagaRequest()),
 ]
 
 

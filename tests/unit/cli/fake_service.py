@@ -125,6 +125,15 @@ class FakeService:
         self._begin(request, context)
         return admin_service_pb2.ListSecsResponse(secs=self.secs)
 
+    def InjectFault(self, request: Any, context: Any) -> saga_service_pb2.InjectFaultResponse:
+        return saga_service_pb2.InjectFaultResponse(saga=self._find(request, context))
+
+    def QuarantineSaga(self, request: Any, context: Any) -> admin_service_pb2.QuarantineSagaResponse:
+        return admin_service_pb2.QuarantineSagaResponse(saga=self._find(request, context))
+
+    def ReleaseSaga(self, request: Any, context: Any) -> admin_service_pb2.ReleaseSagaResponse:
+        return admin_service_pb2.ReleaseSagaResponse(saga=self._find(request, context))
+
     def HandOff(self, request: Any, context: Any) -> admin_service_pb2.HandOffResponse:
         self._find(request, context)
         return admin_service_pb2.HandOffResponse(owner=self.owner, epoch=2)

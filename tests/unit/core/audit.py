@@ -7,6 +7,7 @@ to date by counting.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,9 @@ from sagaline_server.core.entries import (
     AttemptEnded,
     AttemptStarted,
     Breakpoint,
+    FaultInjected,
+    FaultKind,
+    FaultStruck,
     GateChanged,
     Kind,
     MapExpanded,
@@ -24,6 +28,7 @@ from sagaline_server.core.entries import (
     OperatorResolved,
     Outcome,
     OwnerChanged,
+    QuarantineChanged,
     Resolution,
     SagaCreated,
     SagaFinished,
@@ -95,6 +100,8 @@ class Auditor:
         self.requests: set[str] = set()
         self.steps = 0
         self.breakpoints: tuple[Breakpoint, ...] = ()
+        self.set_aside = False
+        self.faults: Counter[tuple[str, FaultKind]] = Counter()
         self.ended = False
         self.seq = 0
 
@@ -398,10 +405,21 @@ class Auditor:
             self._answer(side, entry.attempt)
         self.stuck.add(entry.node)
 
+    def _quarantine(self, entry: QuarantineChanged) -> None:
+        self.set_aside = entry.quarantined
+
+    def _injected(self, entry: FaultInjected) -> None:
+        self.faults[entry.node, entry.fault] += entry.times
+
+    def _struck(self, entry: FaultStruck) -> None:
+        self._need(self.faults[entry.node, entry.fault] > 0, "a fault strikes once")
+        self.faults[entry.node, entry.fault] -= 1
+
     def _gate(self, entry: GateChanged) -> None:
         self.paused, self.steps, self.breakpoints = entry.paused, entry.steps, entry.breakpoints
 
     def _pass_gate(self, name: str, kind: Kind) -> None:
+        self._need(not self.set_aside or not self.gate, "the saga is set aside")
         inside = [name[: i + 1] for i in range(len(name)) if name[i + 1 : i + 2] in ("/", "[")]
         places = {"*", name, *inside}
         stops = any(point.node in places and point.kind in (kind, None) for point in self.breakpoints)
@@ -467,6 +485,9 @@ readers: dict[type, Callable[[Auditor, Any], None]] = {
     SignalReceived: Auditor._signal,
     OwnerChanged: Auditor._owner,
     OperatorResolved: Auditor._resolved,
+    FaultInjected: Auditor._injected,
+    FaultStruck: Auditor._struck,
+    QuarantineChanged: Auditor._quarantine,
     SagaFinished: Auditor._finished,
 }
 

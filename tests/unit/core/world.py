@@ -158,6 +158,8 @@ class World(Driver):
             return
         before = len(self.flights)
         self.commit(turn)
+        if turn.crashes:
+            self.crash()
         if turn.starts and self.happens(self.temper.crash):
             for flight in self.flights[before:]:
                 flight.unknown = True
@@ -254,12 +256,12 @@ class World(Driver):
         arriving = self.chance.sample(self.results, count)
         placed = [waiting for waiting in self.unplaced if self.chance.random() < 0.3]
         decisions = self.turn(*arriving, place=placed)
-        for result in arriving:
+        for result, decision in zip(arriving, decisions, strict=True):
             # What is not recorded is not acknowledged, and comes again.
-            if not self.fenced and not self.happens(self.temper.repeat):
+            if not self.fenced and not decision.crashes and not self.happens(self.temper.repeat):
                 self.results.remove(result)
         for result, decision in zip(arriving, decisions, strict=True):
-            assert decision.fate is not None, result
+            assert decision.fate is not None or decision.crashes, result
             assert decision.fate is not ResultFate.NOT_FOUND, result
             if decision.fate is ResultFate.DUPLICATE:
                 assert not decision.entries, "a duplicate changes nothing"

@@ -7,6 +7,7 @@ import click
 from sagaline.cli.arguments import saga_argument
 from sagaline.cli.durations import seconds
 from sagaline.cli.output import print_json, print_json_line, print_table
+from sagaline.cli.repair import quarantine_command, release_command
 from sagaline.cli.settings import Settings, common_options, pass_settings
 from sagaline.cli.text import age_text, clean, duration_text, enum_text
 from sagaline.v1 import admin_service_pb2, saga_pb2
@@ -136,5 +137,13 @@ def admin_command() -> None:
     """Look after SECs: what they own, which workers they have, where a saga runs."""
 
 
-for _command in (secs_command, workers_command, why_command, handoff_command, drain_command):
+for _command in (
+    secs_command,
+    workers_command,
+    why_command,
+    handoff_command,
+    drain_command,
+    quarantine_command,
+    release_command,
+):
     admin_command.add_command(_command)

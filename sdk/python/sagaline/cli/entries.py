@@ -31,6 +31,8 @@ def _created(body: log_pb2.SagaCreated) -> str:
 
 
 def _started(body: log_pb2.AttemptStarted | log_pb2.UndoAttemptStarted) -> str:
+    if not body.worker_id:
+        return f"attempt {body.attempt} is not sent"
     return f"attempt {body.attempt} on worker {clean(body.worker_id)}"
 
 
@@ -110,6 +112,19 @@ def _resolved(body: log_pb2.OperatorResolved) -> str:
     return _joined(decision, _by(body.actor, body.reason))
 
 
+def _injected(body: log_pb2.FaultInjected) -> str:
+    times = f"{body.times} times" if body.times > 1 else ""
+    return _joined(enum_text(log_pb2.FaultKind.DESCRIPTOR, body.fault), times, _by(body.actor, body.reason))
+
+
+def _struck(body: log_pb2.FaultStruck) -> str:
+    return enum_text(log_pb2.FaultKind.DESCRIPTOR, body.fault)
+
+
+def _quarantine(body: log_pb2.QuarantineChanged) -> str:
+    return _joined("set aside" if body.quarantined else "released", _by(body.actor, body.reason))
+
+
 def _finished(body: log_pb2.SagaFinished) -> str:
     return enum_text(saga_pb2.SagaState.DESCRIPTOR, body.state)
 
@@ -139,5 +154,8 @@ _TELL: dict[str, Callable[[Any], str]] = {
     "signal_received": _signal,
     "owner_changed": _owner,
     "operator_resolved": _resolved,
+    "fault_injected": _injected,
+    "fault_struck": _struck,
+    "quarantine_changed": _quarantine,
     "saga_finished": _finished,
 }

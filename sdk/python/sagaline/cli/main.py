@@ -38,6 +38,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "batch": ("batch", "Pause, resume or unwind all sagas that options select."),
         "signal": ("steer", "Send a signal to a saga."),
         "resolve": ("steer", "Decide about a node that needs an operator."),
+        "inject": ("repair", "Make later attempts of a node go wrong, for tests."),
     },
     "Look inside": {
         "workers": ("admin", "List the workers that have a session with a SEC."),

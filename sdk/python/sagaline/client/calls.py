@@ -269,6 +269,27 @@ def unwind(saga_id: str, actor: str, reason: str) -> Call[saga_pb2.Saga]:
     return Call(methods.UNWIND_SAGA, request, _saga)
 
 
+def inject_fault(
+    saga_id: str, node: str, fault: log_pb2.FaultKind.ValueType, times: int, actor: str, reason: str
+) -> Call[saga_pb2.Saga]:
+    """Make later attempts of a node go wrong."""
+    by = _attribution(actor, reason)
+    request = saga_service_pb2.InjectFaultRequest(saga_id=saga_id, node=node, fault=fault, times=times, by=by)
+    return Call(methods.INJECT_FAULT, request, _saga)
+
+
+def quarantine(saga_id: str, actor: str, reason: str) -> Call[saga_pb2.Saga]:
+    """Set a saga aside."""
+    request = admin_service_pb2.QuarantineSagaRequest(saga_id=saga_id, actor=actor, reason=reason)
+    return Call(methods.QUARANTINE_SAGA, request, _saga)
+
+
+def release(saga_id: str, actor: str, reason: str) -> Call[saga_pb2.Saga]:
+    """Take a saga back into service."""
+    request = admin_service_pb2.ReleaseSagaRequest(saga_id=saga_id, actor=actor, reason=reason)
+    return Call(methods.RELEASE_SAGA, request, _saga)
+
+
 def hand_off(saga_id: str, to_sec_id: str) -> Call[admin_service_pb2.HandOffResponse]:
     """Hand a saga off to another SEC."""
     request = admin_service_pb2.HandOffRequest(saga_id=saga_id, to_sec_id=to_sec_id)

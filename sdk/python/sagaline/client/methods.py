@@ -118,6 +118,22 @@ RESOLVE_NODE = Method(
     # A decision that arrives twice would be taken twice: it may meet the node after its next failure.
     repeatable=False,
 )
+INJECT_FAULT = Method(
+    f"{_SAGAS}/InjectFault",
+    saga_service_pb2.InjectFaultRequest,
+    saga_service_pb2.InjectFaultResponse,
+    repeatable=False,  # faults add up
+)
+QUARANTINE_SAGA = Method(
+    f"{_ADMIN}/QuarantineSaga",
+    admin_service_pb2.QuarantineSagaRequest,
+    admin_service_pb2.QuarantineSagaResponse,
+)
+RELEASE_SAGA = Method(
+    f"{_ADMIN}/ReleaseSaga",
+    admin_service_pb2.ReleaseSagaRequest,
+    admin_service_pb2.ReleaseSagaResponse,
+)
 LIST_WORKERS = Method(
     f"{_ADMIN}/ListWorkers",
     admin_service_pb2.ListWorkersRequest,
