@@ -47,7 +47,7 @@ def free_port() -> int:
 async def test_a_crash_before_the_result_is_logged_loses_nothing(tmp_path: Path) -> None:
     """The SEC dies once; the worker still has the result, and the next life of the SEC logs it."""
     port = free_port()
-    allowed = server(tmp_path, port, "--set", "fault_injection=true")
+    allowed = server(tmp_path, port, "--fault-injection", "true")
     paid.clear()
     worker = Worker(f"127.0.0.1:{port}", actions=[pay])
     async with started(*allowed) as sec:

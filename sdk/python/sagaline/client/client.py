@@ -455,8 +455,7 @@ class Client:
             node: Which node, with the subsagas it is in: "server/pick".
             fault: What happens: `log_pb2.FAULT_KIND_ACTION_ERROR`, `FAULT_KIND_REPEAT`, ….
             times: How often, from 1 to 100; beside those that are left.
-            actor: As of `pause`.
-            reason: As of `pause`.
+            actor: Who asks, and `reason` why, for the log.
 
         Raises:
             NotAllowedNow: The server allows no faults, or nothing of that kind can befall the node.
@@ -464,26 +463,11 @@ class Client:
         return await self._link.unary(calls.inject_fault(saga_id, node, fault, times, actor, reason))
 
     async def quarantine(self, saga_id: str, *, actor: str, reason: str) -> saga_pb2.Saga:
-        """Set a saga aside: nothing of it starts until it is released, and results are still logged.
-
-        Args:
-            saga_id: Which.
-            actor: Who decides, for the log. Required.
-            reason: Why, for the log. Required.
-        """
+        """Set a saga aside: nothing of it starts until it is released, and results are still logged."""
         return await self._link.unary(calls.quarantine(saga_id, actor, reason))
 
     async def release(self, saga_id: str, *, actor: str, reason: str) -> saga_pb2.Saga:
-        """Take a saga back into service that was set aside.
-
-        Args:
-            saga_id: Which.
-            actor: Who decides, for the log. Required.
-            reason: Why, for the log. Required.
-
-        Raises:
-            NotAllowedNow: Its log can't be run.
-        """
+        """Take a saga back into service that was set aside; `NotAllowedNow` if its log can't be run."""
         return await self._link.unary(calls.release(saga_id, actor, reason))
 
     async def hand_off(self, saga_id: str, *, to_sec_id: str = "") -> admin_service_pb2.HandOffResponse:
