@@ -452,13 +452,11 @@ class Client:
 
         Args:
             saga_id: Which saga.
-            node: Which node, with the subsagas it is in: "server/pick".
+            node: Which node.
             fault: What happens: `log_pb2.FAULT_KIND_ACTION_ERROR`, `FAULT_KIND_REPEAT`, ….
-            times: How often, from 1 to 100; beside those that are left.
-            actor: Who asks, and `reason` why, for the log.
-
-        Raises:
-            NotAllowedNow: The server allows no faults, or nothing of that kind can befall the node.
+            times: How often, from 1 to 100.
+            actor: As of `pause`.
+            reason: As of `pause`.
         """
         return await self._link.unary(calls.inject_fault(saga_id, node, fault, times, actor, reason))
 
