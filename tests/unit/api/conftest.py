@@ -51,7 +51,7 @@ async def served() -> AsyncIterator[Served]:
     server = grpc.aio.server(
         interceptors=interceptors(registry, clock, random, unary_deadline=1.0), options=[("grpc.so_reuseport", 0)]
     )
-    health = await add_services(server, runtime, clock, random)
+    health = await add_services(server, runtime, clock, random, fault_injection=True)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     address = f"127.0.0.1:{port}"

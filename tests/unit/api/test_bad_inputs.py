@@ -97,6 +97,10 @@ def filled(name: str) -> Message:
     if isinstance(request, pb.ResolveNodeRequest):
         request.node, request.resolution = "pay", log_pb2.RESOLUTION_RETRY
         request.by.actor = request.by.reason = "x"
+    if isinstance(request, pb.InjectFaultRequest):
+        request.node, request.fault = "pay", log_pb2.FAULT_KIND_REPEAT
+    if isinstance(request, admin.QuarantineSagaRequest | admin.ReleaseSagaRequest):
+        request.actor = request.reason = "x"
     assert isinstance(request, Message)
     return request
 
