@@ -69,6 +69,21 @@ CASES: dict[str, tuple[Any, str, str]] = {
     ),
     "saga_finished": (log_pb2.SagaFinished(state=saga_pb2.SAGA_STATE_UNWOUND), "", "unwound"),
     "node_held": (log_pb2.NodeHeld(node="n", attempt=3, failure=FULL), "n", "attempt 3, Full: no room"),
+    "fault_injected": (
+        log_pb2.FaultInjected(node="n", fault=log_pb2.FAULT_KIND_REPEAT, times=2, actor="ann"),
+        "n",
+        "repeat, 2 times, by ann",
+    ),
+    "fault_struck": (
+        log_pb2.FaultStruck(node="n", fault=log_pb2.FAULT_KIND_CRASH_BEFORE_RESULT),
+        "n",
+        "crash before result",
+    ),
+    "quarantine_changed": (
+        log_pb2.QuarantineChanged(quarantined=True, actor="ann", reason="odd"),
+        "",
+        'set aside, by ann, "odd"',
+    ),
 }
 
 
