@@ -1,0 +1,27 @@
+package main
+
+import (
+	"context"
+
+	sagaline "sagaline.dev/sdk/go"
+)
+
+type ChargeIn struct {
+	Amount int `json:"amount"`
+}
+
+type Order struct {
+	Amount int    `json:"amount"`
+	Name   string `json:"name"`
+}
+
+func run(_ context.Context, in ChargeIn) (string, error) { return "paid", nil }
+
+func main() {
+	charge := sagaline.NewAction("charge", "1", run)
+	g, params := sagaline.NewGraph[Order]("misfit")
+
+	// want: cannot use
+	charge.WithUndo(func(context.Context, sagaline.Undo[ChargeIn, int]) error { return nil })
+	_, _ = g, params
+}
