@@ -1,4 +1,4 @@
-"""Make .venv hold what the project needs, at the pinned versions: three distributions and the `dev` group.
+"""Make .venv hold what the project needs, at the pinned versions: four distributions and the `dev` group.
 
     python3 scripts/setup_env.py            do nothing where nothing changed since the last time
     python3 scripts/setup_env.py --upgrade  make .venv anew with the newest of all; rewrite constraints.txt
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin/python"
 CONSTRAINTS = ROOT / "constraints.txt"
-DISTRIBUTIONS = {"sdk/python": "[cli,pydantic,msgspec]", "server": "", "workers/python": ""}
+DISTRIBUTIONS = {"sdk/python": "[cli,pydantic,msgspec]", "server": "", "workers/python": "", "tests/conformance": ""}
 GROUP = "dev"
 PYTHON_MIN = (3, 11)
 HEADER = "# Versions that were tested together. Made by `make upgrade`; every install uses them.\n"

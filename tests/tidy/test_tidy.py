@@ -18,6 +18,9 @@ FILE_LINES_MAX = 500
 TEST_FILE_LINES_MAX = 800
 
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
+MAY_SLEEP = ("tests/failover", "tests/conformance/workers")
+"""A schedule of kills and stops is time; and a worker under test is a program, whose gates are files."""
+
 MARKER = re.compile(r"#.*\b(TODO|FIXME|XXX|HACK)\b(?!\(#\d+\))")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -86,11 +89,10 @@ def test_files_are_named_after_what_they_hold() -> None:
 
 
 def test_tests_wait_for_states_and_never_for_time() -> None:
-    """tests/failover may sleep: its schedule of kills and stops is time."""
     offenders = [
         at(path, node)
         for path, tree in TREES.items()
-        if is_test(path) and ROOT / "tests/failover" not in path.parents
+        if is_test(path) and not any(ROOT / folder in path.parents for folder in MAY_SLEEP)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and called(node) == "sleep" and not only_yields(node)
     ]

@@ -1,0 +1,1 @@
+"""One folder for each behaviour: `README.md` says what is expected, `script.py` drives the worker."""
