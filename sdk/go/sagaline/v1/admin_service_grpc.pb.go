@@ -46,13 +46,15 @@ type AdminServiceClient interface {
 	HandOff(ctx context.Context, in *HandOffRequest, opts ...grpc.CallOption) (*HandOffResponse, error)
 	// Makes a SEC hand off everything and stop.
 	DrainSec(ctx context.Context, in *DrainSecRequest, opts ...grpc.CallOption) (*DrainSecResponse, error)
-	// Sets the limits of a scope or action. Absent limits are lifted.
+	// Sets the limits of a scope or action. Absent limits are lifted. Safe to
+	// repeat.
 	SetLimit(ctx context.Context, in *SetLimitRequest, opts ...grpc.CallOption) (*SetLimitResponse, error)
 	// Lists limits.
 	ListLimits(ctx context.Context, in *ListLimitsRequest, opts ...grpc.CallOption) (*ListLimitsResponse, error)
-	// Sets a saga aside.
+	// Sets a saga aside: nothing of it starts, and results are still logged. Safe
+	// to repeat.
 	QuarantineSaga(ctx context.Context, in *QuarantineSagaRequest, opts ...grpc.CallOption) (*QuarantineSagaResponse, error)
-	// Takes a saga back into service; its log must be legal.
+	// Takes a saga back into service; its log must be legal. Safe to repeat.
 	ReleaseSaga(ctx context.Context, in *ReleaseSagaRequest, opts ...grpc.CallOption) (*ReleaseSagaResponse, error)
 }
 
@@ -170,13 +172,15 @@ type AdminServiceServer interface {
 	HandOff(context.Context, *HandOffRequest) (*HandOffResponse, error)
 	// Makes a SEC hand off everything and stop.
 	DrainSec(context.Context, *DrainSecRequest) (*DrainSecResponse, error)
-	// Sets the limits of a scope or action. Absent limits are lifted.
+	// Sets the limits of a scope or action. Absent limits are lifted. Safe to
+	// repeat.
 	SetLimit(context.Context, *SetLimitRequest) (*SetLimitResponse, error)
 	// Lists limits.
 	ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error)
-	// Sets a saga aside.
+	// Sets a saga aside: nothing of it starts, and results are still logged. Safe
+	// to repeat.
 	QuarantineSaga(context.Context, *QuarantineSagaRequest) (*QuarantineSagaResponse, error)
-	// Takes a saga back into service; its log must be legal.
+	// Takes a saga back into service; its log must be legal. Safe to repeat.
 	ReleaseSaga(context.Context, *ReleaseSagaRequest) (*ReleaseSagaResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }

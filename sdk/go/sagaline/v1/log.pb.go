@@ -304,6 +304,67 @@ func (Resolution) EnumDescriptor() ([]byte, []int) {
 	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{4}
 }
 
+// What an injected fault does.
+type FaultKind int32
+
+const (
+	// Refused where it arrives.
+	FaultKind_FAULT_KIND_UNSPECIFIED FaultKind = 0
+	// The attempt is not sent and counts as failed with no effect.
+	FaultKind_FAULT_KIND_ACTION_ERROR FaultKind = 1
+	// The undo attempt is not sent and counts as failed for good.
+	FaultKind_FAULT_KIND_UNDO_ERROR FaultKind = 2
+	// The attempt is sent again after it succeeded, `times` times in all.
+	FaultKind_FAULT_KIND_REPEAT FaultKind = 3
+	// The SEC stops dead when the result has arrived and before it is logged.
+	FaultKind_FAULT_KIND_CRASH_BEFORE_RESULT FaultKind = 4
+)
+
+// Enum value maps for FaultKind.
+var (
+	FaultKind_name = map[int32]string{
+		0: "FAULT_KIND_UNSPECIFIED",
+		1: "FAULT_KIND_ACTION_ERROR",
+		2: "FAULT_KIND_UNDO_ERROR",
+		3: "FAULT_KIND_REPEAT",
+		4: "FAULT_KIND_CRASH_BEFORE_RESULT",
+	}
+	FaultKind_value = map[string]int32{
+		"FAULT_KIND_UNSPECIFIED":         0,
+		"FAULT_KIND_ACTION_ERROR":        1,
+		"FAULT_KIND_UNDO_ERROR":          2,
+		"FAULT_KIND_REPEAT":              3,
+		"FAULT_KIND_CRASH_BEFORE_RESULT": 4,
+	}
+)
+
+func (x FaultKind) Enum() *FaultKind {
+	p := new(FaultKind)
+	*p = x
+	return p
+}
+
+func (x FaultKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FaultKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_sagaline_v1_log_proto_enumTypes[5].Descriptor()
+}
+
+func (FaultKind) Type() protoreflect.EnumType {
+	return &file_sagaline_v1_log_proto_enumTypes[5]
+}
+
+func (x FaultKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FaultKind.Descriptor instead.
+func (FaultKind) EnumDescriptor() ([]byte, []int) {
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{5}
+}
+
 // `record/{saga}`: what the saga is. Written once, with its creation.
 type SagaRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -646,6 +707,8 @@ type ControlRecord struct {
 	//	*ControlRecord_Signal
 	//	*ControlRecord_Run
 	//	*ControlRecord_HandOff
+	//	*ControlRecord_Inject
+	//	*ControlRecord_Quarantine
 	Request       isControlRecord_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -763,6 +826,24 @@ func (x *ControlRecord) GetHandOff() *HandOffOrder {
 	return nil
 }
 
+func (x *ControlRecord) GetInject() *FaultInjected {
+	if x != nil {
+		if x, ok := x.Request.(*ControlRecord_Inject); ok {
+			return x.Inject
+		}
+	}
+	return nil
+}
+
+func (x *ControlRecord) GetQuarantine() *QuarantineOrder {
+	if x != nil {
+		if x, ok := x.Request.(*ControlRecord_Quarantine); ok {
+			return x.Quarantine
+		}
+	}
+	return nil
+}
+
 type isControlRecord_Request interface {
 	isControlRecord_Request()
 }
@@ -797,6 +878,16 @@ type ControlRecord_HandOff struct {
 	HandOff *HandOffOrder `protobuf:"bytes,15,opt,name=hand_off,json=handOff,proto3,oneof"`
 }
 
+type ControlRecord_Inject struct {
+	// Inject a fault.
+	Inject *FaultInjected `protobuf:"bytes,16,opt,name=inject,proto3,oneof"`
+}
+
+type ControlRecord_Quarantine struct {
+	// Set the saga aside, or take it back into service.
+	Quarantine *QuarantineOrder `protobuf:"bytes,17,opt,name=quarantine,proto3,oneof"`
+}
+
 func (*ControlRecord_Unwind) isControlRecord_Request() {}
 
 func (*ControlRecord_Gate) isControlRecord_Request() {}
@@ -808,6 +899,10 @@ func (*ControlRecord_Signal) isControlRecord_Request() {}
 func (*ControlRecord_Run) isControlRecord_Request() {}
 
 func (*ControlRecord_HandOff) isControlRecord_Request() {}
+
+func (*ControlRecord_Inject) isControlRecord_Request() {}
+
+func (*ControlRecord_Quarantine) isControlRecord_Request() {}
 
 // Asks to unwind. It has no fields.
 type UnwindOrder struct {
@@ -1020,6 +1115,52 @@ func (x *ResolveOrder) GetOutput() *Payload {
 	return nil
 }
 
+// Asks for a saga to be set aside, or to be set aside no longer.
+type QuarantineOrder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True: set it aside. False: release it.
+	Quarantined   bool `protobuf:"varint,1,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuarantineOrder) Reset() {
+	*x = QuarantineOrder{}
+	mi := &file_sagaline_v1_log_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuarantineOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuarantineOrder) ProtoMessage() {}
+
+func (x *QuarantineOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_log_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuarantineOrder.ProtoReflect.Descriptor instead.
+func (*QuarantineOrder) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *QuarantineOrder) GetQuarantined() bool {
+	if x != nil {
+		return x.Quarantined
+	}
+	return false
+}
+
 // Tells the new owner of a saga to run it.
 type RunOrder struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1031,7 +1172,7 @@ type RunOrder struct {
 
 func (x *RunOrder) Reset() {
 	*x = RunOrder{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[10]
+	mi := &file_sagaline_v1_log_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1184,7 @@ func (x *RunOrder) String() string {
 func (*RunOrder) ProtoMessage() {}
 
 func (x *RunOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[10]
+	mi := &file_sagaline_v1_log_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1197,7 @@ func (x *RunOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunOrder.ProtoReflect.Descriptor instead.
 func (*RunOrder) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{10}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RunOrder) GetFromSecId() string {
@@ -1080,7 +1221,7 @@ type HandOffOrder struct {
 
 func (x *HandOffOrder) Reset() {
 	*x = HandOffOrder{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[11]
+	mi := &file_sagaline_v1_log_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1233,7 @@ func (x *HandOffOrder) String() string {
 func (*HandOffOrder) ProtoMessage() {}
 
 func (x *HandOffOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[11]
+	mi := &file_sagaline_v1_log_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1246,7 @@ func (x *HandOffOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOffOrder.ProtoReflect.Descriptor instead.
 func (*HandOffOrder) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{11}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HandOffOrder) GetToSecId() string {
@@ -1153,6 +1294,9 @@ type LogEntry struct {
 	//	*LogEntry_OperatorResolved
 	//	*LogEntry_SagaFinished
 	//	*LogEntry_NodeHeld
+	//	*LogEntry_FaultInjected
+	//	*LogEntry_FaultStruck
+	//	*LogEntry_QuarantineChanged
 	Entry         isLogEntry_Entry `protobuf_oneof:"entry"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1160,7 +1304,7 @@ type LogEntry struct {
 
 func (x *LogEntry) Reset() {
 	*x = LogEntry{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[12]
+	mi := &file_sagaline_v1_log_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1316,7 @@ func (x *LogEntry) String() string {
 func (*LogEntry) ProtoMessage() {}
 
 func (x *LogEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[12]
+	mi := &file_sagaline_v1_log_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1329,7 @@ func (x *LogEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEntry.ProtoReflect.Descriptor instead.
 func (*LogEntry) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{12}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LogEntry) GetSeq() int64 {
@@ -1369,6 +1513,33 @@ func (x *LogEntry) GetNodeHeld() *NodeHeld {
 	return nil
 }
 
+func (x *LogEntry) GetFaultInjected() *FaultInjected {
+	if x != nil {
+		if x, ok := x.Entry.(*LogEntry_FaultInjected); ok {
+			return x.FaultInjected
+		}
+	}
+	return nil
+}
+
+func (x *LogEntry) GetFaultStruck() *FaultStruck {
+	if x != nil {
+		if x, ok := x.Entry.(*LogEntry_FaultStruck); ok {
+			return x.FaultStruck
+		}
+	}
+	return nil
+}
+
+func (x *LogEntry) GetQuarantineChanged() *QuarantineChanged {
+	if x != nil {
+		if x, ok := x.Entry.(*LogEntry_QuarantineChanged); ok {
+			return x.QuarantineChanged
+		}
+	}
+	return nil
+}
+
 type isLogEntry_Entry interface {
 	isLogEntry_Entry()
 }
@@ -1394,7 +1565,7 @@ type LogEntry_NodeSucceeded struct {
 }
 
 type LogEntry_NodeFailed struct {
-	// A node failed; the saga unwinds.
+	// A node failed; the saga unwinds, or the element of a map that can do without.
 	NodeFailed *NodeFailed `protobuf:"bytes,14,opt,name=node_failed,json=nodeFailed,proto3,oneof"`
 }
 
@@ -1458,6 +1629,21 @@ type LogEntry_NodeHeld struct {
 	NodeHeld *NodeHeld `protobuf:"bytes,26,opt,name=node_held,json=nodeHeld,proto3,oneof"`
 }
 
+type LogEntry_FaultInjected struct {
+	// Somebody wants something to go wrong.
+	FaultInjected *FaultInjected `protobuf:"bytes,27,opt,name=fault_injected,json=faultInjected,proto3,oneof"`
+}
+
+type LogEntry_FaultStruck struct {
+	// An injected fault takes place.
+	FaultStruck *FaultStruck `protobuf:"bytes,28,opt,name=fault_struck,json=faultStruck,proto3,oneof"`
+}
+
+type LogEntry_QuarantineChanged struct {
+	// The saga was set aside, or released.
+	QuarantineChanged *QuarantineChanged `protobuf:"bytes,29,opt,name=quarantine_changed,json=quarantineChanged,proto3,oneof"`
+}
+
 func (*LogEntry_SagaCreated) isLogEntry_Entry() {}
 
 func (*LogEntry_AttemptStarted) isLogEntry_Entry() {}
@@ -1492,6 +1678,12 @@ func (*LogEntry_SagaFinished) isLogEntry_Entry() {}
 
 func (*LogEntry_NodeHeld) isLogEntry_Entry() {}
 
+func (*LogEntry_FaultInjected) isLogEntry_Entry() {}
+
+func (*LogEntry_FaultStruck) isLogEntry_Entry() {}
+
+func (*LogEntry_QuarantineChanged) isLogEntry_Entry() {}
+
 // First entry of every log.
 type SagaCreated struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1507,7 +1699,7 @@ type SagaCreated struct {
 
 func (x *SagaCreated) Reset() {
 	*x = SagaCreated{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[13]
+	mi := &file_sagaline_v1_log_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1711,7 @@ func (x *SagaCreated) String() string {
 func (*SagaCreated) ProtoMessage() {}
 
 func (x *SagaCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[13]
+	mi := &file_sagaline_v1_log_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1724,7 @@ func (x *SagaCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SagaCreated.ProtoReflect.Descriptor instead.
 func (*SagaCreated) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{13}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SagaCreated) GetDigest() []byte {
@@ -1571,7 +1763,7 @@ type AttemptStarted struct {
 
 func (x *AttemptStarted) Reset() {
 	*x = AttemptStarted{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[14]
+	mi := &file_sagaline_v1_log_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1775,7 @@ func (x *AttemptStarted) String() string {
 func (*AttemptStarted) ProtoMessage() {}
 
 func (x *AttemptStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[14]
+	mi := &file_sagaline_v1_log_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1788,7 @@ func (x *AttemptStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptStarted.ProtoReflect.Descriptor instead.
 func (*AttemptStarted) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{14}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AttemptStarted) GetNode() string {
@@ -1653,7 +1845,7 @@ type AttemptEnded struct {
 
 func (x *AttemptEnded) Reset() {
 	*x = AttemptEnded{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[15]
+	mi := &file_sagaline_v1_log_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1665,7 +1857,7 @@ func (x *AttemptEnded) String() string {
 func (*AttemptEnded) ProtoMessage() {}
 
 func (x *AttemptEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[15]
+	mi := &file_sagaline_v1_log_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1678,7 +1870,7 @@ func (x *AttemptEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptEnded.ProtoReflect.Descriptor instead.
 func (*AttemptEnded) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{15}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AttemptEnded) GetNode() string {
@@ -1766,7 +1958,7 @@ type NodeSucceeded struct {
 
 func (x *NodeSucceeded) Reset() {
 	*x = NodeSucceeded{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[16]
+	mi := &file_sagaline_v1_log_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1778,7 +1970,7 @@ func (x *NodeSucceeded) String() string {
 func (*NodeSucceeded) ProtoMessage() {}
 
 func (x *NodeSucceeded) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[16]
+	mi := &file_sagaline_v1_log_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1791,7 +1983,7 @@ func (x *NodeSucceeded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSucceeded.ProtoReflect.Descriptor instead.
 func (*NodeSucceeded) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{16}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeSucceeded) GetNode() string {
@@ -1833,7 +2025,7 @@ type NodeFailed struct {
 
 func (x *NodeFailed) Reset() {
 	*x = NodeFailed{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[17]
+	mi := &file_sagaline_v1_log_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +2037,7 @@ func (x *NodeFailed) String() string {
 func (*NodeFailed) ProtoMessage() {}
 
 func (x *NodeFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[17]
+	mi := &file_sagaline_v1_log_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1858,7 +2050,7 @@ func (x *NodeFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeFailed.ProtoReflect.Descriptor instead.
 func (*NodeFailed) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{17}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NodeFailed) GetNode() string {
@@ -1905,7 +2097,7 @@ type NodeHeld struct {
 
 func (x *NodeHeld) Reset() {
 	*x = NodeHeld{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[18]
+	mi := &file_sagaline_v1_log_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1917,7 +2109,7 @@ func (x *NodeHeld) String() string {
 func (*NodeHeld) ProtoMessage() {}
 
 func (x *NodeHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[18]
+	mi := &file_sagaline_v1_log_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1930,7 +2122,7 @@ func (x *NodeHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeHeld.ProtoReflect.Descriptor instead.
 func (*NodeHeld) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{18}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NodeHeld) GetNode() string {
@@ -1954,7 +2146,7 @@ func (x *NodeHeld) GetFailure() *Failure {
 	return nil
 }
 
-// The elements of a map node.
+// A map node has its elements: those of its list, which is in the log already.
 type MapExpanded struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Map node.
@@ -1967,7 +2159,7 @@ type MapExpanded struct {
 
 func (x *MapExpanded) Reset() {
 	*x = MapExpanded{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[19]
+	mi := &file_sagaline_v1_log_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1979,7 +2171,7 @@ func (x *MapExpanded) String() string {
 func (*MapExpanded) ProtoMessage() {}
 
 func (x *MapExpanded) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[19]
+	mi := &file_sagaline_v1_log_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1992,7 +2184,7 @@ func (x *MapExpanded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MapExpanded.ProtoReflect.Descriptor instead.
 func (*MapExpanded) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{19}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MapExpanded) GetNode() string {
@@ -2024,7 +2216,7 @@ type UnwindRequested struct {
 
 func (x *UnwindRequested) Reset() {
 	*x = UnwindRequested{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[20]
+	mi := &file_sagaline_v1_log_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2228,7 @@ func (x *UnwindRequested) String() string {
 func (*UnwindRequested) ProtoMessage() {}
 
 func (x *UnwindRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[20]
+	mi := &file_sagaline_v1_log_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2241,7 @@ func (x *UnwindRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwindRequested.ProtoReflect.Descriptor instead.
 func (*UnwindRequested) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{20}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UnwindRequested) GetCause() UnwindCause {
@@ -2088,7 +2280,7 @@ type UndoAttemptStarted struct {
 
 func (x *UndoAttemptStarted) Reset() {
 	*x = UndoAttemptStarted{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[21]
+	mi := &file_sagaline_v1_log_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2100,7 +2292,7 @@ func (x *UndoAttemptStarted) String() string {
 func (*UndoAttemptStarted) ProtoMessage() {}
 
 func (x *UndoAttemptStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[21]
+	mi := &file_sagaline_v1_log_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2113,7 +2305,7 @@ func (x *UndoAttemptStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoAttemptStarted.ProtoReflect.Descriptor instead.
 func (*UndoAttemptStarted) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{21}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UndoAttemptStarted) GetNode() string {
@@ -2162,7 +2354,7 @@ type UndoAttemptEnded struct {
 
 func (x *UndoAttemptEnded) Reset() {
 	*x = UndoAttemptEnded{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[22]
+	mi := &file_sagaline_v1_log_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2366,7 @@ func (x *UndoAttemptEnded) String() string {
 func (*UndoAttemptEnded) ProtoMessage() {}
 
 func (x *UndoAttemptEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[22]
+	mi := &file_sagaline_v1_log_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2379,7 @@ func (x *UndoAttemptEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoAttemptEnded.ProtoReflect.Descriptor instead.
 func (*UndoAttemptEnded) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{22}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UndoAttemptEnded) GetNode() string {
@@ -2261,7 +2453,7 @@ type NodeUndone struct {
 
 func (x *NodeUndone) Reset() {
 	*x = NodeUndone{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[23]
+	mi := &file_sagaline_v1_log_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2273,7 +2465,7 @@ func (x *NodeUndone) String() string {
 func (*NodeUndone) ProtoMessage() {}
 
 func (x *NodeUndone) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[23]
+	mi := &file_sagaline_v1_log_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2286,7 +2478,7 @@ func (x *NodeUndone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUndone.ProtoReflect.Descriptor instead.
 func (*NodeUndone) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{23}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NodeUndone) GetNode() string {
@@ -2326,7 +2518,7 @@ type UndoFailed struct {
 
 func (x *UndoFailed) Reset() {
 	*x = UndoFailed{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[24]
+	mi := &file_sagaline_v1_log_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2530,7 @@ func (x *UndoFailed) String() string {
 func (*UndoFailed) ProtoMessage() {}
 
 func (x *UndoFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[24]
+	mi := &file_sagaline_v1_log_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2543,7 @@ func (x *UndoFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoFailed.ProtoReflect.Descriptor instead.
 func (*UndoFailed) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{24}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UndoFailed) GetNode() string {
@@ -2389,7 +2581,7 @@ type Breakpoint struct {
 
 func (x *Breakpoint) Reset() {
 	*x = Breakpoint{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[25]
+	mi := &file_sagaline_v1_log_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2401,7 +2593,7 @@ func (x *Breakpoint) String() string {
 func (*Breakpoint) ProtoMessage() {}
 
 func (x *Breakpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[25]
+	mi := &file_sagaline_v1_log_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2414,7 +2606,7 @@ func (x *Breakpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Breakpoint.ProtoReflect.Descriptor instead.
 func (*Breakpoint) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{25}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Breakpoint) GetNode() string {
@@ -2451,7 +2643,7 @@ type GateChanged struct {
 
 func (x *GateChanged) Reset() {
 	*x = GateChanged{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[26]
+	mi := &file_sagaline_v1_log_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2655,7 @@ func (x *GateChanged) String() string {
 func (*GateChanged) ProtoMessage() {}
 
 func (x *GateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[26]
+	mi := &file_sagaline_v1_log_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2668,7 @@ func (x *GateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GateChanged.ProtoReflect.Descriptor instead.
 func (*GateChanged) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{26}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GateChanged) GetPaused() bool {
@@ -2530,7 +2722,7 @@ type SignalReceived struct {
 
 func (x *SignalReceived) Reset() {
 	*x = SignalReceived{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[27]
+	mi := &file_sagaline_v1_log_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2734,7 @@ func (x *SignalReceived) String() string {
 func (*SignalReceived) ProtoMessage() {}
 
 func (x *SignalReceived) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[27]
+	mi := &file_sagaline_v1_log_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2747,7 @@ func (x *SignalReceived) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalReceived.ProtoReflect.Descriptor instead.
 func (*SignalReceived) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{27}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SignalReceived) GetSignal() string {
@@ -2596,7 +2788,7 @@ type OwnerChanged struct {
 
 func (x *OwnerChanged) Reset() {
 	*x = OwnerChanged{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[28]
+	mi := &file_sagaline_v1_log_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2800,7 @@ func (x *OwnerChanged) String() string {
 func (*OwnerChanged) ProtoMessage() {}
 
 func (x *OwnerChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[28]
+	mi := &file_sagaline_v1_log_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2813,7 @@ func (x *OwnerChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnerChanged.ProtoReflect.Descriptor instead.
 func (*OwnerChanged) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{28}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *OwnerChanged) GetSecId() string {
@@ -2671,7 +2863,7 @@ type OperatorResolved struct {
 
 func (x *OperatorResolved) Reset() {
 	*x = OperatorResolved{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[29]
+	mi := &file_sagaline_v1_log_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +2875,7 @@ func (x *OperatorResolved) String() string {
 func (*OperatorResolved) ProtoMessage() {}
 
 func (x *OperatorResolved) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[29]
+	mi := &file_sagaline_v1_log_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +2888,7 @@ func (x *OperatorResolved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperatorResolved.ProtoReflect.Descriptor instead.
 func (*OperatorResolved) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{29}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *OperatorResolved) GetNode() string {
@@ -2745,7 +2937,7 @@ type SagaFinished struct {
 
 func (x *SagaFinished) Reset() {
 	*x = SagaFinished{}
-	mi := &file_sagaline_v1_log_proto_msgTypes[30]
+	mi := &file_sagaline_v1_log_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2757,7 +2949,7 @@ func (x *SagaFinished) String() string {
 func (*SagaFinished) ProtoMessage() {}
 
 func (x *SagaFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_log_proto_msgTypes[30]
+	mi := &file_sagaline_v1_log_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2770,7 +2962,7 @@ func (x *SagaFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SagaFinished.ProtoReflect.Descriptor instead.
 func (*SagaFinished) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{30}
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SagaFinished) GetState() SagaState {
@@ -2778,6 +2970,209 @@ func (x *SagaFinished) GetState() SagaState {
 		return x.State
 	}
 	return SagaState_SAGA_STATE_UNSPECIFIED
+}
+
+// Faults for a node, beside those that it has.
+type FaultInjected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// What happens.
+	Fault FaultKind `protobuf:"varint,2,opt,name=fault,proto3,enum=sagaline.v1.FaultKind" json:"fault,omitempty"`
+	// How often.
+	Times int32 `protobuf:"varint,3,opt,name=times,proto3" json:"times,omitempty"`
+	// Who, at most 256 bytes; absent if not said. In a ControlRecord, that says it.
+	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The reason given, at most 1,024 bytes; absent if not said.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FaultInjected) Reset() {
+	*x = FaultInjected{}
+	mi := &file_sagaline_v1_log_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FaultInjected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FaultInjected) ProtoMessage() {}
+
+func (x *FaultInjected) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_log_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FaultInjected.ProtoReflect.Descriptor instead.
+func (*FaultInjected) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *FaultInjected) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *FaultInjected) GetFault() FaultKind {
+	if x != nil {
+		return x.Fault
+	}
+	return FaultKind_FAULT_KIND_UNSPECIFIED
+}
+
+func (x *FaultInjected) GetTimes() int32 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
+func (x *FaultInjected) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *FaultInjected) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// One of a node's faults is used up. What it does stands in the entries after
+// it, of the same append; an attempt that is not sent has no worker. Of
+// CRASH_BEFORE_RESULT nothing else is logged: the SEC that wrote this is dead.
+type FaultStruck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Which.
+	Fault         FaultKind `protobuf:"varint,2,opt,name=fault,proto3,enum=sagaline.v1.FaultKind" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FaultStruck) Reset() {
+	*x = FaultStruck{}
+	mi := &file_sagaline_v1_log_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FaultStruck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FaultStruck) ProtoMessage() {}
+
+func (x *FaultStruck) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_log_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FaultStruck.ProtoReflect.Descriptor instead.
+func (*FaultStruck) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *FaultStruck) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *FaultStruck) GetFault() FaultKind {
+	if x != nil {
+		return x.Fault
+	}
+	return FaultKind_FAULT_KIND_UNSPECIFIED
+}
+
+// While a saga is set aside nothing of it starts, and results are logged.
+type QuarantineChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True: it is set aside. False: it goes on.
+	Quarantined bool `protobuf:"varint,1,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
+	// Who, at most 256 bytes.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why, at most 1,024 bytes.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuarantineChanged) Reset() {
+	*x = QuarantineChanged{}
+	mi := &file_sagaline_v1_log_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuarantineChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuarantineChanged) ProtoMessage() {}
+
+func (x *QuarantineChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_log_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuarantineChanged.ProtoReflect.Descriptor instead.
+func (*QuarantineChanged) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_log_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *QuarantineChanged) GetQuarantined() bool {
+	if x != nil {
+		return x.Quarantined
+	}
+	return false
+}
+
+func (x *QuarantineChanged) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *QuarantineChanged) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 var File_sagaline_v1_log_proto protoreflect.FileDescriptor
@@ -2808,7 +3203,7 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
 	"\bdraining\x18\x03 \x01(\bR\bdraining\x12\x1f\n" +
 	"\vowned_sagas\x18\x04 \x01(\x03R\n" +
-	"ownedSagas\"\xab\x03\n" +
+	"ownedSagas\"\xa1\x04\n" +
 	"\rControlRecord\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
@@ -2819,7 +3214,11 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\aresolve\x18\f \x01(\v2\x19.sagaline.v1.ResolveOrderH\x00R\aresolve\x125\n" +
 	"\x06signal\x18\r \x01(\v2\x1b.sagaline.v1.SignalReceivedH\x00R\x06signal\x12)\n" +
 	"\x03run\x18\x0e \x01(\v2\x15.sagaline.v1.RunOrderH\x00R\x03run\x126\n" +
-	"\bhand_off\x18\x0f \x01(\v2\x19.sagaline.v1.HandOffOrderH\x00R\ahandOffB\t\n" +
+	"\bhand_off\x18\x0f \x01(\v2\x19.sagaline.v1.HandOffOrderH\x00R\ahandOff\x124\n" +
+	"\x06inject\x18\x10 \x01(\v2\x1a.sagaline.v1.FaultInjectedH\x00R\x06inject\x12>\n" +
+	"\n" +
+	"quarantine\x18\x11 \x01(\v2\x1c.sagaline.v1.QuarantineOrderH\x00R\n" +
+	"quarantineB\t\n" +
 	"\arequest\"\r\n" +
 	"\vUnwindOrder\"\x97\x01\n" +
 	"\tGateOrder\x12\x1b\n" +
@@ -2835,12 +3234,14 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\n" +
 	"resolution\x18\x02 \x01(\x0e2\x17.sagaline.v1.ResolutionR\n" +
 	"resolution\x12,\n" +
-	"\x06output\x18\x03 \x01(\v2\x14.sagaline.v1.PayloadR\x06output\"*\n" +
+	"\x06output\x18\x03 \x01(\v2\x14.sagaline.v1.PayloadR\x06output\"3\n" +
+	"\x0fQuarantineOrder\x12 \n" +
+	"\vquarantined\x18\x01 \x01(\bR\vquarantined\"*\n" +
 	"\bRunOrder\x12\x1e\n" +
 	"\vfrom_sec_id\x18\x01 \x01(\tR\tfromSecId\"J\n" +
 	"\fHandOffOrder\x12\x1a\n" +
 	"\tto_sec_id\x18\x01 \x01(\tR\atoSecId\x12\x1e\n" +
-	"\vfrom_sec_id\x18\x02 \x01(\tR\tfromSecId\"\xea\t\n" +
+	"\vfrom_sec_id\x18\x02 \x01(\tR\tfromSecId\"\xbf\v\n" +
 	"\bLogEntry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12.\n" +
@@ -2865,7 +3266,10 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\rowner_changed\x18\x17 \x01(\v2\x19.sagaline.v1.OwnerChangedH\x00R\fownerChanged\x12L\n" +
 	"\x11operator_resolved\x18\x18 \x01(\v2\x1d.sagaline.v1.OperatorResolvedH\x00R\x10operatorResolved\x12@\n" +
 	"\rsaga_finished\x18\x19 \x01(\v2\x19.sagaline.v1.SagaFinishedH\x00R\fsagaFinished\x124\n" +
-	"\tnode_held\x18\x1a \x01(\v2\x15.sagaline.v1.NodeHeldH\x00R\bnodeHeldB\a\n" +
+	"\tnode_held\x18\x1a \x01(\v2\x15.sagaline.v1.NodeHeldH\x00R\bnodeHeld\x12C\n" +
+	"\x0efault_injected\x18\x1b \x01(\v2\x1a.sagaline.v1.FaultInjectedH\x00R\rfaultInjected\x12=\n" +
+	"\ffault_struck\x18\x1c \x01(\v2\x18.sagaline.v1.FaultStruckH\x00R\vfaultStruck\x12O\n" +
+	"\x12quarantine_changed\x18\x1d \x01(\v2\x1e.sagaline.v1.QuarantineChangedH\x00R\x11quarantineChangedB\a\n" +
 	"\x05entry\"y\n" +
 	"\vSagaCreated\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x16\n" +
@@ -2963,7 +3367,20 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12,\n" +
 	"\x06output\x18\x05 \x01(\v2\x14.sagaline.v1.PayloadR\x06output\"<\n" +
 	"\fSagaFinished\x12,\n" +
-	"\x05state\x18\x01 \x01(\x0e2\x16.sagaline.v1.SagaStateR\x05state*\xa7\x01\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x16.sagaline.v1.SagaStateR\x05state\"\x95\x01\n" +
+	"\rFaultInjected\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12,\n" +
+	"\x05fault\x18\x02 \x01(\x0e2\x16.sagaline.v1.FaultKindR\x05fault\x12\x14\n" +
+	"\x05times\x18\x03 \x01(\x05R\x05times\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"O\n" +
+	"\vFaultStruck\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12,\n" +
+	"\x05fault\x18\x02 \x01(\x0e2\x16.sagaline.v1.FaultKindR\x05fault\"c\n" +
+	"\x11QuarantineChanged\x12 \n" +
+	"\vquarantined\x18\x01 \x01(\bR\vquarantined\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason*\xa7\x01\n" +
 	"\x0eAttemptOutcome\x12\x1f\n" +
 	"\x1bATTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19ATTEMPT_OUTCOME_SUCCEEDED\x10\x01\x12\x1a\n" +
@@ -2988,7 +3405,13 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\x10RESOLUTION_RETRY\x10\x01\x12\x1a\n" +
 	"\x16RESOLUTION_MARK_UNDONE\x10\x02\x12\x1a\n" +
 	"\x16RESOLUTION_MARK_FAILED\x10\x03\x12\x1c\n" +
-	"\x18RESOLUTION_SUPPLY_OUTPUT\x10\x04B?\n" +
+	"\x18RESOLUTION_SUPPLY_OUTPUT\x10\x04*\x9a\x01\n" +
+	"\tFaultKind\x12\x1a\n" +
+	"\x16FAULT_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17FAULT_KIND_ACTION_ERROR\x10\x01\x12\x19\n" +
+	"\x15FAULT_KIND_UNDO_ERROR\x10\x02\x12\x15\n" +
+	"\x11FAULT_KIND_REPEAT\x10\x03\x12\"\n" +
+	"\x1eFAULT_KIND_CRASH_BEFORE_RESULT\x10\x04B?\n" +
 	"\x0fdev.sagaline.v1P\x01Z*sagaline.dev/sdk/go/sagaline/v1;sagalinev1b\x06proto3"
 
 var (
@@ -3003,116 +3426,128 @@ func file_sagaline_v1_log_proto_rawDescGZIP() []byte {
 	return file_sagaline_v1_log_proto_rawDescData
 }
 
-var file_sagaline_v1_log_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_sagaline_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_sagaline_v1_log_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_sagaline_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_sagaline_v1_log_proto_goTypes = []any{
 	(AttemptOutcome)(0),           // 0: sagaline.v1.AttemptOutcome
 	(UnwindCause)(0),              // 1: sagaline.v1.UnwindCause
 	(UndoneHow)(0),                // 2: sagaline.v1.UndoneHow
 	(OwnerChange)(0),              // 3: sagaline.v1.OwnerChange
 	(Resolution)(0),               // 4: sagaline.v1.Resolution
-	(*SagaRecord)(nil),            // 5: sagaline.v1.SagaRecord
-	(*LogBatch)(nil),              // 6: sagaline.v1.LogBatch
-	(*OwnerRecord)(nil),           // 7: sagaline.v1.OwnerRecord
-	(*DoneRecord)(nil),            // 8: sagaline.v1.DoneRecord
-	(*SecRegistration)(nil),       // 9: sagaline.v1.SecRegistration
-	(*ControlRecord)(nil),         // 10: sagaline.v1.ControlRecord
-	(*UnwindOrder)(nil),           // 11: sagaline.v1.UnwindOrder
-	(*GateOrder)(nil),             // 12: sagaline.v1.GateOrder
-	(*BreakpointList)(nil),        // 13: sagaline.v1.BreakpointList
-	(*ResolveOrder)(nil),          // 14: sagaline.v1.ResolveOrder
-	(*RunOrder)(nil),              // 15: sagaline.v1.RunOrder
-	(*HandOffOrder)(nil),          // 16: sagaline.v1.HandOffOrder
-	(*LogEntry)(nil),              // 17: sagaline.v1.LogEntry
-	(*SagaCreated)(nil),           // 18: sagaline.v1.SagaCreated
-	(*AttemptStarted)(nil),        // 19: sagaline.v1.AttemptStarted
-	(*AttemptEnded)(nil),          // 20: sagaline.v1.AttemptEnded
-	(*NodeSucceeded)(nil),         // 21: sagaline.v1.NodeSucceeded
-	(*NodeFailed)(nil),            // 22: sagaline.v1.NodeFailed
-	(*NodeHeld)(nil),              // 23: sagaline.v1.NodeHeld
-	(*MapExpanded)(nil),           // 24: sagaline.v1.MapExpanded
-	(*UnwindRequested)(nil),       // 25: sagaline.v1.UnwindRequested
-	(*UndoAttemptStarted)(nil),    // 26: sagaline.v1.UndoAttemptStarted
-	(*UndoAttemptEnded)(nil),      // 27: sagaline.v1.UndoAttemptEnded
-	(*NodeUndone)(nil),            // 28: sagaline.v1.NodeUndone
-	(*UndoFailed)(nil),            // 29: sagaline.v1.UndoFailed
-	(*Breakpoint)(nil),            // 30: sagaline.v1.Breakpoint
-	(*GateChanged)(nil),           // 31: sagaline.v1.GateChanged
-	(*SignalReceived)(nil),        // 32: sagaline.v1.SignalReceived
-	(*OwnerChanged)(nil),          // 33: sagaline.v1.OwnerChanged
-	(*OperatorResolved)(nil),      // 34: sagaline.v1.OperatorResolved
-	(*SagaFinished)(nil),          // 35: sagaline.v1.SagaFinished
-	(*SagaSpec)(nil),              // 36: sagaline.v1.SagaSpec
-	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
-	(*Saga)(nil),                  // 38: sagaline.v1.Saga
-	(*Payload)(nil),               // 39: sagaline.v1.Payload
-	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
-	(*Failure)(nil),               // 41: sagaline.v1.Failure
-	(InvocationKind)(0),           // 42: sagaline.v1.InvocationKind
-	(SagaState)(0),                // 43: sagaline.v1.SagaState
+	(FaultKind)(0),                // 5: sagaline.v1.FaultKind
+	(*SagaRecord)(nil),            // 6: sagaline.v1.SagaRecord
+	(*LogBatch)(nil),              // 7: sagaline.v1.LogBatch
+	(*OwnerRecord)(nil),           // 8: sagaline.v1.OwnerRecord
+	(*DoneRecord)(nil),            // 9: sagaline.v1.DoneRecord
+	(*SecRegistration)(nil),       // 10: sagaline.v1.SecRegistration
+	(*ControlRecord)(nil),         // 11: sagaline.v1.ControlRecord
+	(*UnwindOrder)(nil),           // 12: sagaline.v1.UnwindOrder
+	(*GateOrder)(nil),             // 13: sagaline.v1.GateOrder
+	(*BreakpointList)(nil),        // 14: sagaline.v1.BreakpointList
+	(*ResolveOrder)(nil),          // 15: sagaline.v1.ResolveOrder
+	(*QuarantineOrder)(nil),       // 16: sagaline.v1.QuarantineOrder
+	(*RunOrder)(nil),              // 17: sagaline.v1.RunOrder
+	(*HandOffOrder)(nil),          // 18: sagaline.v1.HandOffOrder
+	(*LogEntry)(nil),              // 19: sagaline.v1.LogEntry
+	(*SagaCreated)(nil),           // 20: sagaline.v1.SagaCreated
+	(*AttemptStarted)(nil),        // 21: sagaline.v1.AttemptStarted
+	(*AttemptEnded)(nil),          // 22: sagaline.v1.AttemptEnded
+	(*NodeSucceeded)(nil),         // 23: sagaline.v1.NodeSucceeded
+	(*NodeFailed)(nil),            // 24: sagaline.v1.NodeFailed
+	(*NodeHeld)(nil),              // 25: sagaline.v1.NodeHeld
+	(*MapExpanded)(nil),           // 26: sagaline.v1.MapExpanded
+	(*UnwindRequested)(nil),       // 27: sagaline.v1.UnwindRequested
+	(*UndoAttemptStarted)(nil),    // 28: sagaline.v1.UndoAttemptStarted
+	(*UndoAttemptEnded)(nil),      // 29: sagaline.v1.UndoAttemptEnded
+	(*NodeUndone)(nil),            // 30: sagaline.v1.NodeUndone
+	(*UndoFailed)(nil),            // 31: sagaline.v1.UndoFailed
+	(*Breakpoint)(nil),            // 32: sagaline.v1.Breakpoint
+	(*GateChanged)(nil),           // 33: sagaline.v1.GateChanged
+	(*SignalReceived)(nil),        // 34: sagaline.v1.SignalReceived
+	(*OwnerChanged)(nil),          // 35: sagaline.v1.OwnerChanged
+	(*OperatorResolved)(nil),      // 36: sagaline.v1.OperatorResolved
+	(*SagaFinished)(nil),          // 37: sagaline.v1.SagaFinished
+	(*FaultInjected)(nil),         // 38: sagaline.v1.FaultInjected
+	(*FaultStruck)(nil),           // 39: sagaline.v1.FaultStruck
+	(*QuarantineChanged)(nil),     // 40: sagaline.v1.QuarantineChanged
+	(*SagaSpec)(nil),              // 41: sagaline.v1.SagaSpec
+	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
+	(*Saga)(nil),                  // 43: sagaline.v1.Saga
+	(*Payload)(nil),               // 44: sagaline.v1.Payload
+	(*durationpb.Duration)(nil),   // 45: google.protobuf.Duration
+	(*Failure)(nil),               // 46: sagaline.v1.Failure
+	(InvocationKind)(0),           // 47: sagaline.v1.InvocationKind
+	(SagaState)(0),                // 48: sagaline.v1.SagaState
 }
 var file_sagaline_v1_log_proto_depIdxs = []int32{
-	36, // 0: sagaline.v1.SagaRecord.spec:type_name -> sagaline.v1.SagaSpec
-	37, // 1: sagaline.v1.SagaRecord.create_time:type_name -> google.protobuf.Timestamp
-	37, // 2: sagaline.v1.LogBatch.time:type_name -> google.protobuf.Timestamp
-	17, // 3: sagaline.v1.LogBatch.entries:type_name -> sagaline.v1.LogEntry
-	38, // 4: sagaline.v1.DoneRecord.saga:type_name -> sagaline.v1.Saga
-	37, // 5: sagaline.v1.ControlRecord.time:type_name -> google.protobuf.Timestamp
-	11, // 6: sagaline.v1.ControlRecord.unwind:type_name -> sagaline.v1.UnwindOrder
-	12, // 7: sagaline.v1.ControlRecord.gate:type_name -> sagaline.v1.GateOrder
-	14, // 8: sagaline.v1.ControlRecord.resolve:type_name -> sagaline.v1.ResolveOrder
-	32, // 9: sagaline.v1.ControlRecord.signal:type_name -> sagaline.v1.SignalReceived
-	15, // 10: sagaline.v1.ControlRecord.run:type_name -> sagaline.v1.RunOrder
-	16, // 11: sagaline.v1.ControlRecord.hand_off:type_name -> sagaline.v1.HandOffOrder
-	13, // 12: sagaline.v1.GateOrder.breakpoints:type_name -> sagaline.v1.BreakpointList
-	30, // 13: sagaline.v1.BreakpointList.breakpoints:type_name -> sagaline.v1.Breakpoint
-	4,  // 14: sagaline.v1.ResolveOrder.resolution:type_name -> sagaline.v1.Resolution
-	39, // 15: sagaline.v1.ResolveOrder.output:type_name -> sagaline.v1.Payload
-	37, // 16: sagaline.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
-	18, // 17: sagaline.v1.LogEntry.saga_created:type_name -> sagaline.v1.SagaCreated
-	19, // 18: sagaline.v1.LogEntry.attempt_started:type_name -> sagaline.v1.AttemptStarted
-	20, // 19: sagaline.v1.LogEntry.attempt_ended:type_name -> sagaline.v1.AttemptEnded
-	21, // 20: sagaline.v1.LogEntry.node_succeeded:type_name -> sagaline.v1.NodeSucceeded
-	22, // 21: sagaline.v1.LogEntry.node_failed:type_name -> sagaline.v1.NodeFailed
-	24, // 22: sagaline.v1.LogEntry.map_expanded:type_name -> sagaline.v1.MapExpanded
-	25, // 23: sagaline.v1.LogEntry.unwind_requested:type_name -> sagaline.v1.UnwindRequested
-	26, // 24: sagaline.v1.LogEntry.undo_attempt_started:type_name -> sagaline.v1.UndoAttemptStarted
-	27, // 25: sagaline.v1.LogEntry.undo_attempt_ended:type_name -> sagaline.v1.UndoAttemptEnded
-	28, // 26: sagaline.v1.LogEntry.node_undone:type_name -> sagaline.v1.NodeUndone
-	29, // 27: sagaline.v1.LogEntry.undo_failed:type_name -> sagaline.v1.UndoFailed
-	31, // 28: sagaline.v1.LogEntry.gate_changed:type_name -> sagaline.v1.GateChanged
-	32, // 29: sagaline.v1.LogEntry.signal_received:type_name -> sagaline.v1.SignalReceived
-	33, // 30: sagaline.v1.LogEntry.owner_changed:type_name -> sagaline.v1.OwnerChanged
-	34, // 31: sagaline.v1.LogEntry.operator_resolved:type_name -> sagaline.v1.OperatorResolved
-	35, // 32: sagaline.v1.LogEntry.saga_finished:type_name -> sagaline.v1.SagaFinished
-	23, // 33: sagaline.v1.LogEntry.node_held:type_name -> sagaline.v1.NodeHeld
-	40, // 34: sagaline.v1.SagaCreated.start_delay:type_name -> google.protobuf.Duration
-	0,  // 35: sagaline.v1.AttemptEnded.outcome:type_name -> sagaline.v1.AttemptOutcome
-	41, // 36: sagaline.v1.AttemptEnded.failure:type_name -> sagaline.v1.Failure
-	40, // 37: sagaline.v1.AttemptEnded.retry_delay:type_name -> google.protobuf.Duration
-	39, // 38: sagaline.v1.AttemptEnded.last_progress:type_name -> sagaline.v1.Payload
-	39, // 39: sagaline.v1.NodeSucceeded.output:type_name -> sagaline.v1.Payload
-	41, // 40: sagaline.v1.NodeFailed.failure:type_name -> sagaline.v1.Failure
-	41, // 41: sagaline.v1.NodeHeld.failure:type_name -> sagaline.v1.Failure
-	1,  // 42: sagaline.v1.UnwindRequested.cause:type_name -> sagaline.v1.UnwindCause
-	0,  // 43: sagaline.v1.UndoAttemptEnded.outcome:type_name -> sagaline.v1.AttemptOutcome
-	41, // 44: sagaline.v1.UndoAttemptEnded.failure:type_name -> sagaline.v1.Failure
-	40, // 45: sagaline.v1.UndoAttemptEnded.retry_delay:type_name -> google.protobuf.Duration
-	39, // 46: sagaline.v1.UndoAttemptEnded.last_progress:type_name -> sagaline.v1.Payload
-	2,  // 47: sagaline.v1.NodeUndone.how:type_name -> sagaline.v1.UndoneHow
-	41, // 48: sagaline.v1.UndoFailed.failure:type_name -> sagaline.v1.Failure
-	42, // 49: sagaline.v1.Breakpoint.kind:type_name -> sagaline.v1.InvocationKind
-	30, // 50: sagaline.v1.GateChanged.breakpoints:type_name -> sagaline.v1.Breakpoint
-	39, // 51: sagaline.v1.SignalReceived.payload:type_name -> sagaline.v1.Payload
-	3,  // 52: sagaline.v1.OwnerChanged.how:type_name -> sagaline.v1.OwnerChange
-	4,  // 53: sagaline.v1.OperatorResolved.resolution:type_name -> sagaline.v1.Resolution
-	39, // 54: sagaline.v1.OperatorResolved.output:type_name -> sagaline.v1.Payload
-	43, // 55: sagaline.v1.SagaFinished.state:type_name -> sagaline.v1.SagaState
-	56, // [56:56] is the sub-list for method output_type
-	56, // [56:56] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	41, // 0: sagaline.v1.SagaRecord.spec:type_name -> sagaline.v1.SagaSpec
+	42, // 1: sagaline.v1.SagaRecord.create_time:type_name -> google.protobuf.Timestamp
+	42, // 2: sagaline.v1.LogBatch.time:type_name -> google.protobuf.Timestamp
+	19, // 3: sagaline.v1.LogBatch.entries:type_name -> sagaline.v1.LogEntry
+	43, // 4: sagaline.v1.DoneRecord.saga:type_name -> sagaline.v1.Saga
+	42, // 5: sagaline.v1.ControlRecord.time:type_name -> google.protobuf.Timestamp
+	12, // 6: sagaline.v1.ControlRecord.unwind:type_name -> sagaline.v1.UnwindOrder
+	13, // 7: sagaline.v1.ControlRecord.gate:type_name -> sagaline.v1.GateOrder
+	15, // 8: sagaline.v1.ControlRecord.resolve:type_name -> sagaline.v1.ResolveOrder
+	34, // 9: sagaline.v1.ControlRecord.signal:type_name -> sagaline.v1.SignalReceived
+	17, // 10: sagaline.v1.ControlRecord.run:type_name -> sagaline.v1.RunOrder
+	18, // 11: sagaline.v1.ControlRecord.hand_off:type_name -> sagaline.v1.HandOffOrder
+	38, // 12: sagaline.v1.ControlRecord.inject:type_name -> sagaline.v1.FaultInjected
+	16, // 13: sagaline.v1.ControlRecord.quarantine:type_name -> sagaline.v1.QuarantineOrder
+	14, // 14: sagaline.v1.GateOrder.breakpoints:type_name -> sagaline.v1.BreakpointList
+	32, // 15: sagaline.v1.BreakpointList.breakpoints:type_name -> sagaline.v1.Breakpoint
+	4,  // 16: sagaline.v1.ResolveOrder.resolution:type_name -> sagaline.v1.Resolution
+	44, // 17: sagaline.v1.ResolveOrder.output:type_name -> sagaline.v1.Payload
+	42, // 18: sagaline.v1.LogEntry.time:type_name -> google.protobuf.Timestamp
+	20, // 19: sagaline.v1.LogEntry.saga_created:type_name -> sagaline.v1.SagaCreated
+	21, // 20: sagaline.v1.LogEntry.attempt_started:type_name -> sagaline.v1.AttemptStarted
+	22, // 21: sagaline.v1.LogEntry.attempt_ended:type_name -> sagaline.v1.AttemptEnded
+	23, // 22: sagaline.v1.LogEntry.node_succeeded:type_name -> sagaline.v1.NodeSucceeded
+	24, // 23: sagaline.v1.LogEntry.node_failed:type_name -> sagaline.v1.NodeFailed
+	26, // 24: sagaline.v1.LogEntry.map_expanded:type_name -> sagaline.v1.MapExpanded
+	27, // 25: sagaline.v1.LogEntry.unwind_requested:type_name -> sagaline.v1.UnwindRequested
+	28, // 26: sagaline.v1.LogEntry.undo_attempt_started:type_name -> sagaline.v1.UndoAttemptStarted
+	29, // 27: sagaline.v1.LogEntry.undo_attempt_ended:type_name -> sagaline.v1.UndoAttemptEnded
+	30, // 28: sagaline.v1.LogEntry.node_undone:type_name -> sagaline.v1.NodeUndone
+	31, // 29: sagaline.v1.LogEntry.undo_failed:type_name -> sagaline.v1.UndoFailed
+	33, // 30: sagaline.v1.LogEntry.gate_changed:type_name -> sagaline.v1.GateChanged
+	34, // 31: sagaline.v1.LogEntry.signal_received:type_name -> sagaline.v1.SignalReceived
+	35, // 32: sagaline.v1.LogEntry.owner_changed:type_name -> sagaline.v1.OwnerChanged
+	36, // 33: sagaline.v1.LogEntry.operator_resolved:type_name -> sagaline.v1.OperatorResolved
+	37, // 34: sagaline.v1.LogEntry.saga_finished:type_name -> sagaline.v1.SagaFinished
+	25, // 35: sagaline.v1.LogEntry.node_held:type_name -> sagaline.v1.NodeHeld
+	38, // 36: sagaline.v1.LogEntry.fault_injected:type_name -> sagaline.v1.FaultInjected
+	39, // 37: sagaline.v1.LogEntry.fault_struck:type_name -> sagaline.v1.FaultStruck
+	40, // 38: sagaline.v1.LogEntry.quarantine_changed:type_name -> sagaline.v1.QuarantineChanged
+	45, // 39: sagaline.v1.SagaCreated.start_delay:type_name -> google.protobuf.Duration
+	0,  // 40: sagaline.v1.AttemptEnded.outcome:type_name -> sagaline.v1.AttemptOutcome
+	46, // 41: sagaline.v1.AttemptEnded.failure:type_name -> sagaline.v1.Failure
+	45, // 42: sagaline.v1.AttemptEnded.retry_delay:type_name -> google.protobuf.Duration
+	44, // 43: sagaline.v1.AttemptEnded.last_progress:type_name -> sagaline.v1.Payload
+	44, // 44: sagaline.v1.NodeSucceeded.output:type_name -> sagaline.v1.Payload
+	46, // 45: sagaline.v1.NodeFailed.failure:type_name -> sagaline.v1.Failure
+	46, // 46: sagaline.v1.NodeHeld.failure:type_name -> sagaline.v1.Failure
+	1,  // 47: sagaline.v1.UnwindRequested.cause:type_name -> sagaline.v1.UnwindCause
+	0,  // 48: sagaline.v1.UndoAttemptEnded.outcome:type_name -> sagaline.v1.AttemptOutcome
+	46, // 49: sagaline.v1.UndoAttemptEnded.failure:type_name -> sagaline.v1.Failure
+	45, // 50: sagaline.v1.UndoAttemptEnded.retry_delay:type_name -> google.protobuf.Duration
+	44, // 51: sagaline.v1.UndoAttemptEnded.last_progress:type_name -> sagaline.v1.Payload
+	2,  // 52: sagaline.v1.NodeUndone.how:type_name -> sagaline.v1.UndoneHow
+	46, // 53: sagaline.v1.UndoFailed.failure:type_name -> sagaline.v1.Failure
+	47, // 54: sagaline.v1.Breakpoint.kind:type_name -> sagaline.v1.InvocationKind
+	32, // 55: sagaline.v1.GateChanged.breakpoints:type_name -> sagaline.v1.Breakpoint
+	44, // 56: sagaline.v1.SignalReceived.payload:type_name -> sagaline.v1.Payload
+	3,  // 57: sagaline.v1.OwnerChanged.how:type_name -> sagaline.v1.OwnerChange
+	4,  // 58: sagaline.v1.OperatorResolved.resolution:type_name -> sagaline.v1.Resolution
+	44, // 59: sagaline.v1.OperatorResolved.output:type_name -> sagaline.v1.Payload
+	48, // 60: sagaline.v1.SagaFinished.state:type_name -> sagaline.v1.SagaState
+	5,  // 61: sagaline.v1.FaultInjected.fault:type_name -> sagaline.v1.FaultKind
+	5,  // 62: sagaline.v1.FaultStruck.fault:type_name -> sagaline.v1.FaultKind
+	63, // [63:63] is the sub-list for method output_type
+	63, // [63:63] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_sagaline_v1_log_proto_init() }
@@ -3130,9 +3565,11 @@ func file_sagaline_v1_log_proto_init() {
 		(*ControlRecord_Signal)(nil),
 		(*ControlRecord_Run)(nil),
 		(*ControlRecord_HandOff)(nil),
+		(*ControlRecord_Inject)(nil),
+		(*ControlRecord_Quarantine)(nil),
 	}
 	file_sagaline_v1_log_proto_msgTypes[7].OneofWrappers = []any{}
-	file_sagaline_v1_log_proto_msgTypes[12].OneofWrappers = []any{
+	file_sagaline_v1_log_proto_msgTypes[13].OneofWrappers = []any{
 		(*LogEntry_SagaCreated)(nil),
 		(*LogEntry_AttemptStarted)(nil),
 		(*LogEntry_AttemptEnded)(nil),
@@ -3150,14 +3587,17 @@ func file_sagaline_v1_log_proto_init() {
 		(*LogEntry_OperatorResolved)(nil),
 		(*LogEntry_SagaFinished)(nil),
 		(*LogEntry_NodeHeld)(nil),
+		(*LogEntry_FaultInjected)(nil),
+		(*LogEntry_FaultStruck)(nil),
+		(*LogEntry_QuarantineChanged)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sagaline_v1_log_proto_rawDesc), len(file_sagaline_v1_log_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   31,
+			NumEnums:      6,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

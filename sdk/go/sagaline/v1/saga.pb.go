@@ -202,8 +202,8 @@ const (
 	SagaState_SAGA_STATE_RUNNING SagaState = 1
 	// A node failed or somebody asked for it: what was done is being undone.
 	SagaState_SAGA_STATE_UNWINDING SagaState = 2
-	// Unwinding, and an undo failed for good. Other branches go on unwinding; an
-	// operator must decide (`ResolveNode`).
+	// An undo failed for good. Other branches go on unwinding; an operator must
+	// decide (`ResolveNode`).
 	SagaState_SAGA_STATE_STUCK SagaState = 3
 	// Final: every node succeeded.
 	SagaState_SAGA_STATE_SUCCEEDED SagaState = 4
@@ -1093,24 +1093,35 @@ func (x *SubsagaNode) GetParams() *InputSource {
 	return nil
 }
 
-// A node that becomes one action or subsaga for each element of a list.
+// A node that becomes one action or subsaga for each element of a list, as soon
+// as the list is known. Element 3 of the node "hosts" is the node "hosts[3]", and
+// the nodes of its subsaga are "hosts[3]/node". Its output is the list of the
+// elements' outputs, in order: null for an element that failed, an object of
+// `data`, `encoding` and `metadata` for an output that is bytes. A list that is
+// more than a payload holds can't be taken whole, only by a path. What is no list,
+// or would have more nodes than a saga may, makes the node fail with no effect.
 type MapNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The list: a JSON array. Required.
 	Items *InputSource `protobuf:"bytes,1,opt,name=items,proto3" json:"items,omitempty"`
-	// What runs for each element. Required.
+	// What runs for each element. Required. It holds no pivot.
 	//
 	// Types that are valid to be assigned to Each:
 	//
 	//	*MapNode_Action
 	//	*MapNode_Subsaga
 	Each isMapNode_Each `protobuf_oneof:"each"`
-	// Elements that may run at once; 0 is no limit.
+	// Elements that may run at once, in the order of the list; 0 is no limit.
+	// Undoing knows no such limit.
 	MaxConcurrency int32 `protobuf:"varint,4,opt,name=max_concurrency,json=maxConcurrency,proto3" json:"max_concurrency,omitempty"`
-	// The first N must succeed before the rest start; 0 is none.
+	// The first N must succeed before the rest start; 0 is none. If one of them
+	// fails, so does the node, whatever `max_failures` says.
 	Canary int32 `protobuf:"varint,5,opt,name=canary,proto3" json:"canary,omitempty"`
-	// Elements that may fail before the node fails; 0 is none.
-	MaxFailures   int32 `protobuf:"varint,6,opt,name=max_failures,json=maxFailures,proto3" json:"max_failures,omitempty"`
+	// Elements that may fail before the node fails; 0 is none. An element that
+	// fails is undone by itself while the others go on.
+	MaxFailures int32 `protobuf:"varint,6,opt,name=max_failures,json=maxFailures,proto3" json:"max_failures,omitempty"`
+	// Name of the action's input that is the element. Absent: "item".
+	Item          string `protobuf:"bytes,7,opt,name=item,proto3" json:"item,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1198,17 +1209,25 @@ func (x *MapNode) GetMaxFailures() int32 {
 	return 0
 }
 
+func (x *MapNode) GetItem() string {
+	if x != nil {
+		return x.Item
+	}
+	return ""
+}
+
 type isMapNode_Each interface {
 	isMapNode_Each()
 }
 
 type MapNode_Action struct {
-	// One action; the element is its input "item".
+	// One action; the element is its input `item`. Its other inputs are the same
+	// for every element, and their nodes become dependencies.
 	Action *ActionNode `protobuf:"bytes,2,opt,name=action,proto3,oneof"`
 }
 
 type MapNode_Subsaga struct {
-	// A subsaga; the element is its parameters.
+	// A subsaga; the element is its parameters, and its own `params` are absent.
 	Subsaga *SubsagaNode `protobuf:"bytes,3,opt,name=subsaga,proto3,oneof"`
 }
 
@@ -2100,14 +2119,15 @@ const file_sagaline_v1_saga_proto_rawDesc = "" +
 	"\x05value\x18\x01 \x01(\v2\x14.sagaline.v1.PayloadR\x05value\"i\n" +
 	"\vSubsagaNode\x12(\n" +
 	"\x05graph\x18\x01 \x01(\v2\x12.sagaline.v1.GraphR\x05graph\x120\n" +
-	"\x06params\x18\x02 \x01(\v2\x18.sagaline.v1.InputSourceR\x06params\"\x8e\x02\n" +
+	"\x06params\x18\x02 \x01(\v2\x18.sagaline.v1.InputSourceR\x06params\"\xa2\x02\n" +
 	"\aMapNode\x12.\n" +
 	"\x05items\x18\x01 \x01(\v2\x18.sagaline.v1.InputSourceR\x05items\x121\n" +
 	"\x06action\x18\x02 \x01(\v2\x17.sagaline.v1.ActionNodeH\x00R\x06action\x124\n" +
 	"\asubsaga\x18\x03 \x01(\v2\x18.sagaline.v1.SubsagaNodeH\x00R\asubsaga\x12'\n" +
 	"\x0fmax_concurrency\x18\x04 \x01(\x05R\x0emaxConcurrency\x12\x16\n" +
 	"\x06canary\x18\x05 \x01(\x05R\x06canary\x12!\n" +
-	"\fmax_failures\x18\x06 \x01(\x05R\vmaxFailuresB\x06\n" +
+	"\fmax_failures\x18\x06 \x01(\x05R\vmaxFailures\x12\x12\n" +
+	"\x04item\x18\a \x01(\tR\x04itemB\x06\n" +
 	"\x04each\"B\n" +
 	"\tDelayNode\x125\n" +
 	"\bduration\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\bduration\"Y\n" +

@@ -23,67 +23,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What an injected fault does.
-type FaultKind int32
-
-const (
-	// Refused where it arrives.
-	FaultKind_FAULT_KIND_UNSPECIFIED FaultKind = 0
-	// The attempt is not sent and counts as failed with no effect.
-	FaultKind_FAULT_KIND_ACTION_ERROR FaultKind = 1
-	// The undo attempt is not sent and counts as failed for good.
-	FaultKind_FAULT_KIND_UNDO_ERROR FaultKind = 2
-	// The attempt is sent again after it succeeded, `times` times in all.
-	FaultKind_FAULT_KIND_REPEAT FaultKind = 3
-	// The SEC stops dead when the result has arrived and before it is logged.
-	FaultKind_FAULT_KIND_CRASH_BEFORE_RESULT FaultKind = 4
-)
-
-// Enum value maps for FaultKind.
-var (
-	FaultKind_name = map[int32]string{
-		0: "FAULT_KIND_UNSPECIFIED",
-		1: "FAULT_KIND_ACTION_ERROR",
-		2: "FAULT_KIND_UNDO_ERROR",
-		3: "FAULT_KIND_REPEAT",
-		4: "FAULT_KIND_CRASH_BEFORE_RESULT",
-	}
-	FaultKind_value = map[string]int32{
-		"FAULT_KIND_UNSPECIFIED":         0,
-		"FAULT_KIND_ACTION_ERROR":        1,
-		"FAULT_KIND_UNDO_ERROR":          2,
-		"FAULT_KIND_REPEAT":              3,
-		"FAULT_KIND_CRASH_BEFORE_RESULT": 4,
-	}
-)
-
-func (x FaultKind) Enum() *FaultKind {
-	p := new(FaultKind)
-	*p = x
-	return p
-}
-
-func (x FaultKind) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (FaultKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_sagaline_v1_saga_service_proto_enumTypes[0].Descriptor()
-}
-
-func (FaultKind) Type() protoreflect.EnumType {
-	return &file_sagaline_v1_saga_service_proto_enumTypes[0]
-}
-
-func (x FaultKind) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use FaultKind.Descriptor instead.
-func (FaultKind) EnumDescriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{0}
-}
-
 // What a batch does to each saga.
 type BatchControl int32
 
@@ -125,11 +64,11 @@ func (x BatchControl) String() string {
 }
 
 func (BatchControl) Descriptor() protoreflect.EnumDescriptor {
-	return file_sagaline_v1_saga_service_proto_enumTypes[1].Descriptor()
+	return file_sagaline_v1_saga_service_proto_enumTypes[0].Descriptor()
 }
 
 func (BatchControl) Type() protoreflect.EnumType {
-	return &file_sagaline_v1_saga_service_proto_enumTypes[1]
+	return &file_sagaline_v1_saga_service_proto_enumTypes[0]
 }
 
 func (x BatchControl) Number() protoreflect.EnumNumber {
@@ -138,7 +77,7 @@ func (x BatchControl) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BatchControl.Descriptor instead.
 func (BatchControl) EnumDescriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{1}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{0}
 }
 
 // Request of CreateSaga.
@@ -2290,7 +2229,7 @@ type InjectFaultRequest struct {
 	Node string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
 	// What happens. Required.
 	Fault FaultKind `protobuf:"varint,3,opt,name=fault,proto3,enum=sagaline.v1.FaultKind" json:"fault,omitempty"`
-	// How often: 1 to 100; 0 is 1.
+	// How often: 1 to 100; 0 is 1. Beside those of the same kind that are left.
 	Times int32 `protobuf:"varint,4,opt,name=times,proto3" json:"times,omitempty"`
 	// Who and why.
 	By            *Attribution `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
@@ -2869,13 +2808,7 @@ const file_sagaline_v1_saga_service_proto_rawDesc = "" +
 	"\x05state\x18\x01 \x01(\x0e2\x16.sagaline.v1.SagaStateR\x05state\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\"E\n" +
 	"\x12CountSagasResponse\x12/\n" +
-	"\x06counts\x18\x01 \x03(\v2\x17.sagaline.v1.StateCountR\x06counts*\x9a\x01\n" +
-	"\tFaultKind\x12\x1a\n" +
-	"\x16FAULT_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
-	"\x17FAULT_KIND_ACTION_ERROR\x10\x01\x12\x19\n" +
-	"\x15FAULT_KIND_UNDO_ERROR\x10\x02\x12\x15\n" +
-	"\x11FAULT_KIND_REPEAT\x10\x03\x12\"\n" +
-	"\x1eFAULT_KIND_CRASH_BEFORE_RESULT\x10\x04*z\n" +
+	"\x06counts\x18\x01 \x03(\v2\x17.sagaline.v1.StateCountR\x06counts*z\n" +
 	"\fBatchControl\x12\x1d\n" +
 	"\x19BATCH_CONTROL_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13BATCH_CONTROL_PAUSE\x10\x01\x12\x18\n" +
@@ -2920,169 +2853,169 @@ func file_sagaline_v1_saga_service_proto_rawDescGZIP() []byte {
 	return file_sagaline_v1_saga_service_proto_rawDescData
 }
 
-var file_sagaline_v1_saga_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_sagaline_v1_saga_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_sagaline_v1_saga_service_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_sagaline_v1_saga_service_proto_goTypes = []any{
-	(FaultKind)(0),                    // 0: sagaline.v1.FaultKind
-	(BatchControl)(0),                 // 1: sagaline.v1.BatchControl
-	(*CreateSagaRequest)(nil),         // 2: sagaline.v1.CreateSagaRequest
-	(*CreateSagaResponse)(nil),        // 3: sagaline.v1.CreateSagaResponse
-	(*CreateSagasRequest)(nil),        // 4: sagaline.v1.CreateSagasRequest
-	(*CreateSagasResponse)(nil),       // 5: sagaline.v1.CreateSagasResponse
-	(*BatchError)(nil),                // 6: sagaline.v1.BatchError
-	(*FieldProblem)(nil),              // 7: sagaline.v1.FieldProblem
-	(*CreateResult)(nil),              // 8: sagaline.v1.CreateResult
-	(*RunSagasRequest)(nil),           // 9: sagaline.v1.RunSagasRequest
-	(*RunSagasResponse)(nil),          // 10: sagaline.v1.RunSagasResponse
-	(*SagaEnd)(nil),                   // 11: sagaline.v1.SagaEnd
-	(*GetSagaRequest)(nil),            // 12: sagaline.v1.GetSagaRequest
-	(*GetSagaResponse)(nil),           // 13: sagaline.v1.GetSagaResponse
-	(*SagaFilter)(nil),                // 14: sagaline.v1.SagaFilter
-	(*ListSagasRequest)(nil),          // 15: sagaline.v1.ListSagasRequest
-	(*ListSagasResponse)(nil),         // 16: sagaline.v1.ListSagasResponse
-	(*WatchSagaRequest)(nil),          // 17: sagaline.v1.WatchSagaRequest
-	(*WatchSagaResponse)(nil),         // 18: sagaline.v1.WatchSagaResponse
-	(*WaitSagaRequest)(nil),           // 19: sagaline.v1.WaitSagaRequest
-	(*WaitSagaResponse)(nil),          // 20: sagaline.v1.WaitSagaResponse
-	(*GetSagaLogRequest)(nil),         // 21: sagaline.v1.GetSagaLogRequest
-	(*GetSagaLogResponse)(nil),        // 22: sagaline.v1.GetSagaLogResponse
-	(*Attribution)(nil),               // 23: sagaline.v1.Attribution
-	(*PauseSagaRequest)(nil),          // 24: sagaline.v1.PauseSagaRequest
-	(*PauseSagaResponse)(nil),         // 25: sagaline.v1.PauseSagaResponse
-	(*ResumeSagaRequest)(nil),         // 26: sagaline.v1.ResumeSagaRequest
-	(*ResumeSagaResponse)(nil),        // 27: sagaline.v1.ResumeSagaResponse
-	(*StepSagaRequest)(nil),           // 28: sagaline.v1.StepSagaRequest
-	(*StepSagaResponse)(nil),          // 29: sagaline.v1.StepSagaResponse
-	(*SetBreakpointsRequest)(nil),     // 30: sagaline.v1.SetBreakpointsRequest
-	(*SetBreakpointsResponse)(nil),    // 31: sagaline.v1.SetBreakpointsResponse
-	(*UnwindSagaRequest)(nil),         // 32: sagaline.v1.UnwindSagaRequest
-	(*UnwindSagaResponse)(nil),        // 33: sagaline.v1.UnwindSagaResponse
-	(*SignalSagaRequest)(nil),         // 34: sagaline.v1.SignalSagaRequest
-	(*SignalSagaResponse)(nil),        // 35: sagaline.v1.SignalSagaResponse
-	(*ResolveNodeRequest)(nil),        // 36: sagaline.v1.ResolveNodeRequest
-	(*ResolveNodeResponse)(nil),       // 37: sagaline.v1.ResolveNodeResponse
-	(*InjectFaultRequest)(nil),        // 38: sagaline.v1.InjectFaultRequest
-	(*InjectFaultResponse)(nil),       // 39: sagaline.v1.InjectFaultResponse
-	(*BatchControlSagasRequest)(nil),  // 40: sagaline.v1.BatchControlSagasRequest
-	(*BatchControlSagasResponse)(nil), // 41: sagaline.v1.BatchControlSagasResponse
-	(*CountSagasRequest)(nil),         // 42: sagaline.v1.CountSagasRequest
-	(*StateCount)(nil),                // 43: sagaline.v1.StateCount
-	(*CountSagasResponse)(nil),        // 44: sagaline.v1.CountSagasResponse
-	nil,                               // 45: sagaline.v1.CreateSagasRequest.GraphsEntry
-	nil,                               // 46: sagaline.v1.RunSagasRequest.GraphsEntry
-	nil,                               // 47: sagaline.v1.SagaFilter.LabelsEntry
-	nil,                               // 48: sagaline.v1.BatchControlSagasResponse.RefusedEntry
-	(*SagaSpec)(nil),                  // 49: sagaline.v1.SagaSpec
-	(*Saga)(nil),                      // 50: sagaline.v1.Saga
-	(SagaState)(0),                    // 51: sagaline.v1.SagaState
-	(*Payload)(nil),                   // 52: sagaline.v1.Payload
-	(*Failure)(nil),                   // 53: sagaline.v1.Failure
-	(SagaView)(0),                     // 54: sagaline.v1.SagaView
-	(*timestamppb.Timestamp)(nil),     // 55: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 56: google.protobuf.Duration
-	(*LogEntry)(nil),                  // 57: sagaline.v1.LogEntry
-	(*SagaRecord)(nil),                // 58: sagaline.v1.SagaRecord
-	(*Breakpoint)(nil),                // 59: sagaline.v1.Breakpoint
-	(Resolution)(0),                   // 60: sagaline.v1.Resolution
+	(BatchControl)(0),                 // 0: sagaline.v1.BatchControl
+	(*CreateSagaRequest)(nil),         // 1: sagaline.v1.CreateSagaRequest
+	(*CreateSagaResponse)(nil),        // 2: sagaline.v1.CreateSagaResponse
+	(*CreateSagasRequest)(nil),        // 3: sagaline.v1.CreateSagasRequest
+	(*CreateSagasResponse)(nil),       // 4: sagaline.v1.CreateSagasResponse
+	(*BatchError)(nil),                // 5: sagaline.v1.BatchError
+	(*FieldProblem)(nil),              // 6: sagaline.v1.FieldProblem
+	(*CreateResult)(nil),              // 7: sagaline.v1.CreateResult
+	(*RunSagasRequest)(nil),           // 8: sagaline.v1.RunSagasRequest
+	(*RunSagasResponse)(nil),          // 9: sagaline.v1.RunSagasResponse
+	(*SagaEnd)(nil),                   // 10: sagaline.v1.SagaEnd
+	(*GetSagaRequest)(nil),            // 11: sagaline.v1.GetSagaRequest
+	(*GetSagaResponse)(nil),           // 12: sagaline.v1.GetSagaResponse
+	(*SagaFilter)(nil),                // 13: sagaline.v1.SagaFilter
+	(*ListSagasRequest)(nil),          // 14: sagaline.v1.ListSagasRequest
+	(*ListSagasResponse)(nil),         // 15: sagaline.v1.ListSagasResponse
+	(*WatchSagaRequest)(nil),          // 16: sagaline.v1.WatchSagaRequest
+	(*WatchSagaResponse)(nil),         // 17: sagaline.v1.WatchSagaResponse
+	(*WaitSagaRequest)(nil),           // 18: sagaline.v1.WaitSagaRequest
+	(*WaitSagaResponse)(nil),          // 19: sagaline.v1.WaitSagaResponse
+	(*GetSagaLogRequest)(nil),         // 20: sagaline.v1.GetSagaLogRequest
+	(*GetSagaLogResponse)(nil),        // 21: sagaline.v1.GetSagaLogResponse
+	(*Attribution)(nil),               // 22: sagaline.v1.Attribution
+	(*PauseSagaRequest)(nil),          // 23: sagaline.v1.PauseSagaRequest
+	(*PauseSagaResponse)(nil),         // 24: sagaline.v1.PauseSagaResponse
+	(*ResumeSagaRequest)(nil),         // 25: sagaline.v1.ResumeSagaRequest
+	(*ResumeSagaResponse)(nil),        // 26: sagaline.v1.ResumeSagaResponse
+	(*StepSagaRequest)(nil),           // 27: sagaline.v1.StepSagaRequest
+	(*StepSagaResponse)(nil),          // 28: sagaline.v1.StepSagaResponse
+	(*SetBreakpointsRequest)(nil),     // 29: sagaline.v1.SetBreakpointsRequest
+	(*SetBreakpointsResponse)(nil),    // 30: sagaline.v1.SetBreakpointsResponse
+	(*UnwindSagaRequest)(nil),         // 31: sagaline.v1.UnwindSagaRequest
+	(*UnwindSagaResponse)(nil),        // 32: sagaline.v1.UnwindSagaResponse
+	(*SignalSagaRequest)(nil),         // 33: sagaline.v1.SignalSagaRequest
+	(*SignalSagaResponse)(nil),        // 34: sagaline.v1.SignalSagaResponse
+	(*ResolveNodeRequest)(nil),        // 35: sagaline.v1.ResolveNodeRequest
+	(*ResolveNodeResponse)(nil),       // 36: sagaline.v1.ResolveNodeResponse
+	(*InjectFaultRequest)(nil),        // 37: sagaline.v1.InjectFaultRequest
+	(*InjectFaultResponse)(nil),       // 38: sagaline.v1.InjectFaultResponse
+	(*BatchControlSagasRequest)(nil),  // 39: sagaline.v1.BatchControlSagasRequest
+	(*BatchControlSagasResponse)(nil), // 40: sagaline.v1.BatchControlSagasResponse
+	(*CountSagasRequest)(nil),         // 41: sagaline.v1.CountSagasRequest
+	(*StateCount)(nil),                // 42: sagaline.v1.StateCount
+	(*CountSagasResponse)(nil),        // 43: sagaline.v1.CountSagasResponse
+	nil,                               // 44: sagaline.v1.CreateSagasRequest.GraphsEntry
+	nil,                               // 45: sagaline.v1.RunSagasRequest.GraphsEntry
+	nil,                               // 46: sagaline.v1.SagaFilter.LabelsEntry
+	nil,                               // 47: sagaline.v1.BatchControlSagasResponse.RefusedEntry
+	(*SagaSpec)(nil),                  // 48: sagaline.v1.SagaSpec
+	(*Saga)(nil),                      // 49: sagaline.v1.Saga
+	(SagaState)(0),                    // 50: sagaline.v1.SagaState
+	(*Payload)(nil),                   // 51: sagaline.v1.Payload
+	(*Failure)(nil),                   // 52: sagaline.v1.Failure
+	(SagaView)(0),                     // 53: sagaline.v1.SagaView
+	(*timestamppb.Timestamp)(nil),     // 54: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 55: google.protobuf.Duration
+	(*LogEntry)(nil),                  // 56: sagaline.v1.LogEntry
+	(*SagaRecord)(nil),                // 57: sagaline.v1.SagaRecord
+	(*Breakpoint)(nil),                // 58: sagaline.v1.Breakpoint
+	(Resolution)(0),                   // 59: sagaline.v1.Resolution
+	(FaultKind)(0),                    // 60: sagaline.v1.FaultKind
 	(*Graph)(nil),                     // 61: sagaline.v1.Graph
 }
 var file_sagaline_v1_saga_service_proto_depIdxs = []int32{
-	49, // 0: sagaline.v1.CreateSagaRequest.saga:type_name -> sagaline.v1.SagaSpec
-	50, // 1: sagaline.v1.CreateSagaResponse.saga:type_name -> sagaline.v1.Saga
-	49, // 2: sagaline.v1.CreateSagasRequest.sagas:type_name -> sagaline.v1.SagaSpec
-	45, // 3: sagaline.v1.CreateSagasRequest.graphs:type_name -> sagaline.v1.CreateSagasRequest.GraphsEntry
-	8,  // 4: sagaline.v1.CreateSagasResponse.results:type_name -> sagaline.v1.CreateResult
-	7,  // 5: sagaline.v1.BatchError.problems:type_name -> sagaline.v1.FieldProblem
-	6,  // 6: sagaline.v1.CreateResult.error:type_name -> sagaline.v1.BatchError
-	46, // 7: sagaline.v1.RunSagasRequest.graphs:type_name -> sagaline.v1.RunSagasRequest.GraphsEntry
-	49, // 8: sagaline.v1.RunSagasRequest.sagas:type_name -> sagaline.v1.SagaSpec
-	8,  // 9: sagaline.v1.RunSagasResponse.results:type_name -> sagaline.v1.CreateResult
-	11, // 10: sagaline.v1.RunSagasResponse.ends:type_name -> sagaline.v1.SagaEnd
-	51, // 11: sagaline.v1.SagaEnd.state:type_name -> sagaline.v1.SagaState
-	52, // 12: sagaline.v1.SagaEnd.output:type_name -> sagaline.v1.Payload
-	53, // 13: sagaline.v1.SagaEnd.failure:type_name -> sagaline.v1.Failure
-	6,  // 14: sagaline.v1.SagaEnd.error:type_name -> sagaline.v1.BatchError
-	54, // 15: sagaline.v1.GetSagaRequest.view:type_name -> sagaline.v1.SagaView
-	50, // 16: sagaline.v1.GetSagaResponse.saga:type_name -> sagaline.v1.Saga
-	51, // 17: sagaline.v1.SagaFilter.states:type_name -> sagaline.v1.SagaState
-	47, // 18: sagaline.v1.SagaFilter.labels:type_name -> sagaline.v1.SagaFilter.LabelsEntry
-	55, // 19: sagaline.v1.SagaFilter.create_time_from:type_name -> google.protobuf.Timestamp
-	55, // 20: sagaline.v1.SagaFilter.create_time_before:type_name -> google.protobuf.Timestamp
-	56, // 21: sagaline.v1.SagaFilter.idle_for:type_name -> google.protobuf.Duration
-	14, // 22: sagaline.v1.ListSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
-	54, // 23: sagaline.v1.ListSagasRequest.view:type_name -> sagaline.v1.SagaView
-	50, // 24: sagaline.v1.ListSagasResponse.sagas:type_name -> sagaline.v1.Saga
-	57, // 25: sagaline.v1.WatchSagaResponse.entries:type_name -> sagaline.v1.LogEntry
-	51, // 26: sagaline.v1.WatchSagaResponse.state:type_name -> sagaline.v1.SagaState
-	56, // 27: sagaline.v1.WaitSagaRequest.timeout:type_name -> google.protobuf.Duration
-	50, // 28: sagaline.v1.WaitSagaResponse.saga:type_name -> sagaline.v1.Saga
-	57, // 29: sagaline.v1.GetSagaLogResponse.entries:type_name -> sagaline.v1.LogEntry
-	58, // 30: sagaline.v1.GetSagaLogResponse.record:type_name -> sagaline.v1.SagaRecord
-	23, // 31: sagaline.v1.PauseSagaRequest.by:type_name -> sagaline.v1.Attribution
-	50, // 32: sagaline.v1.PauseSagaResponse.saga:type_name -> sagaline.v1.Saga
-	23, // 33: sagaline.v1.ResumeSagaRequest.by:type_name -> sagaline.v1.Attribution
-	50, // 34: sagaline.v1.ResumeSagaResponse.saga:type_name -> sagaline.v1.Saga
-	23, // 35: sagaline.v1.StepSagaRequest.by:type_name -> sagaline.v1.Attribution
-	50, // 36: sagaline.v1.StepSagaResponse.saga:type_name -> sagaline.v1.Saga
-	59, // 37: sagaline.v1.SetBreakpointsRequest.breakpoints:type_name -> sagaline.v1.Breakpoint
-	23, // 38: sagaline.v1.SetBreakpointsRequest.by:type_name -> sagaline.v1.Attribution
-	50, // 39: sagaline.v1.SetBreakpointsResponse.saga:type_name -> sagaline.v1.Saga
-	23, // 40: sagaline.v1.UnwindSagaRequest.by:type_name -> sagaline.v1.Attribution
-	50, // 41: sagaline.v1.UnwindSagaResponse.saga:type_name -> sagaline.v1.Saga
-	52, // 42: sagaline.v1.SignalSagaRequest.payload:type_name -> sagaline.v1.Payload
-	50, // 43: sagaline.v1.SignalSagaResponse.saga:type_name -> sagaline.v1.Saga
-	60, // 44: sagaline.v1.ResolveNodeRequest.resolution:type_name -> sagaline.v1.Resolution
-	23, // 45: sagaline.v1.ResolveNodeRequest.by:type_name -> sagaline.v1.Attribution
-	52, // 46: sagaline.v1.ResolveNodeRequest.output:type_name -> sagaline.v1.Payload
-	50, // 47: sagaline.v1.ResolveNodeResponse.saga:type_name -> sagaline.v1.Saga
-	0,  // 48: sagaline.v1.InjectFaultRequest.fault:type_name -> sagaline.v1.FaultKind
-	23, // 49: sagaline.v1.InjectFaultRequest.by:type_name -> sagaline.v1.Attribution
-	50, // 50: sagaline.v1.InjectFaultResponse.saga:type_name -> sagaline.v1.Saga
-	14, // 51: sagaline.v1.BatchControlSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
-	1,  // 52: sagaline.v1.BatchControlSagasRequest.control:type_name -> sagaline.v1.BatchControl
-	23, // 53: sagaline.v1.BatchControlSagasRequest.by:type_name -> sagaline.v1.Attribution
-	48, // 54: sagaline.v1.BatchControlSagasResponse.refused:type_name -> sagaline.v1.BatchControlSagasResponse.RefusedEntry
-	14, // 55: sagaline.v1.CountSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
-	51, // 56: sagaline.v1.StateCount.state:type_name -> sagaline.v1.SagaState
-	43, // 57: sagaline.v1.CountSagasResponse.counts:type_name -> sagaline.v1.StateCount
+	48, // 0: sagaline.v1.CreateSagaRequest.saga:type_name -> sagaline.v1.SagaSpec
+	49, // 1: sagaline.v1.CreateSagaResponse.saga:type_name -> sagaline.v1.Saga
+	48, // 2: sagaline.v1.CreateSagasRequest.sagas:type_name -> sagaline.v1.SagaSpec
+	44, // 3: sagaline.v1.CreateSagasRequest.graphs:type_name -> sagaline.v1.CreateSagasRequest.GraphsEntry
+	7,  // 4: sagaline.v1.CreateSagasResponse.results:type_name -> sagaline.v1.CreateResult
+	6,  // 5: sagaline.v1.BatchError.problems:type_name -> sagaline.v1.FieldProblem
+	5,  // 6: sagaline.v1.CreateResult.error:type_name -> sagaline.v1.BatchError
+	45, // 7: sagaline.v1.RunSagasRequest.graphs:type_name -> sagaline.v1.RunSagasRequest.GraphsEntry
+	48, // 8: sagaline.v1.RunSagasRequest.sagas:type_name -> sagaline.v1.SagaSpec
+	7,  // 9: sagaline.v1.RunSagasResponse.results:type_name -> sagaline.v1.CreateResult
+	10, // 10: sagaline.v1.RunSagasResponse.ends:type_name -> sagaline.v1.SagaEnd
+	50, // 11: sagaline.v1.SagaEnd.state:type_name -> sagaline.v1.SagaState
+	51, // 12: sagaline.v1.SagaEnd.output:type_name -> sagaline.v1.Payload
+	52, // 13: sagaline.v1.SagaEnd.failure:type_name -> sagaline.v1.Failure
+	5,  // 14: sagaline.v1.SagaEnd.error:type_name -> sagaline.v1.BatchError
+	53, // 15: sagaline.v1.GetSagaRequest.view:type_name -> sagaline.v1.SagaView
+	49, // 16: sagaline.v1.GetSagaResponse.saga:type_name -> sagaline.v1.Saga
+	50, // 17: sagaline.v1.SagaFilter.states:type_name -> sagaline.v1.SagaState
+	46, // 18: sagaline.v1.SagaFilter.labels:type_name -> sagaline.v1.SagaFilter.LabelsEntry
+	54, // 19: sagaline.v1.SagaFilter.create_time_from:type_name -> google.protobuf.Timestamp
+	54, // 20: sagaline.v1.SagaFilter.create_time_before:type_name -> google.protobuf.Timestamp
+	55, // 21: sagaline.v1.SagaFilter.idle_for:type_name -> google.protobuf.Duration
+	13, // 22: sagaline.v1.ListSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
+	53, // 23: sagaline.v1.ListSagasRequest.view:type_name -> sagaline.v1.SagaView
+	49, // 24: sagaline.v1.ListSagasResponse.sagas:type_name -> sagaline.v1.Saga
+	56, // 25: sagaline.v1.WatchSagaResponse.entries:type_name -> sagaline.v1.LogEntry
+	50, // 26: sagaline.v1.WatchSagaResponse.state:type_name -> sagaline.v1.SagaState
+	55, // 27: sagaline.v1.WaitSagaRequest.timeout:type_name -> google.protobuf.Duration
+	49, // 28: sagaline.v1.WaitSagaResponse.saga:type_name -> sagaline.v1.Saga
+	56, // 29: sagaline.v1.GetSagaLogResponse.entries:type_name -> sagaline.v1.LogEntry
+	57, // 30: sagaline.v1.GetSagaLogResponse.record:type_name -> sagaline.v1.SagaRecord
+	22, // 31: sagaline.v1.PauseSagaRequest.by:type_name -> sagaline.v1.Attribution
+	49, // 32: sagaline.v1.PauseSagaResponse.saga:type_name -> sagaline.v1.Saga
+	22, // 33: sagaline.v1.ResumeSagaRequest.by:type_name -> sagaline.v1.Attribution
+	49, // 34: sagaline.v1.ResumeSagaResponse.saga:type_name -> sagaline.v1.Saga
+	22, // 35: sagaline.v1.StepSagaRequest.by:type_name -> sagaline.v1.Attribution
+	49, // 36: sagaline.v1.StepSagaResponse.saga:type_name -> sagaline.v1.Saga
+	58, // 37: sagaline.v1.SetBreakpointsRequest.breakpoints:type_name -> sagaline.v1.Breakpoint
+	22, // 38: sagaline.v1.SetBreakpointsRequest.by:type_name -> sagaline.v1.Attribution
+	49, // 39: sagaline.v1.SetBreakpointsResponse.saga:type_name -> sagaline.v1.Saga
+	22, // 40: sagaline.v1.UnwindSagaRequest.by:type_name -> sagaline.v1.Attribution
+	49, // 41: sagaline.v1.UnwindSagaResponse.saga:type_name -> sagaline.v1.Saga
+	51, // 42: sagaline.v1.SignalSagaRequest.payload:type_name -> sagaline.v1.Payload
+	49, // 43: sagaline.v1.SignalSagaResponse.saga:type_name -> sagaline.v1.Saga
+	59, // 44: sagaline.v1.ResolveNodeRequest.resolution:type_name -> sagaline.v1.Resolution
+	22, // 45: sagaline.v1.ResolveNodeRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 46: sagaline.v1.ResolveNodeRequest.output:type_name -> sagaline.v1.Payload
+	49, // 47: sagaline.v1.ResolveNodeResponse.saga:type_name -> sagaline.v1.Saga
+	60, // 48: sagaline.v1.InjectFaultRequest.fault:type_name -> sagaline.v1.FaultKind
+	22, // 49: sagaline.v1.InjectFaultRequest.by:type_name -> sagaline.v1.Attribution
+	49, // 50: sagaline.v1.InjectFaultResponse.saga:type_name -> sagaline.v1.Saga
+	13, // 51: sagaline.v1.BatchControlSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
+	0,  // 52: sagaline.v1.BatchControlSagasRequest.control:type_name -> sagaline.v1.BatchControl
+	22, // 53: sagaline.v1.BatchControlSagasRequest.by:type_name -> sagaline.v1.Attribution
+	47, // 54: sagaline.v1.BatchControlSagasResponse.refused:type_name -> sagaline.v1.BatchControlSagasResponse.RefusedEntry
+	13, // 55: sagaline.v1.CountSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
+	50, // 56: sagaline.v1.StateCount.state:type_name -> sagaline.v1.SagaState
+	42, // 57: sagaline.v1.CountSagasResponse.counts:type_name -> sagaline.v1.StateCount
 	61, // 58: sagaline.v1.CreateSagasRequest.GraphsEntry.value:type_name -> sagaline.v1.Graph
 	61, // 59: sagaline.v1.RunSagasRequest.GraphsEntry.value:type_name -> sagaline.v1.Graph
-	2,  // 60: sagaline.v1.SagaService.CreateSaga:input_type -> sagaline.v1.CreateSagaRequest
-	4,  // 61: sagaline.v1.SagaService.CreateSagas:input_type -> sagaline.v1.CreateSagasRequest
-	9,  // 62: sagaline.v1.SagaService.RunSagas:input_type -> sagaline.v1.RunSagasRequest
-	12, // 63: sagaline.v1.SagaService.GetSaga:input_type -> sagaline.v1.GetSagaRequest
-	15, // 64: sagaline.v1.SagaService.ListSagas:input_type -> sagaline.v1.ListSagasRequest
-	17, // 65: sagaline.v1.SagaService.WatchSaga:input_type -> sagaline.v1.WatchSagaRequest
-	19, // 66: sagaline.v1.SagaService.WaitSaga:input_type -> sagaline.v1.WaitSagaRequest
-	21, // 67: sagaline.v1.SagaService.GetSagaLog:input_type -> sagaline.v1.GetSagaLogRequest
-	24, // 68: sagaline.v1.SagaService.PauseSaga:input_type -> sagaline.v1.PauseSagaRequest
-	26, // 69: sagaline.v1.SagaService.ResumeSaga:input_type -> sagaline.v1.ResumeSagaRequest
-	28, // 70: sagaline.v1.SagaService.StepSaga:input_type -> sagaline.v1.StepSagaRequest
-	30, // 71: sagaline.v1.SagaService.SetBreakpoints:input_type -> sagaline.v1.SetBreakpointsRequest
-	32, // 72: sagaline.v1.SagaService.UnwindSaga:input_type -> sagaline.v1.UnwindSagaRequest
-	34, // 73: sagaline.v1.SagaService.SignalSaga:input_type -> sagaline.v1.SignalSagaRequest
-	36, // 74: sagaline.v1.SagaService.ResolveNode:input_type -> sagaline.v1.ResolveNodeRequest
-	38, // 75: sagaline.v1.SagaService.InjectFault:input_type -> sagaline.v1.InjectFaultRequest
-	40, // 76: sagaline.v1.SagaService.BatchControlSagas:input_type -> sagaline.v1.BatchControlSagasRequest
-	42, // 77: sagaline.v1.SagaService.CountSagas:input_type -> sagaline.v1.CountSagasRequest
-	3,  // 78: sagaline.v1.SagaService.CreateSaga:output_type -> sagaline.v1.CreateSagaResponse
-	5,  // 79: sagaline.v1.SagaService.CreateSagas:output_type -> sagaline.v1.CreateSagasResponse
-	10, // 80: sagaline.v1.SagaService.RunSagas:output_type -> sagaline.v1.RunSagasResponse
-	13, // 81: sagaline.v1.SagaService.GetSaga:output_type -> sagaline.v1.GetSagaResponse
-	16, // 82: sagaline.v1.SagaService.ListSagas:output_type -> sagaline.v1.ListSagasResponse
-	18, // 83: sagaline.v1.SagaService.WatchSaga:output_type -> sagaline.v1.WatchSagaResponse
-	20, // 84: sagaline.v1.SagaService.WaitSaga:output_type -> sagaline.v1.WaitSagaResponse
-	22, // 85: sagaline.v1.SagaService.GetSagaLog:output_type -> sagaline.v1.GetSagaLogResponse
-	25, // 86: sagaline.v1.SagaService.PauseSaga:output_type -> sagaline.v1.PauseSagaResponse
-	27, // 87: sagaline.v1.SagaService.ResumeSaga:output_type -> sagaline.v1.ResumeSagaResponse
-	29, // 88: sagaline.v1.SagaService.StepSaga:output_type -> sagaline.v1.StepSagaResponse
-	31, // 89: sagaline.v1.SagaService.SetBreakpoints:output_type -> sagaline.v1.SetBreakpointsResponse
-	33, // 90: sagaline.v1.SagaService.UnwindSaga:output_type -> sagaline.v1.UnwindSagaResponse
-	35, // 91: sagaline.v1.SagaService.SignalSaga:output_type -> sagaline.v1.SignalSagaResponse
-	37, // 92: sagaline.v1.SagaService.ResolveNode:output_type -> sagaline.v1.ResolveNodeResponse
-	39, // 93: sagaline.v1.SagaService.InjectFault:output_type -> sagaline.v1.InjectFaultResponse
-	41, // 94: sagaline.v1.SagaService.BatchControlSagas:output_type -> sagaline.v1.BatchControlSagasResponse
-	44, // 95: sagaline.v1.SagaService.CountSagas:output_type -> sagaline.v1.CountSagasResponse
+	1,  // 60: sagaline.v1.SagaService.CreateSaga:input_type -> sagaline.v1.CreateSagaRequest
+	3,  // 61: sagaline.v1.SagaService.CreateSagas:input_type -> sagaline.v1.CreateSagasRequest
+	8,  // 62: sagaline.v1.SagaService.RunSagas:input_type -> sagaline.v1.RunSagasRequest
+	11, // 63: sagaline.v1.SagaService.GetSaga:input_type -> sagaline.v1.GetSagaRequest
+	14, // 64: sagaline.v1.SagaService.ListSagas:input_type -> sagaline.v1.ListSagasRequest
+	16, // 65: sagaline.v1.SagaService.WatchSaga:input_type -> sagaline.v1.WatchSagaRequest
+	18, // 66: sagaline.v1.SagaService.WaitSaga:input_type -> sagaline.v1.WaitSagaRequest
+	20, // 67: sagaline.v1.SagaService.GetSagaLog:input_type -> sagaline.v1.GetSagaLogRequest
+	23, // 68: sagaline.v1.SagaService.PauseSaga:input_type -> sagaline.v1.PauseSagaRequest
+	25, // 69: sagaline.v1.SagaService.ResumeSaga:input_type -> sagaline.v1.ResumeSagaRequest
+	27, // 70: sagaline.v1.SagaService.StepSaga:input_type -> sagaline.v1.StepSagaRequest
+	29, // 71: sagaline.v1.SagaService.SetBreakpoints:input_type -> sagaline.v1.SetBreakpointsRequest
+	31, // 72: sagaline.v1.SagaService.UnwindSaga:input_type -> sagaline.v1.UnwindSagaRequest
+	33, // 73: sagaline.v1.SagaService.SignalSaga:input_type -> sagaline.v1.SignalSagaRequest
+	35, // 74: sagaline.v1.SagaService.ResolveNode:input_type -> sagaline.v1.ResolveNodeRequest
+	37, // 75: sagaline.v1.SagaService.InjectFault:input_type -> sagaline.v1.InjectFaultRequest
+	39, // 76: sagaline.v1.SagaService.BatchControlSagas:input_type -> sagaline.v1.BatchControlSagasRequest
+	41, // 77: sagaline.v1.SagaService.CountSagas:input_type -> sagaline.v1.CountSagasRequest
+	2,  // 78: sagaline.v1.SagaService.CreateSaga:output_type -> sagaline.v1.CreateSagaResponse
+	4,  // 79: sagaline.v1.SagaService.CreateSagas:output_type -> sagaline.v1.CreateSagasResponse
+	9,  // 80: sagaline.v1.SagaService.RunSagas:output_type -> sagaline.v1.RunSagasResponse
+	12, // 81: sagaline.v1.SagaService.GetSaga:output_type -> sagaline.v1.GetSagaResponse
+	15, // 82: sagaline.v1.SagaService.ListSagas:output_type -> sagaline.v1.ListSagasResponse
+	17, // 83: sagaline.v1.SagaService.WatchSaga:output_type -> sagaline.v1.WatchSagaResponse
+	19, // 84: sagaline.v1.SagaService.WaitSaga:output_type -> sagaline.v1.WaitSagaResponse
+	21, // 85: sagaline.v1.SagaService.GetSagaLog:output_type -> sagaline.v1.GetSagaLogResponse
+	24, // 86: sagaline.v1.SagaService.PauseSaga:output_type -> sagaline.v1.PauseSagaResponse
+	26, // 87: sagaline.v1.SagaService.ResumeSaga:output_type -> sagaline.v1.ResumeSagaResponse
+	28, // 88: sagaline.v1.SagaService.StepSaga:output_type -> sagaline.v1.StepSagaResponse
+	30, // 89: sagaline.v1.SagaService.SetBreakpoints:output_type -> sagaline.v1.SetBreakpointsResponse
+	32, // 90: sagaline.v1.SagaService.UnwindSaga:output_type -> sagaline.v1.UnwindSagaResponse
+	34, // 91: sagaline.v1.SagaService.SignalSaga:output_type -> sagaline.v1.SignalSagaResponse
+	36, // 92: sagaline.v1.SagaService.ResolveNode:output_type -> sagaline.v1.ResolveNodeResponse
+	38, // 93: sagaline.v1.SagaService.InjectFault:output_type -> sagaline.v1.InjectFaultResponse
+	40, // 94: sagaline.v1.SagaService.BatchControlSagas:output_type -> sagaline.v1.BatchControlSagasResponse
+	43, // 95: sagaline.v1.SagaService.CountSagas:output_type -> sagaline.v1.CountSagasResponse
 	78, // [78:96] is the sub-list for method output_type
 	60, // [60:78] is the sub-list for method input_type
 	60, // [60:60] is the sub-list for extension type_name
@@ -3104,7 +3037,7 @@ func file_sagaline_v1_saga_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sagaline_v1_saga_service_proto_rawDesc), len(file_sagaline_v1_saga_service_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      1,
 			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
