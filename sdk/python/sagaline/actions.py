@@ -27,7 +27,7 @@ from sagaline.errors import ActionError, ConversionError
 from sagaline.signatures import Side, read_action, read_undo
 from sagaline.undo_shapes import Undo0, Undo1, Undo2, Undo3, Undo4, Undo5, Undo6, Undo7, Undo8, Undo9
 from sagaline.v1 import saga_pb2, worker_service_pb2
-from sagaline.v1.payload_pb2 import Payload
+from sagaline.v1.payload_pb2 import Payload, TypeSpec
 from sagaline.values import decode, encode, type_spec
 
 Ins = TypeVar("Ins")
@@ -197,19 +197,21 @@ class Action(Generic[Ins, R_co]):
         """
         return encode(value, self.output_type)
 
+    def input_specs(self) -> dict[str, TypeSpec]:
+        """Return what is declared of the inputs by name; those of which nothing short can be said are left out."""
+        found = ((name, type_spec(declared)) for name, declared in self.input_types.items())
+        return {name: spec for name, spec in found if spec is not None}
+
     def spec(self) -> worker_service_pb2.ActionSpec:
         """Return what a worker says of the action in its hello."""
-        output = type_spec(self.output_type)
         return worker_service_pb2.ActionSpec(
             action=self.name,
             versions=[self.version],
             kinds=[] if self.backward is not None else [saga_pb2.INVOCATION_KIND_ACTION],
             slot_pool=self.pool,
             max_in_flight=self.max_in_flight,
-            input_types={
-                name: spec for name, declared in self.input_types.items() if (spec := type_spec(declared)) is not None
-            },
-            output_type=output,
+            input_types=self.input_specs(),
+            output_type=type_spec(self.output_type),
         )
 
 

@@ -34,7 +34,7 @@ from sagaline import limits
 from sagaline.actions import Action
 from sagaline.errors import GraphError
 from sagaline.graph_parts import Graph, GraphParts, Input, list_of
-from sagaline.node_options import NodeOptions, missing_undo, set_policies
+from sagaline.node_options import NodeOptions, declare_types, missing_undo, set_policies
 from sagaline.policies import UndoKind
 from sagaline.refs import Ref
 from sagaline.v1 import saga_pb2
@@ -223,6 +223,7 @@ class GraphBuilder(GraphParts[P]):
         body.version = action.version
         for (input_name, declared), given in zip(action.input_types.items(), inputs, strict=True):
             body.inputs[input_name].CopyFrom(self._source(given, declared, name, input_name))
+        declare_types(body, action)
         set_policies(body, options)
         undo = options.get("undo")
         if not action.elsewhere and (undo is None or undo.kind is UndoKind.ACTION) and not options.get("pivot"):

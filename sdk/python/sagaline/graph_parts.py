@@ -16,7 +16,7 @@ from sagaline.codecs import foreign
 from sagaline.codecs.codec import type_name
 from sagaline.errors import ConversionError, FieldProblem, GraphError
 from sagaline.fitting import fits
-from sagaline.node_options import NodeOptions, set_policies
+from sagaline.node_options import NodeOptions, declare_types, set_policies
 from sagaline.policies import UndoKind
 from sagaline.refs import Ref
 from sagaline.v1 import saga_pb2
@@ -139,6 +139,7 @@ class GraphParts(Generic[P]):
         body.action.version = action.version
         for (input_name, declared), given in zip(shared, inputs, strict=True):
             body.action.inputs[input_name].CopyFrom(self._source(given, declared, name, input_name))
+        declare_types(body.action, action)
         set_policies(body.action, options)
         undo = options.get("undo")
         if not action.elsewhere and (undo is None or undo.kind is UndoKind.ACTION):

@@ -10,6 +10,7 @@ from sagaline.errors import FieldProblem
 from sagaline.policies import RetryPolicy, Timeouts, UndoPolicy, UnknownPolicy, unknown_policy
 from sagaline.refs import Ref
 from sagaline.v1 import saga_pb2
+from sagaline.values import type_spec
 
 
 class NodeOptions(TypedDict, total=False):
@@ -41,6 +42,15 @@ def set_policies(body: saga_pb2.ActionNode, options: NodeOptions) -> None:
         body.unknown_policy = unknown_policy(options["unknown"])
     if options.get("pivot"):
         body.pivot = True
+
+
+def declare_types(body: saga_pb2.ActionNode, action: Action[Any, Any]) -> None:
+    """Write the types that an action declares into its node, so that every creation is checked against them."""
+    for name, spec in action.input_specs().items():
+        body.input_types[name].CopyFrom(spec)
+    output = type_spec(action.output_type)
+    if output is not None:
+        body.output_type.CopyFrom(output)
 
 
 def missing_undo(nodes: Mapping[str, Action[Any, Any]]) -> list[FieldProblem]:

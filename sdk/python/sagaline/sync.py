@@ -203,8 +203,8 @@ class Client:
         """Return the workers that have a session with the SEC that answers."""
         return self._link.unary(calls.list_workers())
 
-    def explain(self, saga_id: str) -> Sequence[admin_service_pb2.NodeWait]:
-        """Return why the nodes of a saga wait."""
+    def explain(self, saga_id: str) -> admin_service_pb2.ExplainSagaResponse:
+        """Return why the nodes of a saga wait, and warnings of what will go wrong with them."""
         return self._link.unary(calls.explain(saga_id))
 
     def secs(self) -> Sequence[admin_service_pb2.SecStatus]:

@@ -31,7 +31,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
 
     async def ExplainSaga(self, request: pb.ExplainSagaRequest, context: Context) -> pb.ExplainSagaResponse:
         refuse(check_saga_id(request.saga_id))
-        return pb.ExplainSagaResponse(waits=await self._runtime.explain(request.saga_id))
+        return await self._runtime.explain(request.saga_id)
 
     async def ListSecs(self, request: pb.ListSecsRequest, context: Context) -> pb.ListSecsResponse:
         return pb.ListSecsResponse(secs=self._runtime.secs())

@@ -15,6 +15,7 @@ from sagaline_server.api.errors import Refused
 from sagaline_server.api.graphs import BadGraph, GraphCache, PreparedGraph
 from sagaline_server.api.ids import RandomBytes, uuid7
 from sagaline_server.core import limits
+from sagaline_server.core.data_types import check_params
 from sagaline_server.core.digest import saga_digest
 from sagaline_server.core.graph import Graph
 from sagaline_server.core.validate import Problem, check_spec
@@ -82,6 +83,8 @@ class CreationMaker:
         prepared = found if isinstance(found, PreparedGraph) else None
         spec = spec_from(message, message.saga_id, NO_GRAPH if prepared is None else prepared.graph)
         problems = check_spec(spec)
+        if prepared is not None and prepared.uses:
+            problems += check_params(prepared.uses, spec.params, "saga.params", self.graphs.judge)
         if prepared is None or problems:
             raise Refused("INVALID_REQUEST", problems=[*problems, *(() if isinstance(found, PreparedGraph) else found)])
         digest = saga_digest(spec, prepared.topology.digest)

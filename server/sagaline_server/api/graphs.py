@@ -7,7 +7,9 @@ from collections import OrderedDict
 import msgspec
 
 from sagaline.v1 import saga_pb2
+from sagaline_server.api.schemas import SchemaJudge
 from sagaline_server.core import limits
+from sagaline_server.core.data_types import ParamsUse, check_types
 from sagaline_server.core.digest import graph_digest
 from sagaline_server.core.graph import Graph
 from sagaline_server.core.topology import Topology, flatten
@@ -31,6 +33,8 @@ class PreparedGraph(msgspec.Struct, frozen=True):
     """The message, deterministic."""
     field: bytes
     """The same as field `graph` of an encoded SagaSpec."""
+    uses: tuple[ParamsUse, ...] = ()
+    """What its nodes demand of the parameters."""
 
 
 BadGraph = tuple[Problem, ...]
@@ -46,6 +50,7 @@ class GraphCache:
         self._kept_graphs = kept_graphs
         self._kept_bytes = kept_bytes
         self._bytes = 0
+        self.judge = SchemaJudge()
 
     def prepare(self, message: saga_pb2.Graph) -> PreparedGraph | BadGraph:
         """Return the prepared graph of a message, or everything that is wrong with it."""
@@ -54,7 +59,7 @@ class GraphCache:
         if found is not None:
             self._kept.move_to_end(encoded)
             return found
-        prepared = _prepare(message, encoded)
+        prepared = _prepare(message, encoded, self.judge)
         if isinstance(prepared, PreparedGraph):
             self._keep(prepared)
         return prepared
@@ -67,13 +72,13 @@ class GraphCache:
             self._bytes -= len(oldest)
 
 
-def _prepare(message: saga_pb2.Graph, encoded: bytes) -> PreparedGraph | BadGraph:
+def _prepare(message: saga_pb2.Graph, encoded: bytes, judge: SchemaJudge) -> PreparedGraph | BadGraph:
     if len(encoded) > limits.RECORD_BYTES:
         text = f"a graph has at most {limits.RECORD_BYTES} bytes, as it is a part of the record; this is {len(encoded)}"
         return (Problem("", "RECORD_TOO_LARGE", text),)
     graph = graph_from(message)
-    problems = check_graph(graph, "")
-    if problems:
-        return tuple(problems)
+    problems, types = check_graph(graph, ""), check_types(graph, "", judge)
+    if problems or types.problems:
+        return (*problems, *types.problems)
     field = SPEC_GRAPH + varint(len(encoded)) + encoded
-    return PreparedGraph(graph, flatten(graph, graph_digest(graph)), encoded, field)
+    return PreparedGraph(graph, flatten(graph, graph_digest(graph)), encoded, field, types.uses)

@@ -104,7 +104,7 @@ class SagaRuntime(Protocol):
         """
         ...
 
-    async def explain(self, saga_id: str) -> list[admin_service_pb2.NodeWait]:
+    async def explain(self, saga_id: str) -> admin_service_pb2.ExplainSagaResponse:
         """Say why the nodes of a saga wait; nothing for one that has ended.
 
         Raises:

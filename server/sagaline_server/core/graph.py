@@ -15,6 +15,15 @@ import msgspec
 from sagaline_server.core.values import Payload
 
 
+class DataType(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an input or output is declared to be: at most one of both."""
+
+    json_schema: str = ""
+    """JSON Schema, as text."""
+    message: str = ""
+    """Full name of a protobuf message."""
+
+
 class InputRef(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where an input's value comes from: exactly one of literal, node and params."""
 
@@ -89,6 +98,9 @@ class ActionNode(msgspec.Struct, frozen=True, omit_defaults=True):
     """True: the point of no return. It can't be undone."""
     irreversible: Irreversible = Irreversible.HOLD
     """For `UndoKind.NONE` alone."""
+    input_types: tuple[tuple[str, DataType], ...] = ()
+    """By input. One that is not here is not checked."""
+    output_type: DataType | None = None
     unserved: tuple[str, ...] = ()
     """Fields that the client set and this release does not serve; refused by `validate`."""
 

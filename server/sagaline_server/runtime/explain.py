@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sagaline.v1 import admin_service_pb2, saga_pb2
+from sagaline_server.core.data_types import drift
 from sagaline_server.core.entries import Kind
 from sagaline_server.core.gate import Verdict, gate
 from sagaline_server.core.maps import hold_of
@@ -10,8 +11,11 @@ from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.dispatch.session import Session
 from sagaline_server.runtime.live import LiveSaga
+from sagaline_server.wire.specs import type_from, types_from
 from sagaline_server.wire.times import duration, timestamp
 from sagaline_server.wire.views import hold_text
+
+WARNINGS = 100
 
 _OPERATOR = {
     NodeStatus.HELD: "its worker asked for an operator: resolve the node",
@@ -19,14 +23,34 @@ _OPERATOR = {
 }
 
 
-def explain(dispatcher: Dispatcher, live: LiveSaga, now: float) -> list[admin_service_pb2.NodeWait]:
-    """Return the reasons, in topological order."""
+def explain(dispatcher: Dispatcher, live: LiveSaga, now: float) -> admin_service_pb2.ExplainSagaResponse:
+    """Return the reasons, in topological order, and what will go wrong with the workers that are here."""
     waits = []
     for node in live.state.topology.in_order():
         wait = _wait(dispatcher, live, node, now)
         if wait is not None:
             waits.append(wait)
-    return waits
+    return admin_service_pb2.ExplainSagaResponse(waits=waits, warnings=_warnings(dispatcher, live))
+
+
+def _warnings(dispatcher: Dispatcher, live: LiveSaga) -> list[str]:
+    """Return where workers' declared types have drifted from the graph's, for nodes that may still run."""
+    found: list[str] = []
+    served = [(session.worker_id, spec) for session in dispatcher.sessions.values() for spec in session.hello.actions]
+    for number, flat in enumerate(live.state.topology.nodes):
+        action = flat.action
+        if action is None or live.state.status(number) is not NodeStatus.PENDING:
+            continue
+        if not action.input_types and action.output_type is None:
+            continue
+        for worker_id, spec in served:
+            if spec.action == action.action and action.version in (spec.versions or ("1",)):
+                output = type_from(spec.output_type) if spec.HasField("output_type") else None
+                told = drift(action, types_from(spec.input_types), output)
+                found += [f"node {flat.name}: worker {worker_id} does not fit the graph: {text}" for text in told]
+                if len(found) >= WARNINGS:
+                    return found[:WARNINGS]
+    return found
 
 
 def _wait(dispatcher: Dispatcher, live: LiveSaga, node: int, now: float) -> admin_service_pb2.NodeWait | None:

@@ -359,7 +359,7 @@ class Runtime:
 
     # ---- for operators
 
-    async def explain(self, saga_id: str) -> list[admin_service_pb2.NodeWait]:
+    async def explain(self, saga_id: str) -> admin_service_pb2.ExplainSagaResponse:
         """Say why the nodes of a saga wait; nothing for one that has ended.
 
         Raises:
@@ -369,7 +369,7 @@ class Runtime:
         live = self.engine.sagas.get(saga_id)
         if live is None:
             await self._read(saga_id)
-            return []
+            return admin_service_pb2.ExplainSagaResponse()
         return explain(self.engine.dispatcher, live, self.engine.clock.wall())
 
     def workers(self) -> list[admin_service_pb2.WorkerStatus]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from sagaline.v1 import saga_pb2
+from collections.abc import Mapping
+
+from sagaline.v1 import payload_pb2, saga_pb2
 from sagaline_server.core.graph import (
     ACTION_RETRY,
     UNDO_RETRY,
     ActionNode,
     ConstantNode,
+    DataType,
     DelayNode,
     Graph,
     InputRef,
@@ -118,6 +121,8 @@ def _action(message: saga_pb2.ActionNode) -> ActionNode:
         unknown=_UNKNOWN.get(message.unknown_policy, UnknownPolicy.RETRY_THEN_UNDO),
         pivot=message.pivot,
         irreversible=_IRREVERSIBLE.get(undo.irreversible, Irreversible.HOLD),
+        input_types=types_from(message.input_types) if message.input_types else (),
+        output_type=type_from(message.output_type) if message.HasField("output_type") else None,
         unserved=tuple(_unserved(message)),
     )
 
@@ -125,6 +130,19 @@ def _action(message: saga_pb2.ActionNode) -> ActionNode:
 _UNKNOWN = {int(policy): policy for policy in UnknownPolicy}
 _IRREVERSIBLE = {int(policy): policy for policy in Irreversible}
 _UNDO_KINDS = {int(kind): kind for kind in UndoKind}
+
+
+def types_from(messages: Mapping[str, payload_pb2.TypeSpec]) -> tuple[tuple[str, DataType], ...]:
+    """Return the types that are declared, by name."""
+    found = ((name, type_from(messages[name])) for name in sorted(messages))
+    return tuple((name, declared) for name, declared in found if declared is not None)
+
+
+def type_from(message: payload_pb2.TypeSpec) -> DataType | None:
+    """Return a declared type; None where any payload fits."""
+    if message.json_schema or message.message_name:
+        return DataType(message.json_schema, message.message_name)
+    return None
 
 
 def _undo_kind(message: saga_pb2.ActionNode) -> UndoKind:
@@ -148,8 +166,6 @@ def _unserved(message: saga_pb2.ActionNode) -> list[str]:
         "undo.kind": undo.kind != 0 and undo.kind not in _UNDO_KINDS,
         "undo.irreversible": undo.irreversible != 0 and undo.irreversible not in _IRREVERSIBLE,
         "unknown_policy": message.unknown_policy != 0 and message.unknown_policy not in _UNKNOWN,
-        "input_types": bool(message.input_types),
-        "output_type": message.HasField("output_type"),
     }
     return [field for field, is_set in asked.items() if is_set]
 

@@ -83,7 +83,7 @@ async def test_a_saga_is_set_aside_and_released(tmp_path: Path) -> None:
             assert (view.state, view.needs_operator) == (saga_pb2.SAGA_STATE_QUARANTINED, True)
             worker = Worker(await sec.address(), actions=[pay])
             running = asyncio.create_task(worker.run(handle_signals=False))
-            (wait,) = await client.explain("s")
+            (wait,) = (await client.explain("s")).waits
             assert "set aside: looks odd" in wait.message
             await client.release("s", actor="ann", reason="it is not")
             assert (await client.wait("s")).state == saga_pb2.SAGA_STATE_SUCCEEDED

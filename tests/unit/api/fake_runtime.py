@@ -309,9 +309,9 @@ class FakeRuntime:
         ]
         return [self._view(kept, full=full) for kept in selected[: query.limit]]
 
-    async def explain(self, saga_id: str) -> list[admin_service_pb2.NodeWait]:
+    async def explain(self, saga_id: str) -> admin_service_pb2.ExplainSagaResponse:
         kept = self._kept(saga_id)
-        return [
+        waits = [
             admin_service_pb2.NodeWait(
                 node=kept.saga.topology.nodes[node].name,
                 kind=saga_pb2.InvocationKind.ValueType(kind),
@@ -319,6 +319,7 @@ class FakeRuntime:
             )
             for node, kind, _ in kept.saga.in_flight()
         ]
+        return admin_service_pb2.ExplainSagaResponse(waits=waits)
 
     def workers(self) -> list[admin_service_pb2.WorkerStatus]:
         self._check()

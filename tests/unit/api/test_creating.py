@@ -119,7 +119,7 @@ async def test_all_problems_are_told_in_one_error(served: Served) -> None:
     spec = trip("a/b", labels={"k" * 129: "v"})
     spec.scopes.append("no blanks")
     spec.graph.nodes[1].action.inputs["payment"].node = "nobody"
-    spec.graph.nodes[2].action.output_type.SetInParent()
+    spec.graph.nodes[2].action.undo.kind = 9  # type: ignore[assignment]
     spec.start_delay.seconds = -1
     told = await refused(served.sagas.CreateSaga(create(spec)))
     assert set(told.fields) == {
@@ -128,7 +128,7 @@ async def test_all_problems_are_told_in_one_error(served: Served) -> None:
         ("saga.scopes[0]", "BAD_SCOPE"),
         ("saga.start_delay", "OUT_OF_RANGE"),
         ("saga.graph.nodes[1].action.inputs[payment]", "UNKNOWN_NODE"),
-        ("saga.graph.nodes[2].action.output_type", "UNSERVED_POLICY"),
+        ("saga.graph.nodes[2].action.undo.kind", "UNSERVED_POLICY"),
     }
     assert any(text.startswith("node confirm: ") for text in told.descriptions)
     assert not served.runtime.creations

@@ -290,9 +290,10 @@ def test_workers_and_why(wire: Wire) -> None:
     assert list(asking.result()) == [worker]
     explaining = wire.call(wire.client.explain, "t")
     wait = admin_service_pb2.NodeWait(node="hotel", reason=admin_service_pb2.WAIT_REASON_NO_WORKER)
-    request = wire.answer("ExplainSaga", admin_service_pb2.ExplainSagaResponse(waits=[wait]))
+    request = wire.answer("ExplainSaga", admin_service_pb2.ExplainSagaResponse(waits=[wait], warnings=["drift"]))
     assert request.saga_id == "t"
-    assert list(explaining.result()) == [wait]
+    told = explaining.result()
+    assert (list(told.waits), list(told.warnings)) == ([wait], ["drift"])
 
 
 # ---- steering

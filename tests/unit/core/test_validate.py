@@ -92,8 +92,8 @@ GRAPHS: list[tuple[str, Graph, str, str, str]] = [
     ),
     (
         "a policy not served",
-        graph(Node("a", ActionNode("do.a", unserved=("output_type",)))),
-        "saga.graph.nodes[0].action.output_type",
+        graph(Node("a", ActionNode("do.a", unserved=("undo.kind",)))),
+        "saga.graph.nodes[0].action.undo.kind",
         "UNSERVED_POLICY",
         "a",
     ),

@@ -103,7 +103,13 @@ def test_only_what_is_said_is_sent(g: GraphBuilder[Order]) -> None:
     (node,) = g.build().to_proto().nodes
     body = node.action
     assert not node.after
-    assert {field.name for field, _ in body.ListFields()} == {"action", "version", "inputs"}
+    assert {field.name for field, _ in body.ListFields()} == {
+        "action",
+        "version",
+        "inputs",
+        "input_types",
+        "output_type",
+    }
 
 
 def test_policies_become_messages(g: GraphBuilder[Order]) -> None:

@@ -615,7 +615,10 @@ func (x *NodeWait) GetAge() *durationpb.Duration {
 type ExplainSagaResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Nodes that wait, in topological order.
-	Waits         []*NodeWait `protobuf:"bytes,1,rep,name=waits,proto3" json:"waits,omitempty"`
+	Waits []*NodeWait `protobuf:"bytes,1,rep,name=waits,proto3" json:"waits,omitempty"`
+	// What will go wrong unless somebody looks, for people: workers here whose
+	// declared types do not fit what the graph gives them. At most 100.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -653,6 +656,13 @@ func (*ExplainSagaResponse) Descriptor() ([]byte, []int) {
 func (x *ExplainSagaResponse) GetWaits() []*NodeWait {
 	if x != nil {
 		return x.Waits
+	}
+	return nil
+}
+
+func (x *ExplainSagaResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -1415,9 +1425,10 @@ const file_sagaline_v1_admin_service_proto_rawDesc = "" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1b.sagaline.v1.InvocationKindR\x04kind\x12/\n" +
 	"\x06reason\x18\x03 \x01(\x0e2\x17.sagaline.v1.WaitReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12+\n" +
-	"\x03age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03age\"B\n" +
+	"\x03age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03age\"^\n" +
 	"\x13ExplainSagaResponse\x12+\n" +
-	"\x05waits\x18\x01 \x03(\v2\x15.sagaline.v1.NodeWaitR\x05waits\"E\n" +
+	"\x05waits\x18\x01 \x03(\v2\x15.sagaline.v1.NodeWaitR\x05waits\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"E\n" +
 	"\x0eHandOffRequest\x12\x17\n" +
 	"\asaga_id\x18\x01 \x01(\tR\x06sagaId\x12\x1a\n" +
 	"\tto_sec_id\x18\x02 \x01(\tR\atoSecId\"O\n" +

@@ -49,7 +49,10 @@ def _worker_row(worker: admin_service_pb2.WorkerStatus) -> tuple[str, ...]:
 def why_command(settings: Settings, saga_id: str) -> None:
     """Say why the nodes of the saga SAGA wait."""
     with settings.client() as client:
-        waits = client.explain(saga_id)
+        told = client.explain(saga_id)
+    waits = told.waits
+    for warning in told.warnings:
+        click.echo(f"warning: {clean(warning)}", err=True)
     if settings.json:
         for wait in waits:
             print_json_line(wait)

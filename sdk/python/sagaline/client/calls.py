@@ -217,10 +217,10 @@ def list_workers() -> Call[Sequence[admin_service_pb2.WorkerStatus]]:
     return Call(methods.LIST_WORKERS, admin_service_pb2.ListWorkersRequest(), lambda response: response.workers)
 
 
-def explain(saga_id: str) -> Call[Sequence[admin_service_pb2.NodeWait]]:
+def explain(saga_id: str) -> Call[admin_service_pb2.ExplainSagaResponse]:
     """Ask why the nodes of a saga wait."""
     request = admin_service_pb2.ExplainSagaRequest(saga_id=saga_id)
-    return Call(methods.EXPLAIN_SAGA, request, lambda response: response.waits)
+    return Call(methods.EXPLAIN_SAGA, request, _itself)
 
 
 def list_secs() -> Call[Sequence[admin_service_pb2.SecStatus]]:

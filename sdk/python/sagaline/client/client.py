@@ -303,8 +303,8 @@ class Client:
         """Return the workers that have a session with the SEC that answers."""
         return await self._link.unary(calls.list_workers())
 
-    async def explain(self, saga_id: str) -> Sequence[admin_service_pb2.NodeWait]:
-        """Return why the nodes of a saga wait.
+    async def explain(self, saga_id: str) -> admin_service_pb2.ExplainSagaResponse:
+        """Return why the nodes of a saga wait, and warnings of what will go wrong with them.
 
         Raises:
             SagaNotFound: There is none of that id.

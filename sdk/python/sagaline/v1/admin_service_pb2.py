@@ -28,7 +28,7 @@ from sagaline.v1 import saga_pb2 as sagaline_dot_v1_dot_saga__pb2
 from sagaline.v1 import worker_service_pb2 as sagaline_dot_v1_dot_worker__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsagaline/v1/admin_service.proto\x12\x0bsagaline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16sagaline/v1/saga.proto\x1a sagaline/v1/worker_service.proto\"\x11\n\x0fListSecsRequest\"v\n\tSecStatus\x12\x1d\n\x03sec\x18\x01 \x01(\x0b\x32\x10.sagaline.v1.Sec\x12\x13\n\x0bincarnation\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0bowned_sagas\x18\x04 \x01(\x03\x12\x0f\n\x07workers\x18\x05 \x01(\x05\"8\n\x10ListSecsResponse\x12$\n\x04secs\x18\x01 \x03(\x0b\x32\x16.sagaline.v1.SecStatus\"\x14\n\x12ListWorkersRequest\"\x8f\x02\n\x0cWorkerStatus\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x10\n\x08identity\x18\x02 \x01(\t\x12\x10\n\x08\x62uild_id\x18\x03 \x01(\t\x12\x0b\n\x03sdk\x18\x04 \x01(\t\x12(\n\x07\x61\x63tions\x18\x05 \x03(\x0b\x32\x17.sagaline.v1.ActionSpec\x12\x11\n\tin_flight\x18\x06 \x01(\x05\x12\'\n\x08\x63\x61pacity\x18\x07 \x01(\x0b\x32\x15.sagaline.v1.Capacity\x12\x11\n\tconnected\x18\x08 \x01(\x08\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12\x30\n\x0c\x63onnect_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x13ListWorkersResponse\x12*\n\x07workers\x18\x01 \x03(\x0b\x32\x19.sagaline.v1.WorkerStatus\"%\n\x12\x45xplainSagaRequest\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\"\xa5\x01\n\x08NodeWait\x12\x0c\n\x04node\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.sagaline.v1.InvocationKind\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.sagaline.v1.WaitReason\x12\x0f\n\x07message\x18\x04 \x01(\t\x12&\n\x03\x61ge\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\";\n\x13\x45xplainSagaResponse\x12$\n\x05waits\x18\x01 \x03(\x0b\x32\x15.sagaline.v1.NodeWait\"4\n\x0eHandOffRequest\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x11\n\tto_sec_id\x18\x02 \x01(\t\"A\n\x0fHandOffResponse\x12\x1f\n\x05owner\x18\x01 \x01(\x0b\x32\x10.sagaline.v1.Sec\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"M\n\x0f\x44rainSecRequest\x12\x0e\n\x06sec_id\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10\x44rainSecResponse\"\xed\x01\n\x05Limit\x12\x0f\n\x05scope\x18\x01 \x01(\tH\x00\x12\x10\n\x06\x61\x63tion\x18\x02 \x01(\tH\x00\x12\x18\n\x0bmax_running\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0bmax_failing\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x1a\n\rmax_in_flight\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x1e\n\x11starts_per_second\x18\x06 \x01(\x01H\x04\x88\x01\x01\x42\t\n\x07subjectB\x0e\n\x0c_max_runningB\x0e\n\x0c_max_failingB\x10\n\x0e_max_in_flightB\x14\n\x12_starts_per_second\"4\n\x0fSetLimitRequest\x12!\n\x05limit\x18\x01 \x01(\x0b\x32\x12.sagaline.v1.Limit\"5\n\x10SetLimitResponse\x12!\n\x05limit\x18\x01 \x01(\x0b\x32\x12.sagaline.v1.Limit\"\x13\n\x11ListLimitsRequest\"8\n\x12ListLimitsResponse\x12\"\n\x06limits\x18\x01 \x03(\x0b\x32\x12.sagaline.v1.Limit\"G\n\x15QuarantineSagaRequest\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"9\n\x16QuarantineSagaResponse\x12\x1f\n\x04saga\x18\x01 \x01(\x0b\x32\x11.sagaline.v1.Saga\"D\n\x12ReleaseSagaRequest\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"6\n\x13ReleaseSagaResponse\x12\x1f\n\x04saga\x18\x01 \x01(\x0b\x32\x11.sagaline.v1.Saga*\xac\x02\n\nWaitReason\x12\x1b\n\x17WAIT_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15WAIT_REASON_IN_FLIGHT\x10\x01\x12\x19\n\x15WAIT_REASON_NO_WORKER\x10\x02\x12\x1d\n\x19WAIT_REASON_WRONG_VERSION\x10\x03\x12\x18\n\x14WAIT_REASON_ALL_FULL\x10\x04\x12\x17\n\x13WAIT_REASON_BACKOFF\x10\x05\x12\x14\n\x10WAIT_REASON_GATE\x10\x06\x12\x15\n\x11WAIT_REASON_LIMIT\x10\x07\x12\x18\n\x14WAIT_REASON_OPERATOR\x10\x08\x12\x1b\n\x17WAIT_REASON_WORKER_AWAY\x10\t\x12\x15\n\x11WAIT_REASON_EVENT\x10\n2\xcf\x05\n\x0c\x41\x64minService\x12G\n\x08ListSecs\x12\x1c.sagaline.v1.ListSecsRequest\x1a\x1d.sagaline.v1.ListSecsResponse\x12P\n\x0bListWorkers\x12\x1f.sagaline.v1.ListWorkersRequest\x1a .sagaline.v1.ListWorkersResponse\x12P\n\x0b\x45xplainSaga\x12\x1f.sagaline.v1.ExplainSagaRequest\x1a .sagaline.v1.ExplainSagaResponse\x12\x44\n\x07HandOff\x12\x1b.sagaline.v1.HandOffRequest\x1a\x1c.sagaline.v1.HandOffResponse\x12G\n\x08\x44rainSec\x12\x1c.sagaline.v1.DrainSecRequest\x1a\x1d.sagaline.v1.DrainSecResponse\x12G\n\x08SetLimit\x12\x1c.sagaline.v1.SetLimitRequest\x1a\x1d.sagaline.v1.SetLimitResponse\x12M\n\nListLimits\x12\x1e.sagaline.v1.ListLimitsRequest\x1a\x1f.sagaline.v1.ListLimitsResponse\x12Y\n\x0eQuarantineSaga\x12\".sagaline.v1.QuarantineSagaRequest\x1a#.sagaline.v1.QuarantineSagaResponse\x12P\n\x0bReleaseSaga\x12\x1f.sagaline.v1.ReleaseSagaRequest\x1a .sagaline.v1.ReleaseSagaResponseB?\n\x0f\x64\x65v.sagaline.v1P\x01Z*sagaline.dev/sdk/go/sagaline/v1;sagalinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsagaline/v1/admin_service.proto\x12\x0bsagaline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16sagaline/v1/saga.proto\x1a sagaline/v1/worker_service.proto\"\x11\n\x0fListSecsRequest\"v\n\tSecStatus\x12\x1d\n\x03sec\x18\x01 \x01(\x0b\x32\x10.sagaline.v1.Sec\x12\x13\n\x0bincarnation\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0bowned_sagas\x18\x04 \x01(\x03\x12\x0f\n\x07workers\x18\x05 \x01(\x05\"8\n\x10ListSecsResponse\x12$\n\x04secs\x18\x01 \x03(\x0b\x32\x16.sagaline.v1.SecStatus\"\x14\n\x12ListWorkersRequest\"\x8f\x02\n\x0cWorkerStatus\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x10\n\x08identity\x18\x02 \x01(\t\x12\x10\n\x08\x62uild_id\x18\x03 \x01(\t\x12\x0b\n\x03sdk\x18\x04 \x01(\t\x12(\n\x07\x61\x63tions\x18\x05 \x03(\x0b\x32\x17.sagaline.v1.ActionSpec\x12\x11\n\tin_flight\x18\x06 \x01(\x05\x12\'\n\x08\x63\x61pacity\x18\x07 \x01(\x0b\x32\x15.sagaline.v1.Capacity\x12\x11\n\tconnected\x18\x08 \x01(\x08\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12\x30\n\x0c\x63onnect_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x13ListWorkersResponse\x12*\n\x07workers\x18\x01 \x03(\x0b\x32\x19.sagaline.v1.WorkerStatus\"%\n\x12\x45xplainSagaRequest\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\"\xa5\x01\n\x08NodeWait\x12\x0c\n\x04node\x18\x01 \x01(\t\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x1b.sagaline.v1.InvocationKind\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.sagaline.v1.WaitReason\x12\x0f\n\x07message\x18\x04 \x01(\t\x12&\n\x03\x61ge\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x13\x45xplainSagaResponse\x12$\n\x05waits\x18\x01 \x03(\x0b\x32\x15.sagaline.v1.NodeWait\x12\x10\n\x08warnings\x18\x02 \x03(\t\"4\n\x0eHandOffRequest\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\x11\n\tto_sec_id\x18\x02 \x01(\t\"A\n\x0fHandOffResponse\x12\x1f\n\x05owner\x18\x01 \x01(\x0b\x32\x10.sagaline.v1.Sec\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"M\n\x0f\x44rainSecRequest\x12\x0e\n\x06sec_id\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10\x44rainSecResponse\"\xed\x01\n\x05Limit\x12\x0f\n\x05scope\x18\x01 \x01(\tH\x00\x12\x10\n\x06\x61\x63tion\x18\x02 \x01(\tH\x00\x12\x18\n\x0bmax_running\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0bmax_failing\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x1a\n\rmax_in_flight\x18\x05 \x01(\x05H\x03\x88\x01\x01\x12\x1e\n\x11starts_per_second\x18\x06 \x01(\x01H\x04\x88\x01\x01\x42\t\n\x07subjectB\x0e\n\x0c_max_runningB\x0e\n\x0c_max_failingB\x10\n\x0e_max_in_flightB\x14\n\x12_starts_per_second\"4\n\x0fSetLimitRequest\x12!\n\x05limit\x18\x01 \x01(\x0b\x32\x12.sagaline.v1.Limit\"5\n\x10SetLimitResponse\x12!\n\x05limit\x18\x01 \x01(\x0b\x32\x12.sagaline.v1.Limit\"\x13\n\x11ListLimitsRequest\"8\n\x12ListLimitsResponse\x12\"\n\x06limits\x18\x01 \x03(\x0b\x32\x12.sagaline.v1.Limit\"G\n\x15QuarantineSagaRequest\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"9\n\x16QuarantineSagaResponse\x12\x1f\n\x04saga\x18\x01 \x01(\x0b\x32\x11.sagaline.v1.Saga\"D\n\x12ReleaseSagaRequest\x12\x0f\n\x07saga_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"6\n\x13ReleaseSagaResponse\x12\x1f\n\x04saga\x18\x01 \x01(\x0b\x32\x11.sagaline.v1.Saga*\xac\x02\n\nWaitReason\x12\x1b\n\x17WAIT_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15WAIT_REASON_IN_FLIGHT\x10\x01\x12\x19\n\x15WAIT_REASON_NO_WORKER\x10\x02\x12\x1d\n\x19WAIT_REASON_WRONG_VERSION\x10\x03\x12\x18\n\x14WAIT_REASON_ALL_FULL\x10\x04\x12\x17\n\x13WAIT_REASON_BACKOFF\x10\x05\x12\x14\n\x10WAIT_REASON_GATE\x10\x06\x12\x15\n\x11WAIT_REASON_LIMIT\x10\x07\x12\x18\n\x14WAIT_REASON_OPERATOR\x10\x08\x12\x1b\n\x17WAIT_REASON_WORKER_AWAY\x10\t\x12\x15\n\x11WAIT_REASON_EVENT\x10\n2\xcf\x05\n\x0c\x41\x64minService\x12G\n\x08ListSecs\x12\x1c.sagaline.v1.ListSecsRequest\x1a\x1d.sagaline.v1.ListSecsResponse\x12P\n\x0bListWorkers\x12\x1f.sagaline.v1.ListWorkersRequest\x1a .sagaline.v1.ListWorkersResponse\x12P\n\x0b\x45xplainSaga\x12\x1f.sagaline.v1.ExplainSagaRequest\x1a .sagaline.v1.ExplainSagaResponse\x12\x44\n\x07HandOff\x12\x1b.sagaline.v1.HandOffRequest\x1a\x1c.sagaline.v1.HandOffResponse\x12G\n\x08\x44rainSec\x12\x1c.sagaline.v1.DrainSecRequest\x1a\x1d.sagaline.v1.DrainSecResponse\x12G\n\x08SetLimit\x12\x1c.sagaline.v1.SetLimitRequest\x1a\x1d.sagaline.v1.SetLimitResponse\x12M\n\nListLimits\x12\x1e.sagaline.v1.ListLimitsRequest\x1a\x1f.sagaline.v1.ListLimitsResponse\x12Y\n\x0eQuarantineSaga\x12\".sagaline.v1.QuarantineSagaRequest\x1a#.sagaline.v1.QuarantineSagaResponse\x12P\n\x0bReleaseSaga\x12\x1f.sagaline.v1.ReleaseSagaRequest\x1a .sagaline.v1.ReleaseSagaResponseB?\n\x0f\x64\x65v.sagaline.v1P\x01Z*sagaline.dev/sdk/go/sagaline/v1;sagalinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,8 +36,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sagaline.v1.admin_service_p
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.sagaline.v1P\001Z*sagaline.dev/sdk/go/sagaline/v1;sagalinev1'
-  _globals['_WAITREASON']._serialized_start=1906
-  _globals['_WAITREASON']._serialized_end=2206
+  _globals['_WAITREASON']._serialized_start=1924
+  _globals['_WAITREASON']._serialized_end=2224
   _globals['_LISTSECSREQUEST']._serialized_start=171
   _globals['_LISTSECSREQUEST']._serialized_end=188
   _globals['_SECSTATUS']._serialized_start=190
@@ -55,33 +55,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODEWAIT']._serialized_start=771
   _globals['_NODEWAIT']._serialized_end=936
   _globals['_EXPLAINSAGARESPONSE']._serialized_start=938
-  _globals['_EXPLAINSAGARESPONSE']._serialized_end=997
-  _globals['_HANDOFFREQUEST']._serialized_start=999
-  _globals['_HANDOFFREQUEST']._serialized_end=1051
-  _globals['_HANDOFFRESPONSE']._serialized_start=1053
-  _globals['_HANDOFFRESPONSE']._serialized_end=1118
-  _globals['_DRAINSECREQUEST']._serialized_start=1120
-  _globals['_DRAINSECREQUEST']._serialized_end=1197
-  _globals['_DRAINSECRESPONSE']._serialized_start=1199
-  _globals['_DRAINSECRESPONSE']._serialized_end=1217
-  _globals['_LIMIT']._serialized_start=1220
-  _globals['_LIMIT']._serialized_end=1457
-  _globals['_SETLIMITREQUEST']._serialized_start=1459
-  _globals['_SETLIMITREQUEST']._serialized_end=1511
-  _globals['_SETLIMITRESPONSE']._serialized_start=1513
-  _globals['_SETLIMITRESPONSE']._serialized_end=1566
-  _globals['_LISTLIMITSREQUEST']._serialized_start=1568
-  _globals['_LISTLIMITSREQUEST']._serialized_end=1587
-  _globals['_LISTLIMITSRESPONSE']._serialized_start=1589
-  _globals['_LISTLIMITSRESPONSE']._serialized_end=1645
-  _globals['_QUARANTINESAGAREQUEST']._serialized_start=1647
-  _globals['_QUARANTINESAGAREQUEST']._serialized_end=1718
-  _globals['_QUARANTINESAGARESPONSE']._serialized_start=1720
-  _globals['_QUARANTINESAGARESPONSE']._serialized_end=1777
-  _globals['_RELEASESAGAREQUEST']._serialized_start=1779
-  _globals['_RELEASESAGAREQUEST']._serialized_end=1847
-  _globals['_RELEASESAGARESPONSE']._serialized_start=1849
-  _globals['_RELEASESAGARESPONSE']._serialized_end=1903
-  _globals['_ADMINSERVICE']._serialized_start=2209
-  _globals['_ADMINSERVICE']._serialized_end=2928
+  _globals['_EXPLAINSAGARESPONSE']._serialized_end=1015
+  _globals['_HANDOFFREQUEST']._serialized_start=1017
+  _globals['_HANDOFFREQUEST']._serialized_end=1069
+  _globals['_HANDOFFRESPONSE']._serialized_start=1071
+  _globals['_HANDOFFRESPONSE']._serialized_end=1136
+  _globals['_DRAINSECREQUEST']._serialized_start=1138
+  _globals['_DRAINSECREQUEST']._serialized_end=1215
+  _globals['_DRAINSECRESPONSE']._serialized_start=1217
+  _globals['_DRAINSECRESPONSE']._serialized_end=1235
+  _globals['_LIMIT']._serialized_start=1238
+  _globals['_LIMIT']._serialized_end=1475
+  _globals['_SETLIMITREQUEST']._serialized_start=1477
+  _globals['_SETLIMITREQUEST']._serialized_end=1529
+  _globals['_SETLIMITRESPONSE']._serialized_start=1531
+  _globals['_SETLIMITRESPONSE']._serialized_end=1584
+  _globals['_LISTLIMITSREQUEST']._serialized_start=1586
+  _globals['_LISTLIMITSREQUEST']._serialized_end=1605
+  _globals['_LISTLIMITSRESPONSE']._serialized_start=1607
+  _globals['_LISTLIMITSRESPONSE']._serialized_end=1663
+  _globals['_QUARANTINESAGAREQUEST']._serialized_start=1665
+  _globals['_QUARANTINESAGAREQUEST']._serialized_end=1736
+  _globals['_QUARANTINESAGARESPONSE']._serialized_start=1738
+  _globals['_QUARANTINESAGARESPONSE']._serialized_end=1795
+  _globals['_RELEASESAGAREQUEST']._serialized_start=1797
+  _globals['_RELEASESAGAREQUEST']._serialized_end=1865
+  _globals['_RELEASESAGARESPONSE']._serialized_start=1867
+  _globals['_RELEASESAGARESPONSE']._serialized_end=1921
+  _globals['_ADMINSERVICE']._serialized_start=2227
+  _globals['_ADMINSERVICE']._serialized_end=2946
 # @@protoc_insertion_point(module_scope)

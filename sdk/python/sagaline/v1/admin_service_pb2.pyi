@@ -334,18 +334,26 @@ class ExplainSagaResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WAITS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def waits(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeWait]:
         """Nodes that wait, in topological order."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What will go wrong unless somebody looks, for people: workers here whose
+        declared types do not fit what the graph gives them. At most 100.
+        """
 
     def __init__(
         self,
         *,
         waits: _abc.Iterable[Global___NodeWait] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["waits", b"waits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["waits", b"waits", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
