@@ -106,6 +106,12 @@ class Dispatcher:
             self._is_waiting.add(key)
             self._waiting.setdefault(action, deque()).append((saga_id, node))
 
+    def look_again(self, action: ActionKey) -> None:
+        """Offer what waits the slots that are free, for some may have come free before it could wait for them."""
+        session = self._choose(action)
+        if session is not None:
+            self.pump(session)
+
     def _choose(self, action: ActionKey) -> Session | None:
         """Return the less loaded of two random workers; any with room if neither has."""
         sessions = self._by_action.get(action)

@@ -130,6 +130,9 @@ class Creations:
             self._engine.timers.add(live.saga_id, DEADLINE, creation.create_time + creation.spec.deadline)
         self._engine.note_waits(live, turn)
         self._engine.written(live, turn, (), result)
+        for node, kind in turn.unplaced:
+            # No slot was free when the saga was decided, and a worker may have come while it was written.
+            self._engine.dispatcher.look_again(live.action_key(node, kind))
         self._engine.metrics.created += 1
 
     async def create(self, creations: Sequence[Creation]) -> Sequence[CreateFate | RuntimeRefusal]:
