@@ -1,0 +1,44 @@
+/** Sagaline's TypeScript SDK: run the actions of sagas in workers, describe sagas, create and watch them. */
+
+export { action, type Action, type ActionOptions, type AnyAction, type Run, type Undo, type Undoing } from "./actions.js";
+export { Client, type By, type ClientOptions, type CreateOptions, type Decision, type ListOptions } from "./client/client.js";
+export type { CallSettings } from "./client/calls.js";
+export {
+  CallStopped,
+  CallTimeout,
+  Conflict,
+  InvalidRequest,
+  LimitReached,
+  NotAllowedNow,
+  NotAuthenticated,
+  NotFound,
+  NotPermitted,
+  NotServed,
+  RpcError,
+  SagaAlreadyExists,
+  SagaNotFound,
+  ServerFault,
+  Unavailable,
+  type Problem,
+} from "./client/errors.js";
+export {
+  SagaNeedsOperator,
+  SagaNotSucceeded,
+  SagaUnfinished,
+  SagaUnwound,
+  type FailureInfo,
+  type NodeInfo,
+  type SagaInfo,
+  type SagaState,
+  type WatchedEntry,
+} from "./client/states.js";
+export type { CancelReason, Context, UndoContext, UndoInfo } from "./context.js";
+export * from "./errors.js";
+export { bytes, json, protobuf, type Codec, type JsonValue, type MessageCodec, type Payload } from "./payload.js";
+export { graph, Graph, GraphBuilder, type After, type MapOptions, type NodeOptions } from "./graph/builder.js";
+export type { RetryPolicy, Timeouts, UndoPolicy, Unknown } from "./graph/policies.js";
+export { Ref, type Input, type InputsFor } from "./graph/refs.js";
+export type { TlsOptions } from "./worker/io/messages.js";
+export type { Logger } from "./worker/logger.js";
+export { Worker, type RunOptions, type WorkerOptions } from "./worker/worker.js";
+export { VERSION } from "./version.js";

@@ -1,0 +1,53 @@
+/**
+ * What crosses between the thread that holds the streams and the one that runs user code. Everything is plain data; what
+ * gathers meanwhile crosses together.
+ */
+
+import type { Invocation, Hello } from "../../gen/sagaline/v1/worker_service.js";
+import type { Payload } from "../../gen/sagaline/v1/payload.js";
+import type { CancelReason } from "../machine/attempts.js";
+import type { Facts, Level } from "../machine/effects.js";
+import type { Outcome } from "../machine/holdings.js";
+import type { MessagePort } from "node:worker_threads";
+
+/** TLS as plain data, for credentials do not cross between threads. */
+export interface TlsOptions {
+  /** PEM of the authorities to trust. Absent: those of the system. */
+  readonly rootCerts?: Uint8Array;
+  readonly privateKey?: Uint8Array;
+  readonly certChain?: Uint8Array;
+}
+
+/** What the I/O thread begins with. */
+export interface Setup {
+  readonly port: MessagePort;
+  readonly hello: Hello;
+  readonly slots: ReadonlyMap<string, number>;
+  /** Slot pools by action, version and side, each as `servedKey` makes it. */
+  readonly served: ReadonlyMap<string, string>;
+  readonly addresses: readonly string[];
+  readonly tls: TlsOptions | undefined;
+}
+
+export function servedKey(action: string, version: string, kind: number): string {
+  return `${action}\n${version}\n${String(kind)}`;
+}
+
+/** An attempt and its outcome; undefined: it was never handed to user code, and never will be. */
+export interface End {
+  readonly key: string;
+  readonly outcome: Outcome | undefined;
+}
+
+export type ToIo =
+  | { type: "ends"; ends: End[] }
+  | { type: "progress"; key: string; details: Payload | undefined }
+  | { type: "drain"; timeout: number };
+
+export type FromIo =
+  | { type: "start"; attempts: { key: string; invocation: Invocation }[] }
+  | { type: "stop"; key: string; reason: CancelReason }
+  | { type: "welcomed"; address: string; sec: string; refused: Map<string, string> }
+  | { type: "connected"; connected: boolean }
+  | { type: "note"; level: Level; event: string; facts: Facts }
+  | { type: "ended"; error: string | undefined; leftRunning: string[]; unacked: number };
