@@ -12,7 +12,7 @@ WITH_ETCD := SAGALINE_ETCD=$$(scripts/ensure_etcd.sh) || exit 3; export SAGALINE
 CODE := sdk/python server workers/python scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup upgrade protos check-protos fmt lint arch types test test-go ci demo dev bench simulate failover conformance clean
+.PHONY: help setup upgrade protos check-protos fmt lint arch types test test-go test-typescript ci demo dev bench simulate failover conformance clean
 .NOTPARALLEL:
 
 help: ## list these targets
@@ -53,7 +53,10 @@ test: setup ## every test; needs a real etcd, and gets one
 test-go: ## format, vet and tests of the Go SDK and worker, with the race detector; the rest needs none of it
 	@scripts/test_go.sh
 
-ci: check-protos lint arch types test test-go ## all that CI runs, a short demonstration at the end included
+test-typescript: ## format, lint, types and tests of the TypeScript SDK and worker; the rest needs none of it
+	@scripts/test_typescript.sh
+
+ci: check-protos lint arch types test test-go test-typescript ## all that CI runs, a short demonstration at the end included
 	@$(MAKE) --no-print-directory demo DEMO=--fast
 
 demo: setup ## real sagas that run, fail, unwind, get stuck and are resolved, over a SEC that is killed

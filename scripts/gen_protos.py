@@ -1,6 +1,6 @@
 """Generate sagaline.v1 from protos/, or check that what is committed is what would be generated.
 
-    python scripts/gen_protos.py              write sdk/python/sagaline/v1, and sdk/go/sagaline/v1 where there is Go
+    python scripts/gen_protos.py              write sdk/python/sagaline/v1, and what is Go's and TypeScript's where those are
     python scripts/gen_protos.py --check      write nothing: demand no difference, and that buf is content
     python scripts/gen_protos.py --baseline   record today's protos as what `buf breaking` compares with
 
@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a file, it sees its own folder alone
 
-from scripts import go_protos  # noqa: E402
+from scripts import go_protos, ts_protos  # noqa: E402
 
 PROTOS = ROOT / "protos"
 PACKAGE = Path("sagaline/v1")
@@ -61,6 +61,10 @@ def targets() -> dict[Path, Callable[[Path], None]]:
         found[go_protos.GENERATED] = generate_go
     else:
         print(f"NOT LOOKED AT: {go_protos.GENERATED.relative_to(ROOT)}, for there is no Go on this machine")
+    if ts_protos.is_possible():
+        found[ts_protos.GENERATED] = generate_ts
+    else:
+        print(f"NOT LOOKED AT: {ts_protos.GENERATED.relative_to(ROOT)}, for there is no Node on this machine")
     return found
 
 
@@ -91,6 +95,14 @@ def generate_go(target: Path) -> None:
         replace(go_protos.generate(protoc, proto_files(), Path(folder), PROTOS), target)
 
 
+def generate_ts(target: Path) -> None:
+    """The same for TypeScript."""
+    python = compiler()
+    with tempfile.TemporaryDirectory() as folder:
+        protoc = [str(python), "-m", "grpc_tools.protoc", *includes(python)]
+        replace(ts_protos.generate(protoc, proto_files(), Path(folder), PROTOS), target)
+
+
 def replace(made: Path, target: Path) -> None:
     """Touch only what differs, so that running this twice leaves even the file times alone."""
     target.mkdir(parents=True, exist_ok=True)
@@ -100,12 +112,14 @@ def replace(made: Path, target: Path) -> None:
     for name, content in wanted.items():
         path = target / name
         if not path.exists() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
 
 def generated_files(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in folder.glob("*") if path.suffix in (".py", ".pyi", ".go") and path.is_file())
-    return {path.name: path.read_bytes() for path in files}
+    kinds = (".py", ".pyi", ".go", ".ts")
+    files = sorted(path for path in folder.rglob("*") if path.suffix in kinds and path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def protoc(python: Path, sources: list[str], *outputs: str, out: str) -> None:

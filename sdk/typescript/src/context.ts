@@ -172,7 +172,10 @@ export class AttemptContext implements UndoContext {
   }
 
   stableId(name: string): string {
-    const digest = createHash("sha1").update(STABLE_IDS).update(`${this.sagaId}\n${this.node}\n${name}`, "utf8").digest();
+    const digest = createHash("sha1")
+      .update(STABLE_IDS)
+      .update(`${this.sagaId}\n${this.node}\n${name}`, "utf8")
+      .digest();
     digest[6] = ((digest[6] ?? 0) & 0x0f) | 0x50;
     digest[8] = ((digest[8] ?? 0) & 0x3f) | 0x80;
     return digest.toString("hex", 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");

@@ -8,5 +8,8 @@ export function millisOf(duration: Duration): number {
 
 export function durationOf(millis: number): Duration {
   const seconds = Math.floor(millis / 1_000);
-  return { seconds: BigInt(seconds), nanos: Math.min(999_999_999, Math.max(0, Math.round((millis - seconds * 1_000) * 1e6))) };
+  return {
+    seconds: BigInt(seconds),
+    nanos: Math.min(999_999_999, Math.max(0, Math.round((millis - seconds * 1_000) * 1e6))),
+  };
 }

@@ -1,7 +1,22 @@
 /** Sagaline's TypeScript SDK: run the actions of sagas in workers, describe sagas, create and watch them. */
 
-export { action, type Action, type ActionOptions, type AnyAction, type Run, type Undo, type Undoing } from "./actions.js";
-export { Client, type By, type ClientOptions, type CreateOptions, type Decision, type ListOptions } from "./client/client.js";
+export {
+  action,
+  type Action,
+  type ActionOptions,
+  type AnyAction,
+  type Run,
+  type Undo,
+  type Undoing,
+} from "./actions.js";
+export {
+  Client,
+  type By,
+  type ClientOptions,
+  type CreateOptions,
+  type Decision,
+  type ListOptions,
+} from "./client/client.js";
 export type { CallSettings } from "./client/calls.js";
 export {
   CallStopped,

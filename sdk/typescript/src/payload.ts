@@ -6,7 +6,8 @@ import type { TypeSpec } from "./gen/sagaline/v1/payload.js";
 
 export type { Payload } from "./gen/sagaline/v1/payload.js";
 
-export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue | undefined };
+export type JsonValue =
+  null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue | undefined };
 
 /** How values of a type travel. Conversion that throws holds the node for an operator: trying again can't help. */
 export interface Codec<T> {
@@ -26,7 +27,7 @@ export function jsonPayload(text: string): Payload {
 export function encodeJson(value: unknown): Payload {
   let text: string | undefined;
   try {
-    text = JSON.stringify(value === undefined ? null : value) as string | undefined;
+    text = JSON.stringify(value === undefined ? null : value);
   } catch (error) {
     throw new ConversionError(`a value can't be JSON: ${error instanceof Error ? error.message : String(error)}`);
   }

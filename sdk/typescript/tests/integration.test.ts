@@ -35,7 +35,10 @@ after(async () => {
 });
 
 /** Serve some actions for as long as `use` takes. */
-async function serving(actions: ConstructorParameters<typeof Worker>[1]["actions"], use: (worker: Worker) => Promise<void>): Promise<void> {
+async function serving(
+  actions: ConstructorParameters<typeof Worker>[1]["actions"],
+  use: (worker: Worker) => Promise<void>,
+): Promise<void> {
   const worker = new Worker(sec.address, { actions, slots: 20, logger: QUIET });
   const run = worker.run({ handleSignals: false });
   try {
@@ -72,7 +75,7 @@ test("a failed saga is unwound, with inputs and outputs for undo", async () => {
   const pay = action("pay", {}, (_: { booking: string }): null => {
     throw new Failed("Declined", "no money", [{ cents: 5 }]);
   });
-  const builder = graph<null>("trip");
+  const builder = graph("trip");
   const booking = builder.add("reserve", reserve, { seat: 7 });
   const trip = builder.build(builder.add("pay", pay, { booking: booking.at("booking") }));
   await serving([reserve, pay], async () => {
@@ -96,7 +99,7 @@ test("what user code throws by accident is tried again under the same key", asyn
     }
     return context.attempt;
   });
-  const builder = graph<null>("flaky");
+  const builder = graph("flaky");
   const node = builder.add("flaky", flaky, {}, { retry: { initialBackoff: 1, maxBackoff: 1 } });
   await serving([flaky], async () => {
     assert.equal(await client.run(builder.build(node), null, { timeout: 20_000 }), 3);
@@ -109,7 +112,7 @@ test("a held node waits for a decision, and the watch tells all of it", async ()
   const odd = action("odd", {}, (): string => {
     throw new Hold("Odd", "somebody must look");
   });
-  const builder = graph<null>("odd");
+  const builder = graph("odd");
   const odds = builder.build(builder.add("odd", odd, {}));
   await serving([odd], async () => {
     const { sagaId } = await client.create(odds, null);
@@ -174,7 +177,7 @@ test("an action that blocks the event loop hears an order to stop, and keeps the
     context.throwIfCancelled();
     return "never told";
   });
-  const builder = graph<null>("block");
+  const builder = graph("block");
   const node = builder.add("block", block, {}, { timeouts: { startToClose: 300 }, retry: { maxAttempts: 1 } });
   await serving([block], async () => {
     const { sagaId } = await client.create(builder.build(node), null);
@@ -187,7 +190,7 @@ test("an action that blocks the event loop hears an order to stop, and keeps the
 test("worker and client outlive a SEC that is killed", async () => {
   const open: (() => void)[] = [];
   const gate = action("gate", {}, () => new Promise<string>((resolve) => open.push(() => resolve("through"))));
-  const builder = graph<null>("gate");
+  const builder = graph("gate");
   const gates = builder.build(builder.add("gate", gate, {}));
   await serving([gate], async () => {
     const { sagaId } = await client.create(gates, null);

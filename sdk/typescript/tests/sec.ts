@@ -28,9 +28,13 @@ export class Sec {
 
   /** Start it, on the store that it left. */
   async begin(): Promise<void> {
-    this.child = spawn(COMMAND, ["dev", "--listen", this.address, "--data-dir", this.folder, "--log-level", "warning"], {
-      stdio: ["ignore", "ignore", "inherit"],
-    });
+    this.child = spawn(
+      COMMAND,
+      ["dev", "--listen", this.address, "--data-dir", this.folder, "--log-level", "warning"],
+      {
+        stdio: ["ignore", "ignore", "inherit"],
+      },
+    );
     const failed = new Promise<never>((_, reject) => {
       this.child?.once("error", reject);
       this.child?.once("exit", (code) => {

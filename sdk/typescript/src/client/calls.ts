@@ -74,7 +74,9 @@ export class Calls {
   }
 
   /** A stream of answers, from whichever SEC is next. */
-  stream<Response>(open: (client: SagaServiceClient, metadata: Metadata) => ClientReadableStream<Response>): ClientReadableStream<Response> {
+  stream<Response>(
+    open: (client: SagaServiceClient, metadata: Metadata) => ClientReadableStream<Response>,
+  ): ClientReadableStream<Response> {
     return open(this.client(), this.metadata());
   }
 

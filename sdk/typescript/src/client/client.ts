@@ -2,10 +2,7 @@
 
 import { durationOf } from "../durations.js";
 import type { Graph } from "../graph/builder.js";
-import {
-  Resolution,
-  type LogEntry,
-} from "../gen/sagaline/v1/log.js";
+import { Resolution, type LogEntry } from "../gen/sagaline/v1/log.js";
 import { SagaState as State, SagaView, type SagaSpec } from "../gen/sagaline/v1/saga.js";
 import type { ServiceError } from "@grpc/grpc-js";
 import type { SagaFilter, WatchSagaResponse } from "../gen/sagaline/v1/saga_service.js";
@@ -14,7 +11,15 @@ import { encodeJson, type JsonValue, type Payload } from "../payload.js";
 import type { TlsOptions } from "../worker/io/messages.js";
 import { Calls, pause, stopped, type CallSettings } from "./calls.js";
 import { errorOfCall, Unavailable } from "./errors.js";
-import { resultOf, sagaInfo, SagaUnfinished, stateOf, type SagaInfo, type SagaState, type WatchedEntry } from "./states.js";
+import {
+  resultOf,
+  sagaInfo,
+  SagaUnfinished,
+  stateOf,
+  type SagaInfo,
+  type SagaState,
+  type WatchedEntry,
+} from "./states.js";
 
 export interface ClientOptions {
   /** Absent: plain text, for loopback and trusted networks. */

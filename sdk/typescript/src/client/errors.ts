@@ -144,7 +144,12 @@ export function errorOfCall(error: ServiceError): RpcError {
 /** The error that one refused saga of a batch stands for. */
 export function errorOfBatch(error: BatchError): RpcError {
   const problems = error.problems.map(({ field, message }) => ({ field, message }));
-  return make(error.message, { status: status[error.code] ?? "UNKNOWN", reason: error.reason, problems, retryDelay: undefined });
+  return make(error.message, {
+    status: status[error.code] ?? "UNKNOWN",
+    reason: error.reason,
+    problems,
+    retryDelay: undefined,
+  });
 }
 
 interface Facts {

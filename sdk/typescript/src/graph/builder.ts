@@ -3,7 +3,14 @@
 import type { Action } from "../actions.js";
 import { durationOf } from "../durations.js";
 import { DefinitionError } from "../errors.js";
-import type { ActionNode, Graph as GraphMessage, InputSource, MapNode, Node, SubsagaNode } from "../gen/sagaline/v1/saga.js";
+import type {
+  ActionNode,
+  Graph as GraphMessage,
+  InputSource,
+  MapNode,
+  Node,
+  SubsagaNode,
+} from "../gen/sagaline/v1/saga.js";
 import type { TypeSpec } from "../gen/sagaline/v1/payload.js";
 import { encodeJson, json, type Codec } from "../payload.js";
 import {
@@ -81,17 +88,17 @@ export class GraphBuilder<P> {
     options: NodeOptions = {},
   ): Ref<Out> {
     const node = this.actionNode(action, inputs, options);
-    return this.node<Out>(name, { $case: "action", value: node }, options, action.output as Codec<unknown>);
+    return this.node<Out>(name, { $case: "action", value: node }, options, action.output);
   }
 
   /** A node that has its value from the start. */
   constant<T>(name: string, value: T, codec: Codec<T> = json<T>()): Ref<T> {
-    return this.node<T>(name, { $case: "constant", value: { value: codec.encode(value) } }, {}, codec as Codec<unknown>);
+    return this.node<T>(name, { $case: "constant", value: { value: codec.encode(value) } }, {}, codec);
   }
 
   /** A graph as a node. */
   subsaga<P2, R2>(name: string, inner: Graph<P2, R2>, params: Input<NoInfer<P2>>, options: After = {}): Ref<R2> {
-    const value: SubsagaNode = { graph: inner.message, params: this.source(params, inner.params as Codec<unknown>) };
+    const value: SubsagaNode = { graph: inner.message, params: this.source(params, inner.params) };
     return this.node<R2>(name, { $case: "subsaga", value }, options);
   }
 
@@ -164,7 +171,11 @@ export class GraphBuilder<P> {
     return new Ref<T>(this, { $case: "node", value: name });
   }
 
-  private actionNode<In extends object, Out>(action: Action<In, Out>, inputs: object, options: NodeOptions): ActionNode {
+  private actionNode<In extends object, Out>(
+    action: Action<In, Out>,
+    inputs: object,
+    options: NodeOptions,
+  ): ActionNode {
     const codecs = (action.options.inputs ?? {}) as Record<string, Codec<unknown> | undefined>;
     const codecOf = (name: string): Codec<unknown> | undefined =>
       Object.hasOwn(codecs, name) ? codecs[name] : undefined;
@@ -175,7 +186,10 @@ export class GraphBuilder<P> {
     const sources = Object.entries(inputs)
       .filter(([, value]) => value !== undefined)
       .map(([name, value]): [string, InputSource] => [name, this.source(value, codecOf(name))]);
-    const undo = action.undo === undefined && options.undo?.kind === undefined ? { ...options.undo, kind: "noop" } as const : options.undo;
+    const undo =
+      action.undo === undefined && options.undo?.kind === undefined
+        ? ({ ...options.undo, kind: "noop" } as const)
+        : options.undo;
     return {
       action: action.name,
       version: action.version,
@@ -206,7 +220,7 @@ export class GraphBuilder<P> {
       return { source: { $case: "literal", value: literal }, path: [] };
     }
     this.check(input);
-    return { source: input.source as InputSource["source"], path: [...input.path] };
+    return { source: input.source, path: [...input.path] };
   }
 
   private check(ref: Ref<unknown>): void {

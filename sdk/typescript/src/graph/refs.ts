@@ -3,7 +3,8 @@
 declare const TYPE: unique symbol;
 
 /** Where a value comes from. */
-export type Source = { readonly $case: "node"; readonly value: string } | { readonly $case: "params"; readonly value: object };
+export type Source =
+  { readonly $case: "node"; readonly value: string } | { readonly $case: "params"; readonly value: object };
 
 /** A value of type `T` that a node of the graph will have; only the builder and `at` make them. */
 export class Ref<out T> {

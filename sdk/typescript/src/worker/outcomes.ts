@@ -5,7 +5,15 @@ import { ActionOutcome, AttemptCancelled, Failed, Hold, Retry } from "../errors.
 import { FailureDisposition, FailureSource, type Failure } from "../gen/sagaline/v1/failure.js";
 import { durationOf } from "../durations.js";
 import { encodeJson } from "../payload.js";
-import { cancelled, cutText, DETAILS_MAX, failure, RETRY_DELAY_MS_MAX, STACK_BYTES, timedOut } from "./machine/failures.js";
+import {
+  cancelled,
+  cutText,
+  DETAILS_MAX,
+  failure,
+  RETRY_DELAY_MS_MAX,
+  STACK_BYTES,
+  timedOut,
+} from "./machine/failures.js";
 
 const { FAIL, HOLD, RETRY } = FailureDisposition;
 
@@ -30,7 +38,10 @@ function isCancellation(thrown: unknown, context: AttemptContext): boolean {
   if (thrown instanceof AttemptCancelled) {
     return true;
   }
-  return context.signal.aborted && (thrown === context.signal.reason || (thrown as Partial<Error> | null)?.name === "AbortError");
+  return (
+    context.signal.aborted &&
+    (thrown === context.signal.reason || (thrown as Partial<Error> | null)?.name === "AbortError")
+  );
 }
 
 /** User code says itself how its attempt ended. An outcome of no known kind says nothing of the effect: RETRY. */

@@ -22,7 +22,9 @@ export interface Served {
 /** Checks what a worker is to serve; throws `DefinitionError` where it does not fit together. */
 export function served(actions: readonly AnyAction[], slots: ReadonlyMap<string, number>): Served {
   if (actions.length < 1 || actions.length > limits.ACTIONS_MAX) {
-    throw new DefinitionError(`a worker serves 1 to ${String(limits.ACTIONS_MAX)} actions, not ${String(actions.length)}`);
+    throw new DefinitionError(
+      `a worker serves 1 to ${String(limits.ACTIONS_MAX)} actions, not ${String(actions.length)}`,
+    );
   }
   const made: Served = { actions: new Map(), pools: new Map(), specs: [] };
   for (const action of actions) {
@@ -43,7 +45,7 @@ export function served(actions: readonly AnyAction[], slots: ReadonlyMap<string,
   return made;
 }
 
-function specOf(action: AnyAction, slotPool: string, kinds: number[]): ActionSpec {
+function specOf(action: AnyAction, slotPool: string, kinds: (typeof ACTION | typeof UNDO)[]): ActionSpec {
   const codecs = Object.entries((action.options.inputs ?? {}) as Record<string, Codec<unknown>>);
   const inputTypes = codecs.flatMap(([name, codec]): [string, TypeSpec][] =>
     codec.type === undefined ? [] : [[name, codec.type]],
@@ -79,7 +81,11 @@ export function checkedHello(hello: Hello): Hello {
   if (fits(hello)) {
     return hello;
   }
-  const bare = hello.actions.map((spec) => ({ ...spec, inputTypes: new Map<string, TypeSpec>(), outputType: undefined }));
+  const bare = hello.actions.map((spec) => ({
+    ...spec,
+    inputTypes: new Map<string, TypeSpec>(),
+    outputType: undefined,
+  }));
   if (!fits({ ...hello, actions: bare })) {
     throw new DefinitionError("the worker's description does not fit into a frame: serve fewer actions");
   }

@@ -233,7 +233,7 @@ export class Worker {
   /** For user code that does not yield: wishes to stop are heeded at once, and the rest when the event loop is back. */
   private poll(port: MessagePort, executor: Executor, handle: (message: FromIo) => void): void {
     for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port)) {
-      const message = (got as { message: FromIo }).message;
+      const message = got.message;
       if (message.type !== "stop" || !executor.stop(message.key, message.reason)) {
         this.late.push(message);
       }
@@ -303,5 +303,8 @@ function checkedSlots(given: number | Readonly<Record<string, number>>): Map<str
 }
 
 function shuffled<T>(items: readonly T[]): T[] {
-  return items.map((item) => ({ item, at: Math.random() })).sort((one, other) => one.at - other.at).map(({ item }) => item);
+  return items
+    .map((item) => ({ item, at: Math.random() }))
+    .sort((one, other) => one.at - other.at)
+    .map(({ item }) => item);
 }

@@ -8,7 +8,12 @@
  * other is begun.
  */
 
-import { WorkerCapability, type ConnectResponse, type Hello, type ResultAck } from "../../gen/sagaline/v1/worker_service.js";
+import {
+  WorkerCapability,
+  type ConnectResponse,
+  type Hello,
+  type ResultAck,
+} from "../../gen/sagaline/v1/worker_service.js";
 import type { Effect, EffectOf } from "./effects.js";
 import type { Holdings } from "./holdings.js";
 import { Membership } from "./membership.js";

@@ -305,7 +305,7 @@ export class Holdings {
     } else {
       told = { $case: "failure", value: bounded(told.value, this.payloadBytes) };
     }
-    return { ref: attempt.ref, epoch: attempt.epoch, outcome: told as InvocationResult["outcome"] };
+    return { ref: attempt.ref, epoch: attempt.epoch, outcome: told };
   }
 
   /** An attempt was not handed to user code, and never will be. */

@@ -88,7 +88,15 @@ export class Results {
     }
     const key = keyOf(ref);
     const item: Unacked = {
-      key, ref, owner: sec, message, size: size + ITEM_OVERHEAD_BYTES, lane: "", sending: "stranded", until: 0, redirects: 0,
+      key,
+      ref,
+      owner: sec,
+      message,
+      size: size + ITEM_OVERHEAD_BYTES,
+      lane: "",
+      sending: "stranded",
+      until: 0,
+      redirects: 0,
     };
     this.held.set(key, item);
     this.bytes += item.size;

@@ -32,7 +32,9 @@ export class Slots {
     private readonly effects: Effects,
     private readonly rejections: Rejections,
   ) {
-    this.pools = new Map([...slots].map(([name, count]) => [name, { slots: count, used: 0, held: 0, line: new Queue() }]));
+    this.pools = new Map(
+      [...slots].map(([name, count]) => [name, { slots: count, used: 0, held: 0, line: new Queue() }]),
+    );
   }
 
   /** Why an attempt that is new here is not taken; undefined: it is. `excess` is what may be held beyond the slots. */

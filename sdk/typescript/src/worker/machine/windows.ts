@@ -28,7 +28,11 @@ export function split(slots: number, wants: readonly Want[], turn: number): numb
     const rest = (slots - total) % wants.length;
     return wants.map(({ held, ready }, index) => held + ready + each + (index < rest ? 1 : 0));
   }
-  const turned = wants.map((want, index) => ({ want, index, place: (index - (turn % wants.length) + wants.length) % wants.length }));
+  const turned = wants.map((want, index) => ({
+    want,
+    index,
+    place: (index - (turn % wants.length) + wants.length) % wants.length,
+  }));
   turned.sort((one, other) => one.place - other.place);
   const shares = wants.map(() => 0);
   const give = (indexes: readonly number[]): void => {

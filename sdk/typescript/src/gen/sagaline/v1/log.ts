@@ -246,7 +246,7 @@ export interface LogEntry {
     /** A node is done. */
     { $case: "nodeSucceeded"; value: NodeSucceeded }
     | //
-    /** A node failed; the saga unwinds. */
+    /** A node failed; the saga unwinds, or the element of a map that can do without. */
     { $case: "nodeFailed"; value: NodeFailed }
     | //
     /** A map node became its elements. */
@@ -387,7 +387,7 @@ export interface NodeHeld {
   failure: Failure | undefined;
 }
 
-/** The elements of a map node. */
+/** A map node has its elements: those of its list, which is in the log already. */
 export interface MapExpanded {
   /** Map node. */
   node: string;

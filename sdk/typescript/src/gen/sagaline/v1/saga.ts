@@ -61,8 +61,8 @@ export enum SagaState {
   /** UNWINDING - A node failed or somebody asked for it: what was done is being undone. */
   UNWINDING = 2,
   /**
-   * STUCK - Unwinding, and an undo failed for good. Other branches go on unwinding; an
-   * operator must decide (`ResolveNode`).
+   * STUCK - An undo failed for good. Other branches go on unwinding; an operator must
+   * decide (`ResolveNode`).
    */
   STUCK = 3,
   /** SUCCEEDED - Final: every node succeeded. */
@@ -279,27 +279,49 @@ export interface SubsagaNode {
   params: InputSource | undefined;
 }
 
-/** A node that becomes one action or subsaga for each element of a list. */
+/**
+ * A node that becomes one action or subsaga for each element of a list, as soon
+ * as the list is known. Element 3 of the node "hosts" is the node "hosts[3]", and
+ * the nodes of its subsaga are "hosts[3]/node". Its output is the list of the
+ * elements' outputs, in order: null for an element that failed, an object of
+ * `data`, `encoding` and `metadata` for an output that is bytes. A list that is
+ * more than a payload holds can't be taken whole, only by a path. What is no list,
+ * or would have more nodes than a saga may, makes the node fail with no effect.
+ */
 export interface MapNode {
   /** The list: a JSON array. Required. */
   items:
     | InputSource
     | undefined;
-  /** What runs for each element. Required. */
+  /** What runs for each element. Required. It holds no pivot. */
   each:
     | //
-    /** One action; the element is its input "item". */
+    /**
+     * One action; the element is its input `item`. Its other inputs are the same
+     * for every element, and their nodes become dependencies.
+     */
     { $case: "action"; value: ActionNode }
     | //
-    /** A subsaga; the element is its parameters. */
+    /** A subsaga; the element is its parameters, and its own `params` are absent. */
     { $case: "subsaga"; value: SubsagaNode }
     | undefined;
-  /** Elements that may run at once; 0 is no limit. */
+  /**
+   * Elements that may run at once, in the order of the list; 0 is no limit.
+   * Undoing knows no such limit.
+   */
   maxConcurrency: number;
-  /** The first N must succeed before the rest start; 0 is none. */
+  /**
+   * The first N must succeed before the rest start; 0 is none. If one of them
+   * fails, so does the node, whatever `max_failures` says.
+   */
   canary: number;
-  /** Elements that may fail before the node fails; 0 is none. */
+  /**
+   * Elements that may fail before the node fails; 0 is none. An element that
+   * fails is undone by itself while the others go on.
+   */
   maxFailures: number;
+  /** Name of the action's input that is the element. Absent: "item". */
+  item: string;
 }
 
 /** A node that succeeds when a time has passed since it became ready. */
@@ -1418,7 +1440,7 @@ export const SubsagaNode: MessageFns<SubsagaNode> = {
 };
 
 function createBaseMapNode(): MapNode {
-  return { items: undefined, each: undefined, maxConcurrency: 0, canary: 0, maxFailures: 0 };
+  return { items: undefined, each: undefined, maxConcurrency: 0, canary: 0, maxFailures: 0, item: "" };
 }
 
 export const MapNode: MessageFns<MapNode> = {
@@ -1442,6 +1464,9 @@ export const MapNode: MessageFns<MapNode> = {
     }
     if (message.maxFailures !== 0) {
       writer.uint32(48).int32(message.maxFailures);
+    }
+    if (message.item !== "") {
+      writer.uint32(58).string(message.item);
     }
     return writer;
   },
@@ -1507,6 +1532,14 @@ export const MapNode: MessageFns<MapNode> = {
             message.maxFailures = reader.int32();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.item = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1544,6 +1577,7 @@ export const MapNode: MessageFns<MapNode> = {
     message.maxConcurrency = object.maxConcurrency ?? 0;
     message.canary = object.canary ?? 0;
     message.maxFailures = object.maxFailures ?? 0;
+    message.item = object.item ?? "";
     return message;
   },
 };
