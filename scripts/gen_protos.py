@@ -1,6 +1,6 @@
 """Generate sagaline.v1 from protos/, or check that what is committed is what would be generated.
 
-    python scripts/gen_protos.py              write sdk/python/sagaline/v1, and what is Go's and TypeScript's where those are
+    python scripts/gen_protos.py              write sdk/python/sagaline/v1; Go's and TypeScript's where those are
     python scripts/gen_protos.py --check      write nothing: demand no difference, and that buf is content
     python scripts/gen_protos.py --baseline   record today's protos as what `buf breaking` compares with
 

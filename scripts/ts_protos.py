@@ -1,4 +1,4 @@
-"""The TypeScript half of gen_protos.py: sdk/typescript/src/gen, made by the generator that its package-lock.json pins."""
+"""The TypeScript half of gen_protos.py: sdk/typescript/src/gen, by the generator that package-lock.json pins."""
 
 from __future__ import annotations
 

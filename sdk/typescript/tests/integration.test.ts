@@ -132,10 +132,14 @@ test("a held node waits for a decision, and the watch tells all of it", async ()
 });
 
 test("signals, delays and maps", async () => {
-  const double = action("double", {}, ({ item }: { item: number }) => item * 2, { undo: () => null });
+  const double = action("double", {}, ({ n, by }: { n: number; by: number }) => n * by, { undo: () => null });
   const builder = graph<number[]>("many");
   const go = builder.signal<{ go: boolean }>("go");
-  const doubled = builder.map("doubled", builder.params, double, { after: [builder.delay("soon", 1), go] });
+  const doubled = builder.map("doubled", builder.params, double, {
+    item: "n",
+    inputs: { by: 2 },
+    after: [builder.delay("soon", 1), go],
+  });
   const many = builder.build(doubled);
   await serving([double], async () => {
     const { sagaId } = await client.create(many, [1, 2, 3]);

@@ -1,6 +1,6 @@
 /** Errors of calls: google.rpc.Status and its details, read into classes with stable codes. */
 
-import { BinaryReader } from "@bufbuild/protobuf/wire";
+import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { status, type ServiceError } from "@grpc/grpc-js";
 
 import { SagalineError } from "../errors.js";
@@ -181,7 +181,7 @@ function fields(bytes: Uint8Array, number: number): Uint8Array[] {
   const found: Uint8Array[] = [];
   while (reader.pos < reader.len) {
     const [field, type] = reader.tag();
-    if (field === number && Number(type) === 2) {
+    if (field === number && type === WireType.LengthDelimited) {
       found.push(reader.bytes());
     } else {
       reader.skip(type);

@@ -102,15 +102,22 @@ export class GraphBuilder<P> {
     return this.node<R2>(name, { $case: "subsaga", value }, options);
   }
 
-  /** One attempt of an action, whose input is called `item`, for each element of a list; its output is the list of theirs. */
-  map<T, Out>(
+  /**
+   * One attempt of an action for each element of a list, which is its input `item` (absent: "item"); the output is the list
+   * of theirs. `inputs` are the same for all.
+   */
+  map<In extends object, Out, K extends keyof In & string = keyof In & "item">(
     name: string,
-    items: Input<readonly T[]>,
-    action: Action<{ item: T }, Out>,
-    options: MapOptions = {},
+    items: Input<readonly NoInfer<In[K]>[]>,
+    action: Action<In, Out>,
+    options: MapOptions & { readonly item?: K; readonly inputs?: InputsFor<Omit<NoInfer<In>, K>> } = {},
   ): Ref<Out[]> {
-    const each: MapNode["each"] = { $case: "action", value: this.actionNode(action, {}, options) };
-    return this.node<Out[]>(name, { $case: "map", value: this.mapNode(items, each, options) }, options);
+    const each: MapNode["each"] = {
+      $case: "action",
+      value: this.actionNode(action, options.inputs ?? {}, options),
+    };
+    const node = this.mapNode(items, each, options, options.item);
+    return this.node<Out[]>(name, { $case: "map", value: node }, options);
   }
 
   /** A subsaga, whose parameters are the element, for each element of a list. */
@@ -204,13 +211,14 @@ export class GraphBuilder<P> {
     };
   }
 
-  private mapNode(items: unknown, each: MapNode["each"], options: MapOptions): MapNode {
+  private mapNode(items: unknown, each: MapNode["each"], options: MapOptions, item = ""): MapNode {
     return {
       items: this.source(items),
       each,
       maxConcurrency: options.maxConcurrency ?? 0,
       canary: options.canary ?? 0,
       maxFailures: options.maxFailures ?? 0,
+      item,
     };
   }
 

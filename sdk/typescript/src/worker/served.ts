@@ -3,6 +3,7 @@
 import type { AnyAction } from "../actions.js";
 import { DefinitionError } from "../errors.js";
 import { BarrierKind, Hello, type ActionSpec } from "../gen/sagaline/v1/worker_service.js";
+import type { InvocationKind } from "../gen/sagaline/v1/saga.js";
 import type { TypeSpec } from "../gen/sagaline/v1/payload.js";
 import type { Codec } from "../payload.js";
 import { servedKey } from "./io/messages.js";
@@ -45,7 +46,7 @@ export function served(actions: readonly AnyAction[], slots: ReadonlyMap<string,
   return made;
 }
 
-function specOf(action: AnyAction, slotPool: string, kinds: (typeof ACTION | typeof UNDO)[]): ActionSpec {
+function specOf(action: AnyAction, slotPool: string, kinds: InvocationKind[]): ActionSpec {
   const codecs = Object.entries((action.options.inputs ?? {}) as Record<string, Codec<unknown>>);
   const inputTypes = codecs.flatMap(([name, codec]): [string, TypeSpec][] =>
     codec.type === undefined ? [] : [[name, codec.type]],
