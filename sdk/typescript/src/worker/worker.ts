@@ -233,7 +233,7 @@ export class Worker {
   /** For user code that does not yield: wishes to stop are heeded at once, and the rest when the event loop is back. */
   private poll(port: MessagePort, executor: Executor, handle: (message: FromIo) => void): void {
     for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port)) {
-      const { message } = got as { message: FromIo };
+      const message = got.message as FromIo;
       if (message.type !== "stop" || !executor.stop(message.key, message.reason)) {
         this.late.push(message);
       }
