@@ -1,4 +1,4 @@
-"""The Go SDK against a real SEC: the tests of sdk/go that need one, and the machine's own."""
+"""The Go SDK against a real SEC, and its barrier in a real PostgreSQL: the tests of its modules that need one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.integration.secs import run, started
+from tests.postgres_server import SUPERUSER, PostgresServer, postgres_server
 
-SDK = Path(__file__).resolve().parents[3] / "sdk/go"
+__all__ = ["postgres_server"]
+
+ROOT = Path(__file__).resolve().parents[3]
+TEST = ("go", "test", "-count=1", "-timeout=60s", ".")
+SECONDS = 600.0
+"""The first time everything is compiled."""
 
 pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="NOT TESTED: there is no Go on this machine")
 
@@ -24,13 +30,17 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
 
 async def test_sagas_run_and_unwind(address: str) -> None:
     code, said, problems = await run(
-        "go",
-        "test",
-        "-count=1",
-        "-timeout=60s",
-        ".",
-        environment={"SAGALINE_SEC": address},
-        directory=SDK,
-        seconds=600.0,
+        *TEST, environment={"SAGALINE_SEC": address}, directory=ROOT / "sdk/go", seconds=SECONDS
     )
+    assert code == 0, said + problems
+
+
+async def test_the_hotel_is_booked_once_in_postgres(postgres_server: PostgresServer) -> None:
+    environment = {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(postgres_server.port),
+        "PGUSER": SUPERUSER,
+        "PGDATABASE": "postgres",
+    }
+    code, said, problems = await run(*TEST, environment=environment, directory=ROOT / "workers/go", seconds=SECONDS)
     assert code == 0, said + problems
