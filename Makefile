@@ -12,7 +12,7 @@ WITH_ETCD := SAGALINE_ETCD=$$(scripts/ensure_etcd.sh) || exit 3; export SAGALINE
 CODE := sdk/python server workers/python scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup upgrade protos check-protos fmt lint arch types test test-go test-typescript ci demo dev bench simulate failover conformance clean
+.PHONY: demo-polyglot help setup upgrade protos check-protos fmt lint arch types test test-go test-typescript ci demo dev bench simulate failover conformance clean
 .NOTPARALLEL:
 
 help: ## list these targets
@@ -61,6 +61,9 @@ ci: check-protos lint arch types test test-go test-typescript ## all that CI run
 
 demo: setup ## real sagas that run, fail, unwind, get stuck and are resolved, over a SEC that is killed
 	@$(WITH_ETCD) $(BIN)/python scripts/demo.py $(DEMO)
+
+demo-polyglot: setup ## one saga in four languages, each on its own database; two SECs, and a worker that is killed
+	@$(WITH_ETCD) $(BIN)/python -m tests.polyglot $(DEMO)
 
 dev: setup ## a SEC on SQLite in this terminal
 	@$(BIN)/sagaline dev $(DEV)
