@@ -162,7 +162,10 @@ class SagaRun:
                     raise Refused("TOO_MANY_FOLLOWED")
                 creation = self._maker.make(spec, moment, self._graphs)
                 slot.saga_id = creation.spec.saga_id
-                await self._create(slot, creation)
+                try:
+                    self._runtime.create_one(creation, partial(self._decided, slot))
+                except Overloaded:
+                    await self._create(slot, creation)
             except (Refused, RuntimeRefusal) as refused:
                 self._decided(slot, refused)
             if number % SPECS_A_SLICE == 0:

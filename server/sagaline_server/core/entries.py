@@ -88,7 +88,7 @@ class SagaState(enum.IntEnum):
         return self in (SagaState.SUCCEEDED, SagaState.UNWOUND)
 
 
-class SagaCreated(msgspec.Struct, frozen=True):
+class SagaCreated(msgspec.Struct, frozen=True, gc=False):
     """First entry of every log."""
 
     digest: bytes
@@ -97,7 +97,7 @@ class SagaCreated(msgspec.Struct, frozen=True):
     """Seconds before the first node starts."""
 
 
-class AttemptStarted(msgspec.Struct, frozen=True):
+class AttemptStarted(msgspec.Struct, frozen=True, gc=False):
     """Durable before the invocation leaves the SEC."""
 
     node: str
@@ -121,7 +121,7 @@ class AttemptEnded(msgspec.Struct, frozen=True):
     last_progress: Payload | None = None
 
 
-class NodeSucceeded(msgspec.Struct, frozen=True):
+class NodeSucceeded(msgspec.Struct, frozen=True, gc=False):
     """Decides a node."""
 
     node: str
@@ -153,7 +153,7 @@ class UnwindRequested(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class UndoAttemptStarted(msgspec.Struct, frozen=True):
+class UndoAttemptStarted(msgspec.Struct, frozen=True, gc=False):
     """Durable before the undo invocation leaves the SEC."""
 
     node: str
@@ -183,7 +183,7 @@ class NodeHeld(msgspec.Struct, frozen=True):
     failure: Failure
 
 
-class NodeUndone(msgspec.Struct, frozen=True):
+class NodeUndone(msgspec.Struct, frozen=True, gc=False):
     """Decides a node's undo."""
 
     node: str
@@ -272,7 +272,7 @@ class QuarantineChanged(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class SagaFinished(msgspec.Struct, frozen=True):
+class SagaFinished(msgspec.Struct, frozen=True, gc=False):
     """Last entry of a log."""
 
     state: SagaState
@@ -302,7 +302,7 @@ Entry = (
 )
 
 
-class Stamped(msgspec.Struct, frozen=True):
+class Stamped(msgspec.Struct, frozen=True, gc=False):
     """An entry with its place in the log."""
 
     seq: int

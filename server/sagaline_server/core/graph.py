@@ -178,7 +178,7 @@ class Graph(msgspec.Struct, frozen=True, omit_defaults=True):
     result: str = ""
 
 
-class SagaSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+class SagaSpec(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a client asks to run. Times in seconds."""
 
     saga_id: str

@@ -12,7 +12,7 @@ from sagaline_server.core.values import Failure, Payload
 # ---- inputs --------------------------------------------------------------------
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True, gc=False):
     """A worker reports the end of an attempt: an output, or a failure."""
 
     node: str
@@ -179,7 +179,7 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What to do, in the order of the fields: append and apply `entries`, then send the rest."""
 
     entries: tuple[Entry, ...] = ()

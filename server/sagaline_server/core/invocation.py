@@ -13,7 +13,7 @@ from sagaline_server.core.topology import Source
 from sagaline_server.core.values import NULL, Failure, Payload, SelectionError
 
 
-class Invocation(msgspec.Struct, frozen=True):
+class Invocation(msgspec.Struct, frozen=True, gc=False):
     """One attempt as a worker is to run it. The same bytes of input on every attempt."""
 
     node: str

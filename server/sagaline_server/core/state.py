@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -18,7 +20,7 @@ from sagaline_server.core.transitions import SETTLED, STATUSES, WITHOUT_EFFECT, 
 from sagaline_server.core.values import NULL, Failure, Payload, SelectionError, index_of, select
 
 
-class Run(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True, gc=False):
     """The attempts of one side of a node."""
 
     attempt: int = 0
@@ -80,6 +82,10 @@ class MapRun(msgspec.Struct, frozen=True):
     failures: int = 0
 
 
+_EMPTY: Any = MappingProxyType({})
+"""In place of a dictionary that most sagas never need: whoever needs one puts his own there."""
+
+
 class Saga(msgspec.Struct):
     """One saga. Changed by `apply` alone."""
 
@@ -107,7 +113,7 @@ class Saga(msgspec.Struct):
     breakpoints: tuple[Breakpoint, ...] = ()
     quarantined: str | None = None
     """Set: an operator has set the saga aside, for this reason."""
-    faults: dict[tuple[int, FaultKind], int] = msgspec.field(default_factory=dict)
+    faults: dict[tuple[int, FaultKind], int] = _EMPTY
     """Injected faults that are left. Replaced, never changed."""
     gate_changed: float = 0.0
     """When the gate last changed. Seconds since 1970."""
@@ -126,13 +132,13 @@ class Saga(msgspec.Struct):
     """Why it unwinds."""
     failed_node: int | None = None
     """Node that failed first."""
-    maps: dict[int, MapRun] = msgspec.field(default_factory=dict)
+    maps: dict[int, MapRun] = _EMPTY
     """Map nodes that have grown."""
-    items: Mapping[int, tuple[Payload, ...]] = msgspec.field(default_factory=dict)
+    items: Mapping[int, tuple[Payload, ...]] = _EMPTY
     """The elements of their lists. Replaced, never changed: copies share it, and the other mapping below."""
-    fallen: Mapping[int, Failure] = msgspec.field(default_factory=dict)
+    fallen: Mapping[int, Failure] = _EMPTY
     """Elements that failed without failing their map, and why: each unwinds by itself."""
-    falling: dict[int, int] = msgspec.field(default_factory=dict)
+    falling: dict[int, int] = _EMPTY
     """Those of them that still do, with the number of their nodes that are not settled."""
     retreating: frozenset[int] = frozenset()
     """Nodes of all elements that have fallen."""

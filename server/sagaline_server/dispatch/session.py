@@ -38,7 +38,7 @@ class Served(msgspec.Struct, frozen=True):
     """0: no limit of its own."""
 
 
-class InFlight(msgspec.Struct):
+class InFlight(msgspec.Struct, gc=False):
     """An attempt that is with the worker, as far as this SEC knows."""
 
     action: ActionKey

@@ -27,7 +27,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     """Store revision of the claim: the owner key's modification revision."""
 
 
-class ListedSaga(msgspec.Struct, frozen=True):
+class ListedSaga(msgspec.Struct, frozen=True, gc=False):
     """What a list can be filtered by, as of the last append."""
 
     graph_name: str
@@ -37,7 +37,7 @@ class ListedSaga(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...] = ()
 
 
-class NewSaga(msgspec.Struct, frozen=True):
+class NewSaga(msgspec.Struct, frozen=True, gc=False):
     """A saga to create and claim in one write."""
 
     saga_id: str
@@ -50,7 +50,7 @@ class NewSaga(msgspec.Struct, frozen=True):
     """16 bytes, new for each write: how the write is recognised after an unknown outcome."""
 
 
-class Append(msgspec.Struct, frozen=True):
+class Append(msgspec.Struct, frozen=True, gc=False):
     """Entries to append to a saga's log."""
 
     claim: Claim
@@ -89,7 +89,7 @@ class Status(enum.Enum):
     """May or may not be durable, or become so. Send the same write again, unchanged, until it is known."""
 
 
-class WriteResult(msgspec.Struct, frozen=True):
+class WriteResult(msgspec.Struct, frozen=True, gc=False):
     """How one write of a commit ended."""
 
     status: Status

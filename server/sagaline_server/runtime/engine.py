@@ -40,8 +40,8 @@ from sagaline_server.wire.views import done_record
 
 log = structlog.get_logger("sagaline.runtime")
 
-TURNS_A_ROUND = 256
-"""Turns before the loop gets to do other things."""
+TURNS_A_ROUND = 64
+"""Turns before the loop gets to do other things: so many, and the store has work while the next are taken."""
 
 TURN_BYTES = 512 * 1024
 """Payload bytes after which a turn takes nothing more: with one more payload they still fit into one append."""

@@ -10,7 +10,7 @@ from sagaline_server.core.graph import SagaSpec
 from sagaline_server.core.topology import Topology
 
 
-class Creation(msgspec.Struct, frozen=True):
+class Creation(msgspec.Struct, frozen=True, gc=False):
     """A saga to create; its spec and graph have been checked."""
 
     spec: SagaSpec

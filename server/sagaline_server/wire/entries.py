@@ -27,8 +27,7 @@ def encode_batch(entries: Sequence[core.Stamped], writer_id: bytes) -> bytes:
     first = entries[0]
     parts = [
         b"\x0a" + varint(len(writer_id)) + writer_id,
-        b"\x10" + varint(first.epoch),
-        encoded.field(b"\x1a", encoded.time(first.time)),
+        _epoch_and_time(first.epoch, first.time),
         b"\x20" + varint(first.seq),
     ]
     for stamped in entries:
@@ -39,6 +38,11 @@ def encode_batch(entries: Sequence[core.Stamped], writer_id: bytes) -> bytes:
         else:
             parts.append(_encoded_known(entry) if kind in _REPEATED else _encoded_entry(entry))
     return b"".join(parts)
+
+
+@lru_cache(64)
+def _epoch_and_time(epoch: int, time: float) -> bytes:
+    return b"\x10" + varint(epoch) + encoded.field(b"\x1a", encoded.time(time))
 
 
 def _encoded_success(entry: core.NodeSucceeded) -> bytes:

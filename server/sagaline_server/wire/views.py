@@ -31,7 +31,7 @@ Waiting = Callable[[int, Kind], str]
 """Say, for people, why one side of a node that could start does not."""
 
 
-class About(msgspec.Struct, frozen=True):
+class About(msgspec.Struct, frozen=True, gc=False):
     """What a record tells of a saga beside its graph and parameters."""
 
     create_time: float
