@@ -1,6 +1,7 @@
 # A table of contents: what a target does stands in the script it calls. Variables to set on the command line:
 #   PYTHON=python3.12   what .venv is made with        PYTEST_ARGS='-k gate -x'   what pytest gets besides
-#   BENCH='--help'      what the benchmark gets        DEMO=--fast                what the demonstration gets
+#   ONLY=linear3        figures of the benchmark       BENCH=--thorough, BENCH='--help'   what it gets besides
+#   PROFILE='--store sqlite'   what the profile gets   DEMO=--fast                what the demonstration gets
 #   DEV='--listen 127.0.0.1:7433'   what `sagaline dev` gets
 #   SEEDS=200 JOBS=2, SEED=7, MUTANT=name, MUTANTS=list       of `make simulate`   SIMULATE='--help'    what else it gets
 #   LANG=go|typescript|java|python|all     of `make conformance` (only where it is given to make itself)
@@ -12,7 +13,7 @@ WITH_ETCD := SAGALINE_ETCD=$$(scripts/ensure_etcd.sh) || exit 3; export SAGALINE
 CODE := sdk/python server workers/python scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: demo-polyglot help setup upgrade protos check-protos fmt lint arch types test test-go test-typescript ci demo dev bench simulate failover conformance clean
+.PHONY: demo-polyglot help setup upgrade protos check-protos fmt lint arch types test test-go test-typescript ci demo dev bench profile simulate failover conformance clean
 .NOTPARALLEL:
 
 help: ## list these targets
@@ -68,8 +69,11 @@ demo-polyglot: setup ## one saga in four languages, each on its own database; tw
 dev: setup ## a SEC on SQLite in this terminal
 	@$(BIN)/sagaline dev $(DEV)
 
-bench: setup ## sagas a second, and how long one takes
-	@$(WITH_ETCD) $(BIN)/python -m tests.bench $(BENCH)
+bench: setup ## every figure of docs/performance.md beside its target
+	@$(WITH_ETCD) $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(BENCH)
+
+profile: setup ## where the SEC's and the worker's time goes, by function
+	@$(WITH_ETCD) $(BIN)/python -m tests.bench.profiling $(PROFILE)
 
 simulate: setup ## crashes, partitions, pauses and unknown outcomes, by seed
 	@$(BIN)/python -m tests.simulation $(SIMULATE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED)) \

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 READY_SECONDS = 30.0
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Process:
@@ -32,6 +33,10 @@ class Process:
             return (int(fields[11]) + int(fields[12])) / _TICKS
         return 0.0
 
+    def resident_bytes(self) -> int:
+        """Return the memory that it holds now."""
+        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * _PAGE
+
     @property
     def running(self) -> bool:
         """True until it has ended."""
@@ -44,6 +49,12 @@ class Process:
     async def ended(self, seconds: float = 15.0) -> int:
         """Wait until it has ended; returns its exit code, negative for a signal."""
         return await asyncio.wait_for(self._process.wait(), seconds)
+
+    async def kill(self) -> None:
+        """End it as a loss of power would."""
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
 
     async def stop(self) -> None:
         """End it."""

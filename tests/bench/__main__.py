@@ -1,101 +1,81 @@
-"""`make bench`: one JSON line for each figure."""
+"""`make bench`: every figure of docs/performance.md, one JSON line for each, beside its target."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import sys
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
-from tests.bench.load import ClosedLoop, linear
-from tests.processes import Process, free_port, running, start, until_serving
+import msgspec
 
-ACTIONS_A_SAGA = 3
+from sagaline_server.app.logs import set_up_logs
+from tests.bench.line import Line
+from tests.bench.options import QUICK, THOROUGH, Options
+from tests.bench.raw import raw_limits
+from tests.bench.running import running_figures
+from tests.bench.standing import (
+    adoption_figures,
+    live_figures,
+    recovery_figures,
+    retention_figures,
+    start_figures,
+    two_sec_figures,
+)
 
-
-async def linear3(store: str, in_flight: int, seconds: float) -> dict[str, object]:
-    """Measure three-action linear sagas on one SEC, one worker process and one client."""
-    with tempfile.TemporaryDirectory(prefix="sagaline-bench-") as scratch:
-        address = f"127.0.0.1:{free_port()}"
-        processes: list[Process] = []
-        settings = ["--listen", address, "--store", store, "--log-level", "warning"]
-        if store == "etcd":
-            endpoint, etcd = await start_etcd(Path(scratch) / "etcd")
-            processes.append(etcd)
-            settings += ["--etcd-endpoints", endpoint]
-        else:
-            settings += ["--data-dir", str(Path(scratch) / "sqlite")]
-        async with running(*processes):
-            sec = await start("sec", sys.executable, "-m", "sagaline_server", *settings)
-            async with running(sec):
-                await until_serving(address)
-                worker = await start("worker", sys.executable, "-m", "tests.bench.actions", address, "1000")
-                async with running(worker):
-                    loop = ClosedLoop(address, linear(ACTIONS_A_SAGA), in_flight)
-                    await loop.run(min(seconds, 2.0))
-                    return await measure(loop, seconds, in_flight, store, [*processes, sec, worker])
+GROUPS: tuple[Callable[[Options], AsyncIterator[Line]], ...] = (
+    raw_limits,
+    running_figures,
+    live_figures,
+    recovery_figures,
+    adoption_figures,
+    two_sec_figures,
+    start_figures,
+    retention_figures,
+)
 
 
-async def measure(
-    loop: ClosedLoop, seconds: float, in_flight: int, store: str, processes: list[Process]
-) -> dict[str, object]:
-    """Run the loop once and return its line."""
-    before = {process.name: process.cpu_seconds() for process in processes}
-    client_before = time.process_time()
-    figures = await loop.run(seconds)
-    actions = figures.sagas * ACTIONS_A_SAGA
-    cpu = {process.name: process.cpu_seconds() - before[process.name] for process in processes}
-    cpu["client"] = time.process_time() - client_before
-    return {
-        "bench": "linear3",
-        "store": store,
-        "sagas_per_s": round(figures.sagas / figures.seconds, 1),
-        "actions_per_s": round(actions / figures.seconds, 1),
-        "p50_ms": round(figures.quantile_ms(0.50), 2),
-        "p99_ms": round(figures.quantile_ms(0.99), 2),
-        "in_flight": in_flight,
-        "secs": 1,
-        "cpu_us_per_action": {
-            "sec": round(cpu["sec"] / actions * 1e6, 1),
-            "worker": round(cpu["worker"] / actions * 1e6, 1),
-            "client": round(cpu["client"] / actions * 1e6, 1),
-            "store": round(cpu.get("etcd", 0.0) / actions * 1e6, 1),
-        },
-    }
+async def measure(options: Options) -> int:
+    """Measure what is wanted and print it; returns the exit code.
 
-
-async def start_etcd(directory: Path) -> tuple[str, Process]:
-    """Start a one-member etcd that writes through to the disk; returns its endpoint."""
-    binary = os.environ.get("SAGALINE_ETCD", "etcd")
-    client, peer = free_port(), free_port()
-    endpoint = f"127.0.0.1:{client}"
-    process = await start(
-        "etcd",
-        *(binary, "--name", "bench", "--data-dir", str(directory), "--log-level", "error"),
-        *("--listen-client-urls", f"http://{endpoint}", "--advertise-client-urls", f"http://{endpoint}"),
-        *("--listen-peer-urls", f"http://127.0.0.1:{peer}"),
-        *("--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}"),
-        *("--initial-cluster", f"bench=http://127.0.0.1:{peer}"),
-    )
-    return endpoint, process
+    A group that goes wrong does not hinder the others: it is told on standard error, and the exit code is 1.
+    """
+    figures = met = broken = 0
+    for group in GROUPS:
+        try:
+            async for line in group(options):
+                sys.stdout.write(line.as_json() + "\n")
+                sys.stdout.flush()
+                figures += line.met is not None
+                met += line.met is True
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is told and counted
+            broken += 1
+            sys.stderr.write(f"make bench: {group.__name__} went wrong: {error!r}\n")
+    sys.stdout.write(f"BENCH figures={figures} met={met}\n")
+    return 1 if broken or not figures else 0
 
 
 def main() -> None:
-    """Run the benchmarks that were asked for."""
+    """Measure what was asked for."""
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--store", choices=["sqlite", "etcd"], action="append")
-    parser.add_argument("--in-flight", type=int, action="append")
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--store", choices=["sqlite", "etcd"], action="append", help="only this store")
+    parser.add_argument("--only", default="", help="only figures with this in their names")
+    parser.add_argument("--thorough", action="store_true", help="medians over five runs, 100,000 live sagas")
+    parser.add_argument("--runs", type=int, help="runs that medians are over")
+    parser.add_argument("--seconds", type=float, help="length of each window")
+    parser.add_argument("--in-flight", type=int, help="sagas at once, of linear3")
     given = parser.parse_args()
-    for store in given.store or ["sqlite", "etcd"]:
-        for in_flight in given.in_flight or [256, 1]:
-            line = asyncio.run(linear3(store, in_flight, given.seconds))
-            sys.stdout.write(json.dumps(line) + "\n")
-            sys.stdout.flush()
+    set_up_logs("error")
+    chosen = {
+        "stores": tuple(given.store) if given.store else None,
+        "only": given.only,
+        "runs": given.runs,
+        "seconds": given.seconds,
+        "in_flight": given.in_flight,
+    }
+    extent = THOROUGH if given.thorough else QUICK
+    options = msgspec.structs.replace(extent, **{name: value for name, value in chosen.items() if value is not None})
+    sys.exit(asyncio.run(measure(options)))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,24 @@
-"""A closed loop of sagas over one RunSagas stream."""
+"""Load: sagas in flight over one RunSagas stream, in a closed or an open loop, or by unary calls."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 import grpc
 import msgspec
 
 from sagaline.v1 import saga_pb2, saga_service_pb2, saga_service_pb2_grpc
+from tests.bench.shapes import Shape
 
-PAYLOAD_CHARS = 198
-"""With its quotes a JSON text of 200 bytes."""
+CREATED_PER_CALL = 1_000
+OPEN_LOOP_TICK = 0.002
+"""The open loop sends what has come due this often. Latencies count from when each was due, so it is in them."""
 
 
 class Figures(msgspec.Struct):
@@ -25,84 +30,215 @@ class Figures(msgspec.Struct):
 
     def quantile_ms(self, share: float) -> float:
         """Return a quantile of the latencies in milliseconds."""
-        ordered = sorted(self.latencies)
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
+        return quantile_ms(self.latencies, share)
 
 
-def linear(nodes: int) -> saga_pb2.Graph:
-    """Return a graph of actions in a row, each taking the output of the one before."""
-    graph = saga_pb2.Graph(name=f"linear{nodes}")
-    for i in range(nodes):
-        node = graph.nodes.add(name=f"n{i}")
-        node.action.action = "bench.pass"
-        source = node.action.inputs["value"]
-        if i:
-            source.node = f"n{i - 1}"
-        else:
-            source.params.SetInParent()
-    return graph
+def quantile_ms(latencies: Sequence[float], share: float) -> float:
+    """Return a quantile of times in milliseconds; 0 of none."""
+    ordered = sorted(latencies)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000 if ordered else 0.0
 
 
-class ClosedLoop:
-    """Keeps a number of sagas in flight for a while."""
+def histogram_ms(latencies: Sequence[float]) -> dict[str, float]:
+    """Return what there is to know about latencies in milliseconds."""
+    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+    return {name: round(quantile_ms(latencies, share), 2) for name, share in shares.items()}
 
-    def __init__(self, address: str, graph: saga_pb2.Graph, in_flight: int) -> None:
-        """Make a loop; nothing is sent yet."""
+
+async def pause(seconds: float) -> None:
+    """Let time pass: the pace of a load is time."""
+    passed = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(max(seconds, 0.0), passed.set_result, None)
+    await passed
+
+
+class Load(Protocol):
+    """What keeps a SEC busy until it is told to stop."""
+
+    shape: Shape
+    ends: list[tuple[float, float]]
+    """Of each saga that ended: when, and after how long."""
+
+    async def run(self, seconds: float) -> Figures:
+        """Start sagas for a time, wait for those that are in flight, and return the figures."""
+        ...
+
+    def stop(self) -> None:
+        """Start no more."""
+        ...
+
+
+class StreamLoop:
+    """What both loops over a RunSagas stream share."""
+
+    def __init__(self, address: str, shape: Shape) -> None:
+        self.shape = shape
+        self.ends: list[tuple[float, float]] = []
         self._address = address
-        self._graph = graph
-        self._in_flight = in_flight
         self._started: dict[str, float] = {}
-        self._free = 0
         self._wake = asyncio.Event()
         self._until = 0.0
         self._run = uuid.uuid4().hex[:12]
-        self._count = 0
-        self.latencies: list[float] = []
-        self.failures: list[str] = []
+        self._numbers = itertools.count(1)
+        self._failures: list[str] = []
+
+    def stop(self) -> None:
+        """Start no more sagas."""
+        self._until = 0.0
+        self._wake.set()
 
     async def run(self, seconds: float) -> Figures:
-        """Run for a time, wait for what is in flight, and return the figures."""
-        self.latencies.clear()
-        self._free = self._in_flight
-        self._wake.set()
+        """Start sagas for a time, wait for those that are in flight, and return the figures."""
+        self.ends.clear()
         began = time.perf_counter()
         self._until = began + seconds
         async with grpc.aio.insecure_channel(self._address) as channel:
             stream = saga_service_pb2_grpc.SagaServiceStub(channel).RunSagas(self._requests())
             async for frame in stream:
                 self._take(frame)
-        if self.failures:
-            raise RuntimeError(f"{len(self.failures)} sagas went wrong; the first: {self.failures[0]}")
-        return Figures(len(self.latencies), time.perf_counter() - began, list(self.latencies))
+        if self._failures:
+            raise RuntimeError(f"{len(self._failures)} sagas went wrong; the first: {self._failures[0]}")
+        return Figures(len(self.ends), time.perf_counter() - began, [latency for _, latency in self.ends])
 
     async def _requests(self) -> AsyncIterator[saga_service_pb2.RunSagasRequest]:
         first = saga_service_pb2.RunSagasRequest()
-        first.graphs["g"].CopyFrom(self._graph)
+        first.graphs["g"].CopyFrom(self.shape.graph)
         yield first
-        text = '"' + "x" * PAYLOAD_CHARS + '"'
         while time.perf_counter() < self._until:
-            await self._wake.wait()
-            self._wake.clear()
-            frame = saga_service_pb2.RunSagasRequest()
-            now = time.perf_counter()
-            for _ in range(self._free):
-                self._count += 1
-                saga_id = f"{self._run}-{self._count}"
-                spec = frame.sagas.add(saga_id=saga_id, graph_key="g")
-                spec.params.json = text
-                self._started[saga_id] = now
-            self._free = 0
-            yield frame
+            due = await self._due()
+            if due:
+                yield self._frame(due)
+
+    async def _due(self) -> Sequence[float]:
+        """Wait until sagas are to be started; returns when each of them was due."""
+        raise NotImplementedError
+
+    def _frame(self, due: Sequence[float]) -> saga_service_pb2.RunSagasRequest:
+        frame = saga_service_pb2.RunSagasRequest()
+        for at in due:
+            saga_id = f"{self._run}-{next(self._numbers)}"
+            frame.sagas.add(saga_id=saga_id, graph_key="g").params.json = self.shape.params
+            self._started[saga_id] = at
+        return frame
 
     def _take(self, frame: saga_service_pb2.RunSagasResponse) -> None:
         now = time.perf_counter()
-        for result in frame.results:
-            if result.HasField("error"):
-                self.failures.append(result.error.message)
+        wanted = saga_pb2.SAGA_STATE_UNWOUND if self.shape.unwinds else saga_pb2.SAGA_STATE_SUCCEEDED
+        self._failures.extend(result.error.message for result in frame.results if result.HasField("error"))
         for end in frame.ends:
-            if end.state != saga_pb2.SAGA_STATE_SUCCEEDED:
-                self.failures.append(str(end)[:200])
-            self.latencies.append(now - self._started.pop(end.saga_id))
-        self._free += len(frame.ends)
+            if end.state != wanted:
+                self._failures.append(str(end)[:200])
+            self.ends.append((now, now - self._started.pop(end.saga_id)))
+        self._ended(len(frame.ends))
+
+    def _ended(self, sagas: int) -> None:
+        """Hear that sagas have ended."""
+
+
+class ClosedLoop(StreamLoop):
+    """Keeps a number of sagas in flight: the next starts when one has ended."""
+
+    def __init__(self, address: str, shape: Shape, in_flight: int) -> None:
+        super().__init__(address, shape)
+        self._in_flight = in_flight
+        self._free = 0
+
+    async def run(self, seconds: float) -> Figures:
+        """Start sagas for a time, wait for those that are in flight, and return the figures."""
+        self._free = self._in_flight
+        self._wake.set()
+        return await super().run(seconds)
+
+    async def _due(self) -> Sequence[float]:
+        await self._wake.wait()
+        self._wake.clear()
+        count, self._free = self._free, 0
+        return [time.perf_counter()] * count
+
+    def _ended(self, sagas: int) -> None:
+        self._free += sagas
         if self._free:
             self._wake.set()
+
+
+class OpenLoop(StreamLoop):
+    """Starts sagas at random moments at a rate, however the ones before fare.
+
+    A latency counts from the moment at which the saga was due, so a stall counts for every saga that it held up.
+    """
+
+    def __init__(self, address: str, shape: Shape, rate: float) -> None:
+        super().__init__(address, shape)
+        self._rate = rate
+        self._random = random.Random(5)
+        self._next = 0.0
+
+    async def run(self, seconds: float) -> Figures:
+        """Start sagas for a time, wait for those that are in flight, and return the figures."""
+        self._next = time.perf_counter()
+        return await super().run(seconds)
+
+    async def _due(self) -> Sequence[float]:
+        await pause(max(self._next - time.perf_counter(), OPEN_LOOP_TICK))
+        due: list[float] = []
+        while self._next <= time.perf_counter() and len(due) < CREATED_PER_CALL:
+            due.append(self._next)
+            self._next += self._random.expovariate(self._rate)
+        return due
+
+
+class UnaryLoop:
+    """Keeps a number of sagas in flight by two unary calls for each: CreateSaga and WaitSaga."""
+
+    def __init__(self, address: str, shape: Shape, in_flight: int) -> None:
+        self.shape = shape
+        self.ends: list[tuple[float, float]] = []
+        self._address = address
+        self._in_flight = in_flight
+        self._until = 0.0
+
+    def stop(self) -> None:
+        """Start no more sagas."""
+        self._until = 0.0
+
+    async def run(self, seconds: float) -> Figures:
+        """Start sagas for a time, wait for those that are in flight, and return the figures."""
+        self.ends.clear()
+        began = time.perf_counter()
+        self._until = began + seconds
+        async with grpc.aio.insecure_channel(self._address) as channel, asyncio.TaskGroup() as group:
+            stub = saga_service_pb2_grpc.SagaServiceStub(channel)
+            for _ in range(self._in_flight):
+                group.create_task(self._one_after_the_other(stub))
+        return Figures(len(self.ends), time.perf_counter() - began, [latency for _, latency in self.ends])
+
+    async def _one_after_the_other(self, stub: saga_service_pb2_grpc.SagaServiceAsyncStub) -> None:
+        create = saga_service_pb2.CreateSagaRequest()
+        create.saga.graph.CopyFrom(self.shape.graph)
+        create.saga.params.json = self.shape.params
+        while time.perf_counter() < self._until:
+            began = time.perf_counter()
+            saga_id = (await stub.CreateSaga(create)).saga.saga_id
+            ended = await stub.WaitSaga(saga_service_pb2.WaitSagaRequest(saga_id=saga_id))
+            if ended.saga.state != saga_pb2.SAGA_STATE_SUCCEEDED:
+                raise RuntimeError(f"a saga went wrong: {str(ended.saga)[:200]}")
+            now = time.perf_counter()
+            self.ends.append((now, now - began))
+
+
+async def create(address: str, shape: Shape, count: int) -> list[str]:
+    """Create sagas in batches and follow none of them; returns their ids."""
+    ids: list[str] = []
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = saga_service_pb2_grpc.SagaServiceStub(channel)
+        while len(ids) < count:
+            request = saga_service_pb2.CreateSagasRequest()
+            request.graphs["g"].CopyFrom(shape.graph)
+            for _ in range(min(CREATED_PER_CALL, count - len(ids))):
+                request.sagas.add(graph_key="g").params.json = shape.params
+            results = (await stub.CreateSagas(request)).results
+            failed = [result.error.message for result in results if result.HasField("error")]
+            if failed:
+                raise RuntimeError(f"{len(failed)} sagas were not created; the first: {failed[0]}")
+            ids += [result.saga_id for result in results]
+    return ids

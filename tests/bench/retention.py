@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from aetcd import rpc
 
@@ -17,15 +18,16 @@ from sagaline_server.store.etcd.keys import Keys, after, after_all
 from sagaline_server.store.etcd.lineage import Lineage
 from sagaline_server.store.etcd.options import EtcdOptions
 from sagaline_server.store.etcd.store import EtcdStore
-from tests.bench.__main__ import ACTIONS_A_SAGA, start_etcd
-from tests.bench.load import ClosedLoop, linear
+from tests.bench.load import ClosedLoop
+from tests.bench.shapes import linear
+from tests.bench.stand import start_etcd
 from tests.processes import free_port, running, start, until_serving
 
 SECONDS = 2.0
 PAGE = 500
 
 
-async def main() -> dict[str, object]:
+async def weigh_finished() -> dict[str, Any]:
     """Run sagas of three actions with payloads of 200 bytes, and weigh what is left of them."""
     with tempfile.TemporaryDirectory(prefix="sagaline-bench-") as scratch:
         endpoint, etcd = await start_etcd(Path(scratch) / "etcd")
@@ -37,7 +39,7 @@ async def main() -> dict[str, object]:
                 await until_serving(address)
                 worker = await start("worker", sys.executable, "-m", "tests.bench.actions", address, "100")
                 async with running(worker):
-                    sagas = (await ClosedLoop(address, linear(ACTIONS_A_SAGA), 16).run(SECONDS)).sagas
+                    sagas = (await ClosedLoop(address, linear(3), 16).run(SECONDS)).sagas
             return {"bench": "retention", "sagas": sagas, **await weigh(EtcdOptions(endpoints=(endpoint,)), sagas)}
 
 
@@ -74,4 +76,4 @@ async def weight(options: EtcdOptions, sagas: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(main())) + "\n")
+    sys.stdout.write(json.dumps(asyncio.run(weigh_finished())) + "\n")

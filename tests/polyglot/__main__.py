@@ -18,7 +18,7 @@ from psycopg import sql
 from sagaline import Client, NewSaga
 from sagaline.v1 import saga_pb2
 from sagaline_examples.polyglot.graph import PolyglotTrip, polyglot_graph
-from tests.bench.__main__ import start_etcd
+from tests.bench.stand import start_etcd
 from tests.polyglot.audit import violations
 from tests.polyglot.crew import Member, crew, stand_in
 from tests.postgres_server import PostgresServer
