@@ -81,6 +81,8 @@ export class AttemptContext implements UndoContext {
   readonly deadline: number | undefined;
   private readonly controller = new AbortController();
   private reason: CancelReason | undefined;
+  /** Whether it was asked to stop because `start_to_close` was over. */
+  isOverdue = false;
 
   constructor(
     readonly invocation: Invocation,
@@ -182,8 +184,9 @@ export class AttemptContext implements UndoContext {
   }
 
   /** The worker was asked to have this attempt stop. */
-  cancel(reason: CancelReason): void {
+  cancel(reason: CancelReason, startToClose: boolean): void {
     this.reason = reason;
+    this.isOverdue = startToClose;
     if (reason !== "saga_unwinding") {
       this.controller.abort(new AttemptCancelled(reason));
     }

@@ -42,9 +42,9 @@ export class Executor {
   }
 
   /** Ask an attempt to stop; false if it does not run. */
-  stop(key: string, reason: CancelReason): boolean {
+  stop(key: string, reason: CancelReason, startToClose: boolean): boolean {
     const context = this.runs.get(key);
-    context?.cancel(reason);
+    context?.cancel(reason, startToClose);
     return context !== undefined;
   }
 

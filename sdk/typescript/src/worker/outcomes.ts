@@ -24,7 +24,7 @@ export function failureOf(thrown: unknown, context: AttemptContext, sendStack: b
   }
   if (isCancellation(thrown, context)) {
     const reason = context.cancelReason;
-    return reason === "timed_out" && context.remaining === 0 ? timedOut() : cancelled(reason ?? "by user code");
+    return context.isOverdue ? timedOut() : cancelled(reason ?? "by user code");
   }
   const made = failure(typeName(thrown), textOf(thrown), RETRY, FailureSource.APPLICATION);
   if (sendStack && thrown instanceof Error) {

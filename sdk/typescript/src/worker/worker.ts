@@ -213,7 +213,7 @@ export class Worker {
         executor.start(message.attempts);
         break;
       case "stop":
-        executor.stop(message.key, message.reason);
+        executor.stop(message.key, message.reason, message.startToClose);
         break;
       case "welcomed":
         this.welcomed(message);
@@ -234,7 +234,7 @@ export class Worker {
   private poll(port: MessagePort, executor: Executor, handle: (message: FromIo) => void): void {
     for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port)) {
       const message = got.message as FromIo;
-      if (message.type !== "stop" || !executor.stop(message.key, message.reason)) {
+      if (message.type !== "stop" || !executor.stop(message.key, message.reason, message.startToClose)) {
         this.late.push(message);
       }
     }

@@ -99,11 +99,7 @@ export class Engine {
     switch (effect.type) {
       case "start":
       case "note":
-        this.post(effect);
-        break;
       case "stop":
-        this.post({ type: "stop", key: effect.key, reason: effect.reason });
-        break;
       case "welcomed":
         this.post(effect);
         break;

@@ -46,7 +46,7 @@ export type ToIo =
 
 export type FromIo =
   | { type: "start"; attempts: { key: string; invocation: Invocation }[] }
-  | { type: "stop"; key: string; reason: CancelReason }
+  | { type: "stop"; key: string; reason: CancelReason; startToClose: boolean }
   | { type: "welcomed"; address: string; sec: string; refused: Map<string, string> }
   | { type: "connected"; connected: boolean }
   | { type: "note"; level: Level; event: string; facts: Facts }

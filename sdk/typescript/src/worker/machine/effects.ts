@@ -6,7 +6,7 @@
  * together and a lone item leaves at once.
  */
 
-import type { Invocation, InvocationRef, InvocationResult, SecSet } from "../../gen/sagaline/v1/worker_service.js";
+import type { Invocation, InvocationResult, SecSet } from "../../gen/sagaline/v1/worker_service.js";
 import type { CancelReason } from "./attempts.js";
 
 export type Level = "debug" | "info" | "warn" | "error";
@@ -15,8 +15,8 @@ export type Facts = Record<string, string | number | boolean>;
 export type Effect =
   /** Run user code for these, each exactly once, and answer each with `finished` or `notStarted`. */
   | { type: "start"; attempts: { key: string; invocation: Invocation }[] }
-  /** Tell user code why it is to end. It is still answered with `finished`. Twice, if an order follows an advice. */
-  | { type: "stop"; key: string; ref: InvocationRef; reason: CancelReason }
+  /** `startToClose`: since that is over. Tell user code why it is to end. It is still answered with `finished`. Twice, if an order follows an advice. */
+  | { type: "stop"; key: string; reason: CancelReason; startToClose: boolean }
   | { type: "welcomed"; address: string; sec: string; refused: Map<string, string> }
   /** For the fleet; it does not reach the shell. */
   | { type: "members"; secs: SecSet }

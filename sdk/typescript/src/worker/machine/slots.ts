@@ -74,11 +74,11 @@ export class Slots {
   }
 
   /** Ask a running attempt to end. The first order counts, and comes after any advice. */
-  stop(attempt: Attempt, reason: CancelReason): void {
+  stop(attempt: Attempt, reason: CancelReason, startToClose = false): void {
     const given = attempt.cancelReason;
     if (given === undefined || (isAdvice(given) && !isAdvice(reason))) {
       attempt.cancelReason = reason;
-      this.effects.add({ type: "stop", key: attempt.key, ref: attempt.ref, reason });
+      this.effects.add({ type: "stop", key: attempt.key, reason, startToClose });
     }
   }
 
@@ -127,7 +127,7 @@ export class Slots {
     for (const attempt of [...this.timed]) {
       if (attempt.stopAt <= now) {
         this.timed.delete(attempt);
-        this.stop(attempt, "timed_out");
+        this.stop(attempt, "timed_out", true);
       } else {
         this.stopAt = Math.min(this.stopAt, attempt.stopAt);
       }
