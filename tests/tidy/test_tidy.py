@@ -18,8 +18,9 @@ FILE_LINES_MAX = 500
 TEST_FILE_LINES_MAX = 800
 
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
-MAY_SLEEP = ("tests/failover", "tests/conformance/workers")
-"""A schedule of kills and stops is time; and a worker under test is a program, whose gates are files."""
+MAY_SLEEP = ("tests/failover", "tests/conformance/workers", "tests/unit/testing")
+"""A schedule of kills and stops is time; a worker under test is a program, whose gates are files; and in the testing
+kit's tests what sleeps are actions, on virtual time."""
 
 MARKER = re.compile(r"#.*\b(TODO|FIXME|XXX|HACK)\b(?!\(#\d+\))")
 

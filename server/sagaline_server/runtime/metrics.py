@@ -21,8 +21,8 @@ _COUNTED = frozenset({SagaFinished, NodeFailed, UndoFailed})
 class RuntimeMetrics(Collector):
     """Counters of one SEC."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Begin at zero, and register."""
+    def __init__(self, registry: CollectorRegistry | None) -> None:
+        """Begin at zero, and register; None: nobody will ask."""
         self.created = 0
         self.entries = 0
         self.node_failures = 0
@@ -41,7 +41,8 @@ class RuntimeMetrics(Collector):
         self.need_operator = 0
         self.lease_margin = 0.0
         self.store_refused = False
-        registry.register(self)
+        if registry is not None:
+            registry.register(self)
 
     def appended(self, entries: Sequence[Stamped]) -> None:
         """Count entries that have become durable."""

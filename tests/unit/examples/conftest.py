@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from sagaline.testing.plugin import sagaline_sec
 from sagaline_examples.inventory import Inventory, open_inventory
 from tests.unit.examples.players import stock
+
+__all__ = ["sagaline_sec", "world"]
 
 
 @pytest.fixture
