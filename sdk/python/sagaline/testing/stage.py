@@ -204,6 +204,6 @@ class Stage:
         lines = [
             f"  node {wait.node} of saga {live.saga_id}: {wait.message}"
             for live in self._life.engine.sagas.values()
-            for wait in explain(self._life.dispatcher, live, self._clock.wall())
+            for wait in explain(self._life.dispatcher, live, self._clock.wall()).waits
         ]
         return "\n".join(lines) or "  nothing of it is in flight"
