@@ -119,7 +119,7 @@ func (a *Action[In, Out]) spec() *pb.ActionSpec {
 	return &pb.ActionSpec{
 		Action: a.name, Versions: []string{a.version}, Kinds: kinds,
 		SlotPool: a.pool, MaxInFlight: int32(a.maxInFlight), Barrier: a.barrier,
-		InputTypes: a.shape.types(), OutputType: typeSpec(reflect.TypeFor[Out]()),
+		InputTypes: a.shape.types(), OutputType: typeSpec(reflect.TypeFor[Out](), given),
 	}
 }
 

@@ -218,7 +218,7 @@ func With[In any](bindings ...Binding[In]) []Binding[In] { return bindings }
 func actionNode[In, Out any](action *Action[In, Out]) *pb.ActionNode {
 	node := &pb.ActionNode{
 		Action: action.name, Version: action.version,
-		InputTypes: action.shape.types(), OutputType: typeSpec(reflect.TypeFor[Out]()),
+		InputTypes: action.shape.types(), OutputType: typeSpec(reflect.TypeFor[Out](), given),
 	}
 	if action.run != nil && action.undo == nil {
 		node.Undo = &pb.UndoPolicy{Kind: pb.UndoKind_UNDO_KIND_NOOP}

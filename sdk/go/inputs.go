@@ -9,8 +9,6 @@ import (
 	"regexp"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	pb "sagaline.dev/sdk/go/sagaline/v1"
 )
 
@@ -121,23 +119,13 @@ func (s shape) has(name string) bool {
 	return false
 }
 
-// types declares the inputs whose type has a name that all languages share: protobuf messages.
+// types declares the inputs by name.
 func (s shape) types() map[string]*pb.TypeSpec {
 	types := map[string]*pb.TypeSpec{}
 	for _, field := range s.fields {
-		if spec := typeSpec(field.typ); spec != nil {
+		if spec := typeSpec(field.typ, taken); spec != nil {
 			types[field.name] = spec
 		}
 	}
 	return types
-}
-
-// typeSpec declares a type; nil: any payload fits, as far as anybody but Go can tell.
-func typeSpec(typ reflect.Type) *pb.TypeSpec {
-	if typ == reflect.TypeFor[*Payload]() || typ.Kind() != reflect.Pointer || !typ.Implements(messageType) {
-		return nil
-	}
-	message := reflect.New(typ.Elem()).Interface().(proto.Message)
-	name := string(message.ProtoReflect().Descriptor().FullName())
-	return &pb.TypeSpec{Type: &pb.TypeSpec_MessageName{MessageName: name}}
 }

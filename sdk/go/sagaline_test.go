@@ -76,7 +76,8 @@ func TestInputsAreNamed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `"name"`) || !strings.Contains(err.Error(), `input "sec": it is missing`) {
 		t.Fatalf("got %v", err)
 	}
-	if types := shape.types(); types["sec"].GetMessageName() != "sagaline.v1.Sec" || len(types) != 1 {
+	types := shape.types()
+	if types["sec"].GetMessageName() != "sagaline.v1.Sec" || types["count"].GetJsonSchema() != `{"type":"integer"}` {
 		t.Fatalf("types %v", types)
 	}
 	for _, typ := range []reflect.Type{
@@ -180,6 +181,37 @@ func TestWorkersThatCannotBe(t *testing.T) {
 	for name, config := range cases {
 		if _, err := NewWorker(config); err == nil {
 			t.Errorf("%s: it was made", name)
+		}
+	}
+}
+
+func TestTypesAreDeclaredAsJSONSchema(t *testing.T) {
+	type inner struct {
+		A *int           `json:"a,omitempty"`
+		B []string       `json:"b"`
+		C map[string]any `json:"c"`
+		D time.Time      `json:"d"`
+		E int64          `json:"e,string"`
+		f int
+	}
+	_ = inner{}.f
+	const properties = `{"properties":{"a":{"anyOf":[{"type":"integer"},{"type":"null"}]},"b":{"items":{"type":"string"},"type":"array"},` +
+		`"c":{"additionalProperties":{},"type":"object"},"d":{},"e":{}},`
+	cases := []struct {
+		typ  reflect.Type
+		way  direction
+		want string
+	}{
+		{reflect.TypeFor[inner](), taken, properties + `"type":"object"}`},
+		{reflect.TypeFor[inner](), given, properties + `"required":["b","c","d","e"],"type":"object"}`},
+		{reflect.TypeFor[[]byte](), given, `{"type":"string"}`},
+		{reflect.TypeFor[any](), given, ""},
+		{reflect.TypeFor[None](), given, ""},
+		{reflect.TypeFor[*Payload](), given, ""},
+	}
+	for _, c := range cases {
+		if got := typeSpec(c.typ, c.way).GetJsonSchema(); got != c.want {
+			t.Errorf("%v: %s", c.typ, got)
 		}
 	}
 }
