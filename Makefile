@@ -4,12 +4,14 @@
 #   PROFILE='--store sqlite'   what the profile gets   DEMO=--fast                what the demonstration gets
 #   DEV='--listen 127.0.0.1:7433'   what `sagaline dev` gets
 #   SEEDS=200 JOBS=2, SEED=7, MUTANT=name, MUTANTS=list       of `make simulate`   SIMULATE='--help'    what else it gets
-#   LANG=go|typescript|java|python|all     of `make conformance` (only where it is given to make itself)
+#   LANG=go|typescript|java|python|all     of `make conformance` and `make bench`
 #   RUNS=4 SEED=1       runs of `make failover`, and the seed of the first        FAILOVER='--help'    what else it gets
 
 PYTHON ?= python3
 BIN := .venv/bin
 WITH_ETCD := SAGALINE_ETCD=$$(scripts/ensure_etcd.sh) || exit 3; export SAGALINE_ETCD;
+# LANG is also the locale of the environment: only what is given on make's command line counts.
+LANGUAGE := $(if $(filter command line,$(origin LANG)),$(LANG))
 CODE := sdk/python server workers/python scripts tests
 
 .DEFAULT_GOAL := help
@@ -69,8 +71,8 @@ demo-polyglot: setup ## one saga in four languages, each on its own database; tw
 dev: setup ## a SEC on SQLite in this terminal
 	@$(BIN)/sagaline dev $(DEV)
 
-bench: setup ## every figure of docs/performance.md beside its target
-	@$(WITH_ETCD) $(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(BENCH)
+bench: setup ## every figure of docs/performance.md beside its target; LANG=all: the languages instead
+	@$(WITH_ETCD) $(BIN)/python -m tests.bench$(if $(LANGUAGE),.languages --language $(LANGUAGE),$(if $(ONLY), --only $(ONLY))) $(BENCH)
 
 profile: setup ## where the SEC's and the worker's time goes, by function
 	@$(WITH_ETCD) $(BIN)/python -m tests.bench.profiling $(PROFILE)
@@ -82,9 +84,8 @@ simulate: setup ## crashes, partitions, pauses and unknown outcomes, by seed
 failover: setup ## real processes: crashes at every point, seeded schedules of faults, and what they cost
 	@$(WITH_ETCD) $(BIN)/python -m tests.failover $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(FAILOVER)
 
-# LANG is also the locale of the environment: only what is given on make's command line counts.
 conformance: setup ## every language's worker behaves alike; LANG=all unless it is one of them
-	@$(BIN)/python -m sagaline_conformance --language $(if $(filter command line,$(origin LANG)),$(LANG),all) $(CONFORMANCE)
+	@$(BIN)/python -m sagaline_conformance --language $(or $(LANGUAGE),all) $(CONFORMANCE)
 
 clean: ## remove what these targets made, .venv included
 	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

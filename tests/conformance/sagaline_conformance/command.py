@@ -71,13 +71,12 @@ def _run_languages(chosen: Sequence[Behaviour], options: argparse.Namespace) -> 
     skipped: dict[str, str] = {}
     for language in languages(root, options.language):
         print(f"{language.name}: building", flush=True)
-        problem = language.missing(root) or language.make(root)
+        problem = language.missing() or language.make(root)
         if problem:
             skipped[language.name] = problem
             print(f"{language.name}: SKIPPED, and that is a failure: {problem}", flush=True)
             continue
-        command = [word if not word.startswith("./") else str(root / word) for word in language.run]
-        verdicts[language.name] = _run(command, chosen, options)
+        verdicts[language.name] = _run(language.command(root), chosen, options)
     return _conclude(chosen, verdicts, skipped)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,17 @@ class Language:
     build: tuple[str, ...]
     run: tuple[str, ...]
 
-    def missing(self, root: Path) -> str:
+    def missing(self) -> str:
         """What is not there; empty: nothing."""
         absent = [program for program in self.needs if shutil.which(program) is None]
         if absent:
             return f"{', '.join(absent)} is not on PATH"
         return ""
+
+    def command(self, root: Path) -> list[str]:
+        """What starts the worker."""
+        words = [sys.executable if word == "{python}" else word for word in self.run]
+        return [str(root / word) if word.startswith("./") else word for word in words]
 
     def make(self, root: Path) -> str:
         """Build the worker; returns what went wrong, empty if nothing did."""

@@ -22,13 +22,12 @@ GATES = Path(os.environ["SAGALINE_GATES"])
 POLL_SECONDS = 0.01
 
 
+EFFECTS = os.open(os.environ["SAGALINE_EFFECTS"], os.O_WRONLY | os.O_APPEND)
+
+
 def tell(line: dict[str, object]) -> None:
     """One write of a whole line, so that lines of several threads never mix."""
-    file = os.open(os.environ["SAGALINE_EFFECTS"], os.O_WRONLY | os.O_APPEND)
-    try:
-        os.write(file, (json.dumps(line) + "\n").encode())
-    finally:
-        os.close(file)
+    os.write(EFFECTS, (json.dumps(line) + "\n").encode())
 
 
 @contextmanager
