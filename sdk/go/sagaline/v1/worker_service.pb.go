@@ -1041,8 +1041,8 @@ type Hello struct {
 	// 64 characters of [A-Za-z0-9._-]. A UUIDv7 is advised.
 	WorkerId string `protobuf:"bytes,2,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	// Grows with every stream that this worker opens, to whichever SEC, from 1.
-	// The SEC ends an older stream of the same worker; a lower one is refused
-	// with ABORTED.
+	// The SEC ends an older stream of the same worker; a lower or equal one is
+	// refused with ABORTED.
 	StreamEpoch int64 `protobuf:"varint,3,opt,name=stream_epoch,json=streamEpoch,proto3" json:"stream_epoch,omitempty"`
 	// For people: host and process. At most 256 bytes.
 	Identity string `protobuf:"bytes,4,opt,name=identity,proto3" json:"identity,omitempty"`
@@ -1054,8 +1054,9 @@ type Hello struct {
 	Actions []*ActionSpec `protobuf:"bytes,7,rep,name=actions,proto3" json:"actions,omitempty"`
 	// First limits. Absent: no invocation is sent until a frame grants some.
 	Capacity *Capacity `protobuf:"bytes,8,opt,name=capacity,proto3" json:"capacity,omitempty"`
-	// Every attempt that it runs or holds an answer of, whichever SEC sent it:
-	// its saga may have moved. `complete` is true. Empty at process start.
+	// Every attempt that it runs or holds an answer of for this SEC; where it is
+	// not known which SEC will answer, for any. `complete` is true unless the
+	// rest follows after the welcome. Empty at process start.
 	InFlight *InFlightReport `protobuf:"bytes,9,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
 	// Optional parts of the protocol it can do.
 	Capabilities []WorkerCapability `protobuf:"varint,10,rep,packed,name=capabilities,proto3,enum=sagaline.v1.WorkerCapability" json:"capabilities,omitempty"`
@@ -1508,7 +1509,8 @@ func (x *InFlightEntry) GetState() InFlightState {
 // What a worker holds.
 type InFlightReport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True: no other attempt of this SEC is held; in Hello, none at all.
+	// True: no other attempt is held for this SEC. False in all parts of a
+	// report but the last.
 	Complete bool `protobuf:"varint,1,opt,name=complete,proto3" json:"complete,omitempty"`
 	// The attempts.
 	Entries       []*InFlightEntry `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`

@@ -669,8 +669,8 @@ class Hello(_message.Message):
     """
     stream_epoch: _builtins.int
     """Grows with every stream that this worker opens, to whichever SEC, from 1.
-    The SEC ends an older stream of the same worker; a lower one is refused
-    with ABORTED.
+    The SEC ends an older stream of the same worker; a lower or equal one is
+    refused with ABORTED.
     """
     identity: _builtins.str
     """For people: host and process. At most 256 bytes."""
@@ -688,8 +688,9 @@ class Hello(_message.Message):
 
     @_builtins.property
     def in_flight(self) -> Global___InFlightReport:
-        """Every attempt that it runs or holds an answer of, whichever SEC sent it:
-        its saga may have moved. `complete` is true. Empty at process start.
+        """Every attempt that it runs or holds an answer of for this SEC; where it is
+        not known which SEC will answer, for any. `complete` is true unless the
+        rest follows after the welcome. Empty at process start.
         """
 
     @_builtins.property
@@ -953,7 +954,9 @@ class InFlightReport(_message.Message):
     COMPLETE_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
-    """True: no other attempt of this SEC is held; in Hello, none at all."""
+    """True: no other attempt is held for this SEC. False in all parts of a
+    report but the last.
+    """
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___InFlightEntry]:
         """The attempts."""

@@ -136,6 +136,11 @@ export interface NodeWait {
 export interface ExplainSagaResponse {
   /** Nodes that wait, in topological order. */
   waits: NodeWait[];
+  /**
+   * What will go wrong unless somebody looks, for people: workers here whose
+   * declared types do not fit what the graph gives them. At most 100.
+   */
+  warnings: string[];
 }
 
 /** Request of HandOff. */
@@ -898,13 +903,16 @@ export const NodeWait: MessageFns<NodeWait> = {
 };
 
 function createBaseExplainSagaResponse(): ExplainSagaResponse {
-  return { waits: [] };
+  return { waits: [], warnings: [] };
 }
 
 export const ExplainSagaResponse: MessageFns<ExplainSagaResponse> = {
   encode(message: ExplainSagaResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.waits) {
       NodeWait.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.warnings) {
+      writer.uint32(18).string(v!);
     }
     return writer;
   },
@@ -930,6 +938,14 @@ export const ExplainSagaResponse: MessageFns<ExplainSagaResponse> = {
             message.waits.push(NodeWait.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -948,6 +964,7 @@ export const ExplainSagaResponse: MessageFns<ExplainSagaResponse> = {
   fromPartial<I extends Exact<DeepPartial<ExplainSagaResponse>, I>>(object: I): ExplainSagaResponse {
     const message = createBaseExplainSagaResponse();
     message.waits = object.waits?.map((e) => NodeWait.fromPartial(e)) || [];
+    message.warnings = object.warnings?.map((e) => e) || [];
     return message;
   },
 };
@@ -1865,7 +1882,10 @@ export const AdminServiceService = {
     responseSerialize: (value: DrainSecResponse): Buffer => Buffer.from(DrainSecResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DrainSecResponse => DrainSecResponse.decode(value),
   },
-  /** Sets the limits of a scope or action. Absent limits are lifted. */
+  /**
+   * Sets the limits of a scope or action. Absent limits are lifted. Safe to
+   * repeat.
+   */
   setLimit: {
     path: "/sagaline.v1.AdminService/SetLimit" as const,
     requestStream: false as const,
@@ -1885,7 +1905,10 @@ export const AdminServiceService = {
     responseSerialize: (value: ListLimitsResponse): Buffer => Buffer.from(ListLimitsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListLimitsResponse => ListLimitsResponse.decode(value),
   },
-  /** Sets a saga aside. */
+  /**
+   * Sets a saga aside: nothing of it starts, and results are still logged. Safe
+   * to repeat.
+   */
   quarantineSaga: {
     path: "/sagaline.v1.AdminService/QuarantineSaga" as const,
     requestStream: false as const,
@@ -1897,7 +1920,7 @@ export const AdminServiceService = {
       Buffer.from(QuarantineSagaResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): QuarantineSagaResponse => QuarantineSagaResponse.decode(value),
   },
-  /** Takes a saga back into service; its log must be legal. */
+  /** Takes a saga back into service; its log must be legal. Safe to repeat. */
   releaseSaga: {
     path: "/sagaline.v1.AdminService/ReleaseSaga" as const,
     requestStream: false as const,
@@ -1920,13 +1943,19 @@ export interface AdminServiceServer extends UntypedServiceImplementation {
   handOff: handleUnaryCall<HandOffRequest, HandOffResponse>;
   /** Makes a SEC hand off everything and stop. */
   drainSec: handleUnaryCall<DrainSecRequest, DrainSecResponse>;
-  /** Sets the limits of a scope or action. Absent limits are lifted. */
+  /**
+   * Sets the limits of a scope or action. Absent limits are lifted. Safe to
+   * repeat.
+   */
   setLimit: handleUnaryCall<SetLimitRequest, SetLimitResponse>;
   /** Lists limits. */
   listLimits: handleUnaryCall<ListLimitsRequest, ListLimitsResponse>;
-  /** Sets a saga aside. */
+  /**
+   * Sets a saga aside: nothing of it starts, and results are still logged. Safe
+   * to repeat.
+   */
   quarantineSaga: handleUnaryCall<QuarantineSagaRequest, QuarantineSagaResponse>;
-  /** Takes a saga back into service; its log must be legal. */
+  /** Takes a saga back into service; its log must be legal. Safe to repeat. */
   releaseSaga: handleUnaryCall<ReleaseSagaRequest, ReleaseSagaResponse>;
 }
 
@@ -2011,7 +2040,10 @@ export interface AdminServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DrainSecResponse) => void,
   ): ClientUnaryCall;
-  /** Sets the limits of a scope or action. Absent limits are lifted. */
+  /**
+   * Sets the limits of a scope or action. Absent limits are lifted. Safe to
+   * repeat.
+   */
   setLimit(
     request: SetLimitRequest,
     callback: (error: ServiceError | null, response: SetLimitResponse) => void,
@@ -2043,7 +2075,10 @@ export interface AdminServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListLimitsResponse) => void,
   ): ClientUnaryCall;
-  /** Sets a saga aside. */
+  /**
+   * Sets a saga aside: nothing of it starts, and results are still logged. Safe
+   * to repeat.
+   */
   quarantineSaga(
     request: QuarantineSagaRequest,
     callback: (error: ServiceError | null, response: QuarantineSagaResponse) => void,
@@ -2059,7 +2094,7 @@ export interface AdminServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: QuarantineSagaResponse) => void,
   ): ClientUnaryCall;
-  /** Takes a saga back into service; its log must be legal. */
+  /** Takes a saga back into service; its log must be legal. Safe to repeat. */
   releaseSaga(
     request: ReleaseSagaRequest,
     callback: (error: ServiceError | null, response: ReleaseSagaResponse) => void,

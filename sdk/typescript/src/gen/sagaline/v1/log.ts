@@ -71,6 +71,20 @@ export enum Resolution {
   SUPPLY_OUTPUT = 4,
 }
 
+/** What an injected fault does. */
+export enum FaultKind {
+  /** UNSPECIFIED - Refused where it arrives. */
+  UNSPECIFIED = 0,
+  /** ACTION_ERROR - The attempt is not sent and counts as failed with no effect. */
+  ACTION_ERROR = 1,
+  /** UNDO_ERROR - The undo attempt is not sent and counts as failed for good. */
+  UNDO_ERROR = 2,
+  /** REPEAT - The attempt is sent again after it succeeded, `times` times in all. */
+  REPEAT = 3,
+  /** CRASH_BEFORE_RESULT - The SEC stops dead when the result has arrived and before it is logged. */
+  CRASH_BEFORE_RESULT = 4,
+}
+
 /** `record/{saga}`: what the saga is. Written once, with its creation. */
 export interface SagaRecord {
   /** What the client asked for, the graph inlined and the id filled in. */
@@ -164,6 +178,12 @@ export interface ControlRecord {
     | //
     /** Hand the saga off to another SEC. */
     { $case: "handOff"; value: HandOffOrder }
+    | //
+    /** Inject a fault. */
+    { $case: "inject"; value: FaultInjected }
+    | //
+    /** Set the saga aside, or take it back into service. */
+    { $case: "quarantine"; value: QuarantineOrder }
     | undefined;
 }
 
@@ -199,6 +219,12 @@ export interface ResolveOrder {
   resolution: Resolution;
   /** For SUPPLY_OUTPUT alone. */
   output: Payload | undefined;
+}
+
+/** Asks for a saga to be set aside, or to be set aside no longer. */
+export interface QuarantineOrder {
+  /** True: set it aside. False: release it. */
+  quarantined: boolean;
 }
 
 /** Tells the new owner of a saga to run it. */
@@ -284,6 +310,15 @@ export interface LogEntry {
     | //
     /** A node waits for an operator. */
     { $case: "nodeHeld"; value: NodeHeld }
+    | //
+    /** Somebody wants something to go wrong. */
+    { $case: "faultInjected"; value: FaultInjected }
+    | //
+    /** An injected fault takes place. */
+    { $case: "faultStruck"; value: FaultStruck }
+    | //
+    /** The saga was set aside, or released. */
+    { $case: "quarantineChanged"; value: QuarantineChanged }
     | undefined;
 }
 
@@ -535,6 +570,42 @@ export interface OperatorResolved {
 export interface SagaFinished {
   /** SUCCEEDED or UNWOUND. */
   state: SagaState;
+}
+
+/** Faults for a node, beside those that it has. */
+export interface FaultInjected {
+  /** Node. */
+  node: string;
+  /** What happens. */
+  fault: FaultKind;
+  /** How often. */
+  times: number;
+  /** Who, at most 256 bytes; absent if not said. In a ControlRecord, that says it. */
+  actor: string;
+  /** The reason given, at most 1,024 bytes; absent if not said. */
+  reason: string;
+}
+
+/**
+ * One of a node's faults is used up. What it does stands in the entries after
+ * it, of the same append; an attempt that is not sent has no worker. Of
+ * CRASH_BEFORE_RESULT nothing else is logged: the SEC that wrote this is dead.
+ */
+export interface FaultStruck {
+  /** Node. */
+  node: string;
+  /** Which. */
+  fault: FaultKind;
+}
+
+/** While a saga is set aside nothing of it starts, and results are logged. */
+export interface QuarantineChanged {
+  /** True: it is set aside. False: it goes on. */
+  quarantined: boolean;
+  /** Who, at most 256 bytes. */
+  actor: string;
+  /** Why, at most 1,024 bytes. */
+  reason: string;
 }
 
 function createBaseSagaRecord(): SagaRecord {
@@ -984,6 +1055,12 @@ export const ControlRecord: MessageFns<ControlRecord> = {
       case "handOff":
         HandOffOrder.encode(message.request.value, writer.uint32(122).fork()).join();
         break;
+      case "inject":
+        FaultInjected.encode(message.request.value, writer.uint32(130).fork()).join();
+        break;
+      case "quarantine":
+        QuarantineOrder.encode(message.request.value, writer.uint32(138).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1073,6 +1150,22 @@ export const ControlRecord: MessageFns<ControlRecord> = {
             message.request = { $case: "handOff", value: HandOffOrder.decode(reader, reader.uint32()) };
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.request = { $case: "inject", value: FaultInjected.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.request = { $case: "quarantine", value: QuarantineOrder.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1127,6 +1220,18 @@ export const ControlRecord: MessageFns<ControlRecord> = {
       case "handOff": {
         if (object.request?.value !== undefined && object.request?.value !== null) {
           message.request = { $case: "handOff", value: HandOffOrder.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "inject": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "inject", value: FaultInjected.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "quarantine": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "quarantine", value: QuarantineOrder.fromPartial(object.request.value) };
         }
         break;
       }
@@ -1395,6 +1500,61 @@ export const ResolveOrder: MessageFns<ResolveOrder> = {
   },
 };
 
+function createBaseQuarantineOrder(): QuarantineOrder {
+  return { quarantined: false };
+}
+
+export const QuarantineOrder: MessageFns<QuarantineOrder> = {
+  encode(message: QuarantineOrder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.quarantined !== false) {
+      writer.uint32(8).bool(message.quarantined);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuarantineOrder {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuarantineOrder();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.quarantined = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<QuarantineOrder>, I>>(base?: I): QuarantineOrder {
+    return QuarantineOrder.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<QuarantineOrder>, I>>(object: I): QuarantineOrder {
+    const message = createBaseQuarantineOrder();
+    message.quarantined = object.quarantined ?? false;
+    return message;
+  },
+};
+
 function createBaseRunOrder(): RunOrder {
   return { fromSecId: "" };
 }
@@ -1590,6 +1750,15 @@ export const LogEntry: MessageFns<LogEntry> = {
       case "nodeHeld":
         NodeHeld.encode(message.entry.value, writer.uint32(210).fork()).join();
         break;
+      case "faultInjected":
+        FaultInjected.encode(message.entry.value, writer.uint32(218).fork()).join();
+        break;
+      case "faultStruck":
+        FaultStruck.encode(message.entry.value, writer.uint32(226).fork()).join();
+        break;
+      case "quarantineChanged":
+        QuarantineChanged.encode(message.entry.value, writer.uint32(234).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1767,6 +1936,30 @@ export const LogEntry: MessageFns<LogEntry> = {
             message.entry = { $case: "nodeHeld", value: NodeHeld.decode(reader, reader.uint32()) };
             continue;
           }
+          case 27: {
+            if (tag !== 218) {
+              break;
+            }
+
+            message.entry = { $case: "faultInjected", value: FaultInjected.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 28: {
+            if (tag !== 226) {
+              break;
+            }
+
+            message.entry = { $case: "faultStruck", value: FaultStruck.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 29: {
+            if (tag !== 234) {
+              break;
+            }
+
+            message.entry = { $case: "quarantineChanged", value: QuarantineChanged.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1887,6 +2080,24 @@ export const LogEntry: MessageFns<LogEntry> = {
       case "nodeHeld": {
         if (object.entry?.value !== undefined && object.entry?.value !== null) {
           message.entry = { $case: "nodeHeld", value: NodeHeld.fromPartial(object.entry.value) };
+        }
+        break;
+      }
+      case "faultInjected": {
+        if (object.entry?.value !== undefined && object.entry?.value !== null) {
+          message.entry = { $case: "faultInjected", value: FaultInjected.fromPartial(object.entry.value) };
+        }
+        break;
+      }
+      case "faultStruck": {
+        if (object.entry?.value !== undefined && object.entry?.value !== null) {
+          message.entry = { $case: "faultStruck", value: FaultStruck.fromPartial(object.entry.value) };
+        }
+        break;
+      }
+      case "quarantineChanged": {
+        if (object.entry?.value !== undefined && object.entry?.value !== null) {
+          message.entry = { $case: "quarantineChanged", value: QuarantineChanged.fromPartial(object.entry.value) };
         }
         break;
       }
@@ -3532,6 +3743,255 @@ export const SagaFinished: MessageFns<SagaFinished> = {
   fromPartial<I extends Exact<DeepPartial<SagaFinished>, I>>(object: I): SagaFinished {
     const message = createBaseSagaFinished();
     message.state = object.state ?? 0;
+    return message;
+  },
+};
+
+function createBaseFaultInjected(): FaultInjected {
+  return { node: "", fault: 0, times: 0, actor: "", reason: "" };
+}
+
+export const FaultInjected: MessageFns<FaultInjected> = {
+  encode(message: FaultInjected, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.fault !== 0) {
+      writer.uint32(16).int32(message.fault);
+    }
+    if (message.times !== 0) {
+      writer.uint32(24).int32(message.times);
+    }
+    if (message.actor !== "") {
+      writer.uint32(34).string(message.actor);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FaultInjected {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFaultInjected();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fault = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.times = reader.int32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<FaultInjected>, I>>(base?: I): FaultInjected {
+    return FaultInjected.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FaultInjected>, I>>(object: I): FaultInjected {
+    const message = createBaseFaultInjected();
+    message.node = object.node ?? "";
+    message.fault = object.fault ?? 0;
+    message.times = object.times ?? 0;
+    message.actor = object.actor ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseFaultStruck(): FaultStruck {
+  return { node: "", fault: 0 };
+}
+
+export const FaultStruck: MessageFns<FaultStruck> = {
+  encode(message: FaultStruck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.node !== "") {
+      writer.uint32(10).string(message.node);
+    }
+    if (message.fault !== 0) {
+      writer.uint32(16).int32(message.fault);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FaultStruck {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFaultStruck();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.node = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fault = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<FaultStruck>, I>>(base?: I): FaultStruck {
+    return FaultStruck.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<FaultStruck>, I>>(object: I): FaultStruck {
+    const message = createBaseFaultStruck();
+    message.node = object.node ?? "";
+    message.fault = object.fault ?? 0;
+    return message;
+  },
+};
+
+function createBaseQuarantineChanged(): QuarantineChanged {
+  return { quarantined: false, actor: "", reason: "" };
+}
+
+export const QuarantineChanged: MessageFns<QuarantineChanged> = {
+  encode(message: QuarantineChanged, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.quarantined !== false) {
+      writer.uint32(8).bool(message.quarantined);
+    }
+    if (message.actor !== "") {
+      writer.uint32(18).string(message.actor);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuarantineChanged {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuarantineChanged();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.quarantined = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<QuarantineChanged>, I>>(base?: I): QuarantineChanged {
+    return QuarantineChanged.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<QuarantineChanged>, I>>(object: I): QuarantineChanged {
+    const message = createBaseQuarantineChanged();
+    message.quarantined = object.quarantined ?? false;
+    message.actor = object.actor ?? "";
+    message.reason = object.reason ?? "";
     return message;
   },
 };

@@ -22,27 +22,13 @@ import {
 import { Duration } from "../../google/protobuf/duration.js";
 import { Timestamp } from "../../google/protobuf/timestamp.js";
 import { Failure } from "./failure.js";
-import { Breakpoint, LogEntry, Resolution, SagaRecord } from "./log.js";
+import { Breakpoint, FaultKind, LogEntry, Resolution, SagaRecord } from "./log.js";
 import { Payload } from "./payload.js";
 import { Graph, Saga, SagaSpec, SagaState, SagaView } from "./saga.js";
 
 export const protobufPackage = "sagaline.v1";
 
 export const protobufFileName = "sagaline/v1/saga_service.proto";
-
-/** What an injected fault does. */
-export enum FaultKind {
-  /** UNSPECIFIED - Refused where it arrives. */
-  UNSPECIFIED = 0,
-  /** ACTION_ERROR - The attempt is not sent and counts as failed with no effect. */
-  ACTION_ERROR = 1,
-  /** UNDO_ERROR - The undo attempt is not sent and counts as failed for good. */
-  UNDO_ERROR = 2,
-  /** REPEAT - The attempt is sent again after it succeeded, `times` times in all. */
-  REPEAT = 3,
-  /** CRASH_BEFORE_RESULT - The SEC stops dead when the result has arrived and before it is logged. */
-  CRASH_BEFORE_RESULT = 4,
-}
 
 /** What a batch does to each saga. */
 export enum BatchControl {
@@ -440,7 +426,7 @@ export interface InjectFaultRequest {
   node: string;
   /** What happens. Required. */
   fault: FaultKind;
-  /** How often: 1 to 100; 0 is 1. */
+  /** How often: 1 to 100; 0 is 1. Beside those of the same kind that are left. */
   times: number;
   /** Who and why. */
   by: Attribution | undefined;

@@ -294,8 +294,8 @@ export interface Hello {
   workerId: string;
   /**
    * Grows with every stream that this worker opens, to whichever SEC, from 1.
-   * The SEC ends an older stream of the same worker; a lower one is refused
-   * with ABORTED.
+   * The SEC ends an older stream of the same worker; a lower or equal one is
+   * refused with ABORTED.
    */
   streamEpoch: bigint;
   /** For people: host and process. At most 256 bytes. */
@@ -311,8 +311,9 @@ export interface Hello {
     | Capacity
     | undefined;
   /**
-   * Every attempt that it runs or holds an answer of, whichever SEC sent it:
-   * its saga may have moved. `complete` is true. Empty at process start.
+   * Every attempt that it runs or holds an answer of for this SEC; where it is
+   * not known which SEC will answer, for any. `complete` is true unless the
+   * rest follows after the welcome. Empty at process start.
    */
   inFlight:
     | InFlightReport
@@ -412,7 +413,10 @@ export interface InFlightEntry {
 
 /** What a worker holds. */
 export interface InFlightReport {
-  /** True: no other attempt of this SEC is held; in Hello, none at all. */
+  /**
+   * True: no other attempt is held for this SEC. False in all parts of a
+   * report but the last.
+   */
   complete: boolean;
   /** The attempts. */
   entries: InFlightEntry[];
