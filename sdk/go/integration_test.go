@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -144,6 +145,34 @@ func TestSagaRunsAndUnwinds(t *testing.T) {
 	}
 	if _, err := client.Get(ctx, "nobody"); !errors.Is(err, &sagaline.Error{Reason: sagaline.ReasonSagaNotFound}) {
 		t.Fatalf("got %v", err)
+	}
+}
+
+func TestNothingIsLeftBehind(t *testing.T) {
+	address := secAddress(t)
+	act := sagaline.NewAction("go.nothing", "1", func(context.Context, sagaline.None) (sagaline.None, error) { return sagaline.None{}, nil })
+	before := runtime.NumGoroutine()
+	for range 3 {
+		worker, err := sagaline.NewWorker(sagaline.WorkerConfig{Addresses: address, Actions: []sagaline.Served{act}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() {
+			<-worker.Ready()
+			cancel()
+		}()
+		if err := worker.Run(ctx); err != nil || worker.Connected() {
+			t.Fatalf("it ended with %v, connected: %v", err, worker.Connected())
+		}
+	}
+	end := time.After(10 * time.Second)
+	for look := time.Tick(10 * time.Millisecond); runtime.NumGoroutine() > before; <-look {
+		select {
+		case <-end:
+			t.Fatalf("%d goroutines, and %d before", runtime.NumGoroutine(), before)
+		default:
+		}
 	}
 }
 
