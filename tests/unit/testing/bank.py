@@ -118,6 +118,21 @@ async def cancel_with_letters(context: Context) -> None:
 
 
 @action("book")
+async def book_with_complaint(context: Context, cents: int) -> str:
+    check_open(context)
+    world.rooms[place_of(context)] = "room 7"
+    return "room 7"
+
+
+@book_with_complaint.undo
+async def cancel_with_complaint(context: Context) -> None:
+    """Right once, but not twice."""
+    if place_of(context) in world.closed:
+        world.letters.append("there is nothing to cancel")
+    pop(world.rooms, context)
+
+
+@action("book")
 async def book_for_good(context: Context, cents: int) -> str:
     check_open(context)
     world.rooms[place_of(context)] = "room 7"

@@ -59,7 +59,7 @@ def test_a_wrong_undo_is_caught(sagaline_sec: SecMaker, world: World) -> None:
     with pytest.raises(NotUndone, match=r"node look \(action look\) was made to fail") as caught:
         sec.assert_unwinds(bank.trip(bank.book_for_good), card)
     assert (caught.value.node, caught.value.action) == ("hotel", "book")
-    assert "What no earlier round undid: undo of node hotel (action book)" in str(caught.value)
+    assert "Undone here, and in no earlier round: undo of node hotel (action book)" in str(caught.value)
     assert "['rooms']" in str(caught.value)
 
 
@@ -120,9 +120,15 @@ def test_what_a_crash_makes_happen_twice_is_caught(sagaline_sec: SecMaker, world
 
 
 def test_an_undo_that_a_crash_makes_happen_twice_is_caught(sagaline_sec: SecMaker, world: World) -> None:
-    sec = sec_of(sagaline_sec, world, bank.book_with_letter)
+    sec = sec_of(sagaline_sec, world, bank.book_with_complaint)
     with pytest.raises(NotIdempotent, match=r"undo of node hotel \(action book\) came again, after a crash"):
-        sec.assert_survives_crashes(bank.trip(bank.book_with_letter), card)
+        sec.assert_survives_crashes(bank.trip(bank.book_with_complaint), card)
+
+
+def test_what_a_crash_leaves_is_caught(sagaline_sec: SecMaker, world: World) -> None:
+    sec = sec_of(sagaline_sec, world, bank.book_for_good)
+    with pytest.raises(NotUndone, match="died before the result of undo of node pay"):
+        sec.assert_survives_crashes(bank.trip(bank.book_for_good), card)
 
 
 def test_an_action_that_comes_after_its_undo_is_caught(sagaline_sec: SecMaker, world: World) -> None:
@@ -167,3 +173,57 @@ def test_a_saga_that_gets_stuck_is_told_with_the_undo_that_failed(sagaline_sec: 
 
     with pytest.raises(WrongEnd, match=r"is stuck.*\n  node hotel: TooLate: the hotel does not answer"):
         sec_of(sagaline_sec, world, book).assert_unwinds(bank.trip(book), card)
+
+
+def test_maps_are_checked_element_by_element(sagaline_sec: SecMaker, world: World) -> None:
+    g = GraphBuilder("rooms", params=list[int])
+    graph = g.build(result=g.map("rooms", bank.book, over=g.params))
+    sec = sagaline_sec([bank.book], snapshot=world.rows)
+    for check in CHECKS:
+        getattr(sec, check)(graph, lambda: [1, 2, 3])
+
+
+def test_a_wrong_undo_inside_a_map_is_caught(sagaline_sec: SecMaker, world: World) -> None:
+    g = GraphBuilder("rooms", params=list[int])
+    graph = g.build(result=g.map("rooms", bank.book_for_good, over=g.params))
+    with pytest.raises(NotUndone) as caught:
+        sagaline_sec([bank.book_for_good], snapshot=world.rows).assert_unwinds(graph, lambda: [1, 2])
+    assert caught.value.action == "book"
+
+
+def test_a_map_that_bears_failures_goes_on(sagaline_sec: SecMaker, world: World) -> None:
+    g = GraphBuilder("rooms", params=list[int])
+    graph = g.build(result=g.map("rooms", bank.book, over=g.params, max_failures=1))
+    sec = sagaline_sec([bank.book], snapshot=world.rows)
+    for check in CHECKS:
+        getattr(sec, check)(graph, lambda: [1, 2, 3])
+
+
+def test_what_cannot_be_undone_is_held_there(sagaline_sec: SecMaker, world: World) -> None:
+    g = GraphBuilder("letter", params=str)
+    cents = g.add("pay", bank.charge, g.params)
+    sent = g.add("send", bank.look, g.params, after=[cents], undo=UndoPolicy.none())
+    graph = g.build(result=g.add("hotel", bank.book, cents, after=[sent]))
+    sec = sagaline_sec([bank.charge, bank.look, bank.book], snapshot=world.rows)
+    for check in CHECKS:
+        getattr(sec, check)(graph, card)
+
+
+def test_an_error_in_a_snapshot_is_the_users_own(sagaline_sec: SecMaker, world: World) -> None:
+    calls = count()
+
+    def snapshot() -> object:
+        if next(calls) > 3:
+            raise LookupError("no such table")
+        return None
+
+    with pytest.raises(LookupError, match="no such table"):
+        sagaline_sec(bank.actions(), snapshot=snapshot).assert_idempotent(bank.trip(), card)
+
+
+def test_what_was_found_once_is_not_found_again(sagaline_sec: SecMaker, world: World) -> None:
+    sec = sec_of(sagaline_sec, world, bank.book_late)
+    for _ in range(2):
+        with pytest.raises(NotUndone):
+            sec.assert_undo_wins(bank.trip(bank.book_late), card)
+    sec.assert_unwinds(bank.trip(bank.book_late), card)

@@ -25,6 +25,7 @@ C = TypeVar("C", bound=Plain)
 
 SUCCEEDED = saga_pb2.SAGA_STATE_SUCCEEDED
 UNWOUND = saga_pb2.SAGA_STATE_UNWOUND
+HELD = (saga_pb2.NODE_STATUS_HELD, saga_pb2.NODE_STATUS_UNDO_FAILED)
 
 Unwinding = Callable[[], Awaitable[None]]
 """Asks the saga of a round to unwind."""
@@ -122,7 +123,7 @@ class Checks:
             what = f"{place} was made to fail"
             if not course.reached:
                 raise _not_reached(place, "fail", end.told())
-            if end.saga.state == SUCCEEDED:
+            if end.saga.state == SUCCEEDED or _holds_for_operator(end.saga, ran):
                 continue  # there was no way back any more, or its map bears with it
             self._expect_undone(place, end, what, [each for each in course.undone if each not in undone])
             undone.update(course.undone)
@@ -138,15 +139,17 @@ class Checks:
         self._expect_undone(place, end, what, [each for each in course.undone if each not in before])
         return set(course.undone)
 
-    def _expect_undone(self, place: Place, end: End, what: str, suspects: Collection[Place]) -> None:
+    def _expect_undone(self, place: Place, end: End, what: str, suspects: Collection[Place] | None) -> None:
+        """Expect nothing to remain; the suspects are what no earlier round undid, None: that is not known."""
         _expect_unwound(end, what)
         really = end.saga.failed_node
         if really and really != place.node:
             raise WrongEnd(f"{what}, and yet {end.told()}", node=place.node, action=place.action)
         if end.changed:
-            first = next(iter(suspects), None) if len(suspects) == 1 else None
-            blame = ", ".join(map(str, suspects))
-            hint = f"What no earlier round undid: {blame}." if suspects else "Earlier rounds undid the same nodes."
+            first = next(iter(suspects), None) if suspects and len(suspects) == 1 else None
+            hint = "`assert_unwinds` finds out whose undo action is wrong."
+            if suspects is not None:
+                hint = f"Undone here, and in no earlier round: {', '.join(map(str, suspects)) or 'nothing'}."
             raise NotUndone(
                 f"{what}, the saga unwound, and the world is not as before:\n{end.changed}\n{hint}",
                 node=first.node if first else "",
@@ -174,7 +177,7 @@ class Checks:
             course, end = await self._crash(place, last.place.node)
             if place not in course.repeated:
                 raise _not_reached(place, "crash", end.told())
-            _expect_unwound(end, f"SEC and worker died before the result of {place} was recorded")
+            self._expect_undone(place, end, f"SEC and worker died before the result of {place} was recorded", None)
 
     async def _crash(self, place: Place, unwind_at: str) -> tuple[Again, End]:
         # What an action answers a second time is for `idempotent` to judge.
@@ -192,7 +195,7 @@ class Checks:
                 course, end = await self._round(partial(self._undo_first, node.place.node, acts_before))
                 if not course.reached:
                     raise _not_reached(node.place, "be undone early", end.told())
-                if end.saga.state != SUCCEEDED:
+                if end.saga.state != SUCCEEDED and not _holds_for_operator(end.saga, ran):
                     _expect_unwound(end, f"{node.place} was undone before its action came")
 
     def _undo_first(self, node: str, acts_before: bool, _unwind: Unwinding) -> UndoFirst:  # noqa: FBT001 - of `partial`
@@ -240,6 +243,13 @@ class Checks:
 
 def _fail_at(node: str, _unwind: Unwinding) -> FailAt:
     return FailAt(node)
+
+
+def _holds_for_operator(saga: saga_pb2.Saga, ran: list[Ran]) -> bool:
+    """Tell whether a saga is held where it should be: at nodes that can't be undone, and nowhere else."""
+    irreversible = {node.place.node for node in ran if node.undo is UndoKind.NONE}
+    held = {node.name for node in saga.nodes if node.status in HELD}
+    return saga.needs_operator and bool(held) and held <= irreversible
 
 
 def _that_unwind(ran: list[Ran]) -> list[Ran]:

@@ -14,13 +14,14 @@ from sagaline.client.sagas import NewSaga, SagaOptions
 from sagaline.errors import DefinitionError
 from sagaline.graph import Graph
 from sagaline.testing.checks import Check, Checks
-from sagaline.testing.clock import WALL_START
+from sagaline.testing.clock import WALL_START, Chance
 from sagaline.testing.failures import CheckFailed, NotHappening
 from sagaline.testing.loop import THREAD_SECONDS, VirtualLoop
 from sagaline.testing.stage import Stage
 from sagaline.testing.worlds import Snapshot
 from sagaline.v1 import log_pb2, saga_pb2
 from sagaline.values import encode
+from sagaline_server.api.ids import uuid7
 from sagaline_server.core.inputs import Order, Signal, Unwind
 from sagaline_server.wire.entries import entry_message
 from sagaline_server.wire.payloads import payload_from
@@ -126,6 +127,7 @@ class InProcessSec:
         self._main: asyncio.Task[Any] | None = None
         self._error: CheckFailed | None = None
         self._stages: list[Stage] = []
+        self._ids = Chance(seed)
 
     def __enter__(self) -> Self:
         return self
@@ -174,9 +176,11 @@ class InProcessSec:
         Raises:
             NotHappening: It waits for something that will not come by itself.
         """
+        __tracebackhide__ = True
         return self._complete(coroutine)
 
     def _complete(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        __tracebackhide__ = True
         if _is_in_a_loop():
             coroutine.close()
             raise RuntimeError(
@@ -190,6 +194,8 @@ class InProcessSec:
             if self._error is not None:
                 raise self._error from None
             raise
+        except CheckFailed as failed:
+            raise failed.with_traceback(None) from None  # where in the kit it was found helps nobody
 
     def _idle(self) -> None:
         self._give_up(lambda what: NotHappening(f"it waits, and nothing will happen by itself any more:\n{what}"))
@@ -226,9 +232,14 @@ class InProcessSec:
             DefinitionError: The graph needs an action that was not given.
         """
         self._check_actions(graph)
-        new = NewSaga(graph, params, **options)
+        new = self._new(graph, params, options)
         self.complete(self.stage.create(new))
         return TestedSaga(self, new)
+
+    def _new(self, graph: Graph[P, R], params: P, options: SagaOptions) -> NewSaga[R]:
+        if not options.get("saga_id"):
+            options["saga_id"] = uuid7(WALL_START + self._loop.time(), self._ids.entropy)
+        return NewSaga(graph, params, **options)
 
     def run(self, graph: Graph[P, R], params: P, **options: Unpack[SagaOptions]) -> R:
         """Run a saga to its end, and return its decoded result.
@@ -272,6 +283,7 @@ class InProcessSec:
         Raises:
             NotIdempotent: One does more, or answers otherwise.
         """
+        __tracebackhide__ = True
         self._check(graph, params, signals, lambda checks: checks.idempotent(outputs_may_differ))
 
     def assert_unwinds(
@@ -293,6 +305,7 @@ class InProcessSec:
             NotReached: The node never came, so that nothing was proved.
             WrongEnd: The saga came to another end.
         """
+        __tracebackhide__ = True
         self._check(graph, params, signals, Checks.unwinds)
 
     def assert_survives_crashes(
@@ -314,6 +327,7 @@ class InProcessSec:
             NotReached: The node never came, so that nothing was proved.
             WrongEnd: The saga came to another end.
         """
+        __tracebackhide__ = True
         self._check(graph, params, signals, Checks.survives_crashes)
 
     def assert_undo_wins(
@@ -334,6 +348,7 @@ class InProcessSec:
             NotReached: The node never came, so that nothing was proved.
             WrongEnd: The undo failed, or the saga came to another end.
         """
+        __tracebackhide__ = True
         self._check(graph, params, signals, Checks.undo_wins)
 
     def _check(
@@ -343,10 +358,11 @@ class InProcessSec:
         signals: Mapping[str, object] | None,
         run: Callable[[Checks], Coroutine[Any, Any, None]],
     ) -> None:
+        __tracebackhide__ = True
         if self._snapshot is None:
             raise DefinitionError("the checks compare snapshots of what the actions change: give `snapshot`")
         self._check_actions(graph)
-        check = Check(lambda: NewSaga(graph, params()), dict(signals or {}), self._snapshot)
+        check = Check(lambda: self._new(graph, params(), {}), dict(signals or {}), self._snapshot)
         self.complete(run(Checks(check, lambda: self._begin(1), self._end)))
 
 

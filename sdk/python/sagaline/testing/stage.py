@@ -57,6 +57,8 @@ class Stage:
         self._course: Course = as_it_goes
         self._worker = InProcessWorker(loop, self._clock, actions)
         self._worker.course = self._watched
+        self._worker.on_trouble = self._fail
+        self._trouble: BaseException | None = None
 
     async def begin(self) -> None:
         """Start the SEC and its worker."""
@@ -92,18 +94,14 @@ class Stage:
         self._course = course
 
     async def _watched(self, attempt: Attempt) -> Outcome | Fate:
-        try:
-            fate = await self._course(attempt)
-            if attempt.ref.attempt >= self._attempts_max and not isinstance(fate, Fate):
-                raise NoEnd(
-                    f"{attempt.place} was tried {attempt.ref.attempt} times, and the last attempt {told(fate)}. "
-                    "Give it a retry policy with an end, or `attempts_max` if so many are meant.",
-                    node=attempt.place.node,
-                    action=attempt.place.action,
-                )
-        except Exception as error:
-            self._fail(error)
-            raise
+        fate = await self._course(attempt)
+        if attempt.ref.attempt >= self._attempts_max and not isinstance(fate, Fate):
+            raise NoEnd(
+                f"{attempt.place} was tried {attempt.ref.attempt} times, and the last attempt {told(fate)}. "
+                "Give it a retry policy with an end, or `attempts_max` if so many are meant.",
+                node=attempt.place.node,
+                action=attempt.place.action,
+            )
         return fate
 
     def undo_kind(self, saga_id: str, node: str) -> UndoKind | None:
@@ -183,12 +181,12 @@ class Stage:
     # ---- trouble
 
     def _fail(self, error: BaseException) -> None:
-        if self._worker.trouble is None:
-            self._worker.trouble = error
+        if self._trouble is None:
+            self._trouble = error
         self._beat()
 
     def _raise_trouble(self) -> None:
-        trouble, self._worker.trouble = self._worker.trouble, None
+        trouble, self._trouble = self._trouble, None
         if trouble is not None:
             raise trouble
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sagaline.actions import Action
@@ -50,9 +50,8 @@ class InProcessWorker:
         self.course: Course = as_it_goes
         self.crashes = asyncio.Event()
         """Set when the process is to die."""
-        self.trouble: BaseException | None = None
-        """What went wrong in a course, in this kit or in a snapshot of the user's."""
-        self.troubled = asyncio.Event()
+        self.on_trouble: Callable[[BaseException], None] = _ignore
+        """Called with what went wrong in a course: what a check has found, or an error in a snapshot of the user's."""
 
     # ---- the SEC's side
 
@@ -93,9 +92,9 @@ class InProcessWorker:
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None and self.trouble is None:
-            self.trouble = task.exception()
-            self.troubled.set()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.on_trouble(error)
 
     async def _attempt(self, life: Life, session: Session, invocation: pb.Invocation) -> None:
         fate = await self.course(Attempt(invocation, self._run))
@@ -185,5 +184,5 @@ def _message(invocation: pb.Invocation, outcome: Outcome) -> pb.InvocationResult
     return message
 
 
-def _ignore(_ack: bytes) -> None:
-    """Nobody waits for the acknowledgement: the result was delivered by a call, and can't be lost on a wire."""
+def _ignore(_what: object) -> None:
+    """Nobody waits: of acknowledgements, because a result that was delivered by a call can't be lost on a wire."""
