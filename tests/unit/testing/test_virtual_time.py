@@ -261,7 +261,7 @@ def test_the_same_seed_is_the_same_run(sagaline_sec: SecMaker) -> None:
     graph = g.build(result=g.add("flaky", flaky))
 
     def logged(seed: int) -> list[bytes]:
-        saga = sagaline_sec([flaky], seed=seed).create(graph, None)
+        saga = sagaline_sec([flaky], seed=seed).create(graph, None, saga_id="one")
         saga.result()
         return [entry.SerializeToString(deterministic=True) for entry in saga.log()]
 

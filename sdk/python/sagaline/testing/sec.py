@@ -14,14 +14,13 @@ from sagaline.client.sagas import NewSaga, SagaOptions
 from sagaline.errors import DefinitionError
 from sagaline.graph import Graph
 from sagaline.testing.checks import Check, Checks
-from sagaline.testing.clock import WALL_START, Chance
+from sagaline.testing.clock import WALL_START
 from sagaline.testing.failures import CheckFailed, NotHappening
 from sagaline.testing.loop import THREAD_SECONDS, VirtualLoop
 from sagaline.testing.stage import Stage
 from sagaline.testing.worlds import Snapshot
 from sagaline.v1 import log_pb2, saga_pb2
 from sagaline.values import encode
-from sagaline_server.api.ids import uuid7
 from sagaline_server.core.inputs import Order, Signal, Unwind
 from sagaline_server.wire.entries import entry_message
 from sagaline_server.wire.payloads import payload_from
@@ -102,7 +101,7 @@ class InProcessSec:
         actions: What the worker serves.
         snapshot: Returns what the actions change, as values that can be compared; may be a coroutine function. The
             checks need it; `run` does not.
-        seed: Decides jitter, for the same in every run.
+        seed: Decides jitter. Ids of sagas are new in every run: what actions change may be there for longer.
         slots: Attempts that run at the same time. The checks run them one by one.
         attempts_max: Attempts of one side of one node after which there is no hope.
     """
@@ -127,7 +126,6 @@ class InProcessSec:
         self._main: asyncio.Task[Any] | None = None
         self._error: CheckFailed | None = None
         self._stages: list[Stage] = []
-        self._ids = Chance(seed)
 
     def __enter__(self) -> Self:
         return self
@@ -232,14 +230,9 @@ class InProcessSec:
             DefinitionError: The graph needs an action that was not given.
         """
         self._check_actions(graph)
-        new = self._new(graph, params, options)
+        new = NewSaga(graph, params, **options)
         self.complete(self.stage.create(new))
         return TestedSaga(self, new)
-
-    def _new(self, graph: Graph[P, R], params: P, options: SagaOptions) -> NewSaga[R]:
-        if not options.get("saga_id"):
-            options["saga_id"] = uuid7(WALL_START + self._loop.time(), self._ids.entropy)
-        return NewSaga(graph, params, **options)
 
     def run(self, graph: Graph[P, R], params: P, **options: Unpack[SagaOptions]) -> R:
         """Run a saga to its end, and return its decoded result.
@@ -362,7 +355,7 @@ class InProcessSec:
         if self._snapshot is None:
             raise DefinitionError("the checks compare snapshots of what the actions change: give `snapshot`")
         self._check_actions(graph)
-        check = Check(lambda: self._new(graph, params(), {}), dict(signals or {}), self._snapshot)
+        check = Check(lambda: NewSaga(graph, params()), dict(signals or {}), self._snapshot)
         self.complete(run(Checks(check, lambda: self._begin(1), self._end)))
 
 
