@@ -45,7 +45,7 @@ function isCancellation(thrown: unknown, context: AttemptContext): boolean {
 }
 
 /** User code says itself how its attempt ended. An outcome of no known kind says nothing of the effect: RETRY. */
-function told(outcome: ActionOutcome): Failure {
+export function told(outcome: ActionOutcome): Failure {
   const disposition = outcome instanceof Failed ? FAIL : outcome instanceof Hold ? HOLD : RETRY;
   const made = failure(outcome.type, outcome.description, disposition, FailureSource.APPLICATION);
   if (outcome instanceof Retry && outcome.delayMs !== undefined) {
