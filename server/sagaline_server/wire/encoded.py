@@ -55,35 +55,26 @@ def ending_head(node: str, attempt: int) -> bytes:
     return field(b"\x0a", node.encode()) + b"\x10" + varint(attempt)
 
 
-@lru_cache(1024)
-def action_fields(action: str, version: str) -> bytes:
-    """Return the fields `action` and `version` of an Invocation."""
-    return field(b"\x12", action.encode()) + field(b"\x1a", version.encode())
-
-
 @lru_cache(4096)
-def _key_rest(node: str, kind: Kind) -> bytes:
-    return b"/" + node.encode() + (ACTION_KEY if kind is Kind.ACTION else UNDO_KEY)
+def _around(
+    saga_bytes: int, node: str, kind: Kind, attempt: int, action: str, version: str, epoch: int
+) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before, between and after the two places of the saga's id at the head of an Invocation."""
+    rest = ref_rest(node, kind, attempt)
+    own = varint(saga_bytes)
+    key = b"/" + node.encode() + (ACTION_KEY if kind is Kind.ACTION else UNDO_KEY)
+    before = b"\x0a" + varint(1 + len(own) + saga_bytes + len(rest)) + b"\x0a" + own
+    names = field(b"\x12", action.encode()) + field(b"\x1a", version.encode())
+    return before, rest + names + b"\x22" + varint(saga_bytes + len(key)), key + b"\x28" + varint(epoch) + b"\x30"
 
 
 def invocation_head(
     saga_id: str, node: str, kind: Kind, attempt: int, action: str, version: str, epoch: int, fencing_token: int
 ) -> bytes:
     """Return the fields of an Invocation that every one has."""
-    saga, rest = saga_id.encode(), ref_rest(node, kind, attempt)
-    own = varint(len(saga)) + saga
-    key = saga + _key_rest(node, kind)
-    return b"".join(
-        (
-            b"\x0a" + varint(len(own) + 1 + len(rest)) + b"\x0a",
-            own,
-            rest,
-            action_fields(action, version),
-            b"\x22" + varint(len(key)),
-            key,
-            b"\x28" + varint(epoch) + b"\x30" + varint(fencing_token),
-        )
-    )
+    saga = saga_id.encode()
+    before, between, after = _around(len(saga), node, kind, attempt, action, version, epoch)
+    return before + saga + between + saga + after + varint(fencing_token)
 
 
 @lru_cache(1024)
