@@ -13,7 +13,7 @@ import pytest
 
 from sagaline import Context, Failed, Graph, GraphBuilder, Retry, RetryPolicy, Timeouts, action
 from sagaline.errors import DefinitionError, InvalidRequest, SagaStuck, SagaUnwound
-from sagaline.testing import InProcessSec, NoEnd, NotHappening, SecMaker
+from sagaline.testing import CheckFailed, InProcessSec, NoEnd, NotHappening, SecMaker, loop
 from sagaline.v1 import saga_pb2
 
 HOUR = timedelta(hours=1)
@@ -137,6 +137,24 @@ def test_time_stands_still_while_a_thread_runs(sagaline_sec: SecMaker) -> None:
     graph = g.build(result=g.add("two", in_thread, opened, timeouts=limits))
     sec = sagaline_sec([blocking, in_thread])
     assert sec.run(graph, None) == "opened"
+
+
+def test_a_thread_that_does_not_end_is_told(sagaline_sec: SecMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "THREAD_SECONDS", 0.05)
+    gate = threading.Event()
+
+    @action
+    def hang() -> None:
+        gate.wait(10)
+
+    @hang.undo
+    def nothing() -> None: ...
+
+    g = GraphBuilder("hanging")
+    sec = sagaline_sec([hang])
+    with pytest.raises(CheckFailed, match=r"a function in a thread has run for .*\n  node hang of saga"):
+        sec.run(g.build(result=g.add("hang", hang)), None)
+    gate.set()
 
 
 def test_what_the_world_outside_answers_soon_comes_in_time(sagaline_sec: SecMaker) -> None:
