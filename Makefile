@@ -12,6 +12,8 @@ BIN := .venv/bin
 WITH_ETCD := SAGALINE_ETCD=$$(scripts/ensure_etcd.sh) || exit 3; export SAGALINE_ETCD;
 # LANG is also the locale of the environment: only what is given on make's command line counts.
 LANGUAGE := $(if $(filter command line,$(origin LANG)),$(LANG))
+# Held to the kit in `make ci`; Python is by its tests. Each one that has its worker in main.
+CI_LANGUAGES := go,typescript
 CODE := sdk/python server workers/python scripts tests
 
 .DEFAULT_GOAL := help
@@ -60,6 +62,7 @@ test-typescript: ## format, lint, types and tests of the TypeScript SDK and work
 	@scripts/test_typescript.sh
 
 ci: check-protos lint arch types test test-go test-typescript ## all that CI runs, a short demonstration at the end included
+	@$(MAKE) --no-print-directory conformance LANG=$(CI_LANGUAGES)
 	@$(MAKE) --no-print-directory demo DEMO=--fast
 
 demo: setup ## real sagas that run, fail, unwind, get stuck and are resolved, over a SEC that is killed
