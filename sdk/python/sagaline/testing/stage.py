@@ -148,8 +148,8 @@ class Stage:
         """Give an order to a saga."""
         await self._life.runtime.request(saga_id, given)
 
-    async def end_of(self, saga_id: str, *, is_over: Callable[[], bool] = lambda: False) -> saga_pb2.Saga:
-        """Wait until a saga has ended, needs an operator, or until `is_over`.
+    async def end_of(self, saga_id: str) -> saga_pb2.Saga:
+        """Wait until a saga has ended, or needs an operator.
 
         Raises:
             CheckFailed: It never will.
@@ -161,9 +161,18 @@ class Stage:
             if live is not None:
                 live.observers.append(self._observe)
             view = await self._life.runtime.get(saga_id, full=True)
-            if is_over() or SagaState(view.state).is_final or view.needs_operator:
+            if SagaState(view.state).is_final or view.needs_operator:
                 return view
             await pulse
+
+    async def rest(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            CheckFailed: Something has gone wrong meanwhile.
+        """
+        await asyncio.sleep(seconds)
+        self._raise_trouble()
 
     def _observe(self, live: LiveSaga, _entries: Sequence[Stamped]) -> None:
         if self._observe in live.observers:
@@ -173,10 +182,6 @@ class Stage:
     def _beat(self) -> None:
         if self._pulse is not None and not self._pulse.done():
             self._pulse.set_result(None)
-
-    def check_over(self) -> None:
-        """Look whether a wait is over."""
-        self._beat()
 
     # ---- trouble
 
