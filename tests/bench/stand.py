@@ -21,6 +21,8 @@ from tests.processes import Process, free_port, running, start, until_serving
 SLOTS = 1_000
 SCRAPE_SECONDS = 20.0
 POLL_SECONDS = 0.05
+INSTALLED = {"PYTHONDONTWRITEBYTECODE": ""}
+"""What is installed has its bytecode beside it: no process that is measured compiles itself at each start."""
 CORES = 2
 """That the targets are set for."""
 ENTRIES = "sagaline_log_entries_total"
@@ -134,7 +136,7 @@ class Stand:
             command += ["--etcd-endpoints", self.endpoint]
         else:
             command += ["--data-dir", str(self.folder / "sqlite")]
-        sec = Sec(address, metrics, command, await start(f"sec-{number}", *command))
+        sec = Sec(address, metrics, command, await start(f"sec-{number}", *command, environment=INSTALLED))
         self.secs.append(sec)
         stack.push_async_callback(self._stop, sec)
         await until_serving(address)
@@ -148,7 +150,7 @@ class Stand:
         addresses = ",".join(sec.address for sec in self.secs)
         profiled = self._profiled("worker")
         command = [sys.executable, *profiled, "-m", "tests.bench.actions", addresses, str(SLOTS)]
-        worker = await start("worker", *command, log=self.folder / "worker.log")
+        worker = await start("worker", *command, log=self.folder / "worker.log", environment=INSTALLED)
         self.helpers.append(worker)
         await stack.enter_async_context(running(worker))
 
@@ -159,7 +161,7 @@ class Stand:
         """Kill a SEC as a loss of power would and start it again; returns when that was."""
         await sec.process.kill()
         began = time.perf_counter()
-        sec.process = await start(sec.process.name, *sec.command)
+        sec.process = await start(sec.process.name, *sec.command, environment=INSTALLED)
         return began
 
     async def counted(self) -> dict[str, float]:
