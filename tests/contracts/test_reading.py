@@ -185,3 +185,15 @@ async def test_of_an_id_that_is_another_saga_by_now_nothing_is_removed(cluster: 
     assert await store.read("s-1") is None
     await store.remove_finished(["s-2"], keep_summary=False, dones={})
     assert await store.read("s-2") is not None
+
+
+async def test_many_sagas_are_read_in_the_order_in_which_they_are_asked_for(cluster: Cluster) -> None:
+    store = await cluster.open()
+    await create_many(store, [f"s-{i}" for i in range(40)])
+    ids = ["s-7", "nobody", *(f"s-{i}" for i in range(39, -1, -1))]
+
+    stored = await store.read_many(ids)
+
+    assert [None if saga is None else saga.saga_id for saga in stored] == ["s-7", None, *ids[2:]]
+    assert list(stored) == [await store.read(saga_id) for saga_id in ids]
+    assert list(await store.read_many([])) == []

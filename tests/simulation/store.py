@@ -196,6 +196,9 @@ class SimStore:
     async def read(self, saga_id: str) -> StoredSaga | None:
         return await self._ask(lambda: self._etcd.backend.read(saga_id))
 
+    async def read_many(self, saga_ids: Sequence[str]) -> Sequence[StoredSaga | None]:
+        return await asyncio.gather(*map(self.read, saga_ids))
+
     async def list_heads(self, query: ListQuery) -> Sequence[StoredHead]:
         return await self._ask(lambda: self._etcd.backend.heads(query))
 

@@ -266,6 +266,14 @@ class SagaStore(Protocol):
         """
         ...
 
+    async def read_many(self, saga_ids: Sequence[str]) -> Sequence[StoredSaga | None]:
+        """Read sagas, each at one instant of its own; what `read` would return of each, in order.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
     async def read_log(self, saga_id: str, from_seq: int, limit_batches: int) -> Sequence[bytes]:
         """Read the batches of a saga that contain entries with numbers from `from_seq` on, in order.
 

@@ -30,7 +30,10 @@ log = structlog.get_logger("sagaline.recovery")
 
 ADOPT_BATCH = 30
 """Sagas claimed in one call."""
-READS_AT_ONCE = 16
+ADOPT_BATCH_AT_START = 300
+"""The same while nothing is served yet: nobody has to wait for a turn of the loop."""
+FOLDS_A_SLICE = 10
+"""Sagas folded before others get their turn."""
 TOPOLOGIES_KEPT = 1000
 
 
@@ -95,10 +98,12 @@ class Recovery:
         Raises:
             StoreError: The store can't be reached.
         """
-        count = 0
-        for start in range(0, len(orphans), ADOPT_BATCH):
-            await self._engine.commit.until_below(ADOPT_BATCH)
-            count += await self._adopt(orphans[start : start + ADOPT_BATCH])
+        count = start = 0
+        while start < len(orphans):
+            size = ADOPT_BATCH if self._engine.is_serving else ADOPT_BATCH_AT_START
+            await self._engine.commit.until_below(size)
+            count += await self._adopt(orphans[start : start + size])
+            start += size
         if orphans:
             log.info("sagas_adopted", adopted=count, orphans=len(orphans))
         return count
@@ -107,21 +112,19 @@ class Recovery:
         claims = await self._engine.store.adopt(orphans)
         reach("adopt.claimed")
         taken = [(old, claim) for old, claim in zip(orphans, claims, strict=True) if claim is not None]
-        gate = asyncio.Semaphore(READS_AT_ONCE)
-
-        async def take(old: OwnedSaga, claim: Claim) -> bool:
-            async with gate:
-                stored = await self._engine.store.read(old.saga_id)
-            live = None if stored is None else self.load(stored, claim)
-            if live is None:
-                return False
-            reach("adopt.folded")
-            incarnation = self._engine.store.incarnation
-            self._engine.metrics.adopted += 1
-            self._engine.post(live, NewOwner(self._engine.sec_id, incarnation, OwnerChange.ADOPTED, old.sec_id))
-            return True
-
-        return sum(await asyncio.gather(*(take(old, claim) for old, claim in taken)))
+        stored = await self._engine.store.read_many([old.saga_id for old, _ in taken])
+        count = 0
+        for number, ((old, claim), read) in enumerate(zip(taken, stored, strict=True), 1):
+            live = None if read is None else self.load(read, claim)
+            if live is not None:
+                reach("adopt.folded")
+                incarnation = self._engine.store.incarnation
+                self._engine.metrics.adopted += 1
+                self._engine.post(live, NewOwner(self._engine.sec_id, incarnation, OwnerChange.ADOPTED, old.sec_id))
+                count += 1
+            if number % FOLDS_A_SLICE == 0:
+                await asyncio.sleep(0)
+        return count
 
     def load(self, stored: StoredSaga, claim: Claim) -> LiveSaga | None:
         """Fold a saga that this SEC owns and begin to run it; None when it had to be set aside, or is not to be run."""

@@ -116,6 +116,9 @@ class MemoryStore:
     async def read(self, saga_id: str) -> StoredSaga | None:
         return self._reachable().read(saga_id)
 
+    async def read_many(self, saga_ids: Sequence[str]) -> Sequence[StoredSaga | None]:
+        return [await self.read(saga_id) for saga_id in saga_ids]
+
     async def read_log(self, saga_id: str, from_seq: int, limit_batches: int) -> Sequence[bytes]:
         check_log_range(saga_id, from_seq, limit_batches)
         tail = self._reachable().tail(saga_id, from_seq, limit_batches)

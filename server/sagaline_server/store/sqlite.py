@@ -183,6 +183,9 @@ class SqliteStore:
     async def read(self, saga_id: str) -> StoredSaga | None:
         return await self._read(sqlite_tables.read, saga_id)
 
+    async def read_many(self, saga_ids: Sequence[str]) -> Sequence[StoredSaga | None]:
+        return await self._read(sqlite_tables.read_many, saga_ids)
+
     async def read_log(self, saga_id: str, from_seq: int, limit_batches: int) -> Sequence[bytes]:
         check_log_range(saga_id, from_seq, limit_batches)
         tail = await self._read(sqlite_tables.read_tail, saga_id, from_seq, limit_batches)

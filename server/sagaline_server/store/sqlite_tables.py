@@ -249,6 +249,10 @@ def is_alive(connection: sqlite3.Connection, sec_id: str, incarnation: int) -> b
     return connection.execute(query, (sec_id, incarnation)).fetchone() is not None
 
 
+def read_many(connection: sqlite3.Connection, saga_ids: Sequence[str]) -> list[StoredSaga | None]:
+    return [read(connection, saga_id) for saga_id in saga_ids]
+
+
 def read(connection: sqlite3.Connection, saga_id: str) -> StoredSaga | None:
     with transaction(connection, writing=False):
         row = connection.execute(HEAD + "WHERE r.saga_id = ?", (saga_id,)).fetchone()

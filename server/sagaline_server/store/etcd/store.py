@@ -56,6 +56,7 @@ from sagaline_server.store.log_tail import BATCHES_PER_PAGE, LogTail
 
 TRANSACTIONS_IN_FLIGHT = 4
 """At once, over all calls. More make each slower and the whole no faster."""
+READS_AT_ONCE = 16
 TAILS_AT_ONCE = 8
 """Logs that are read at once to be followed: thousands of followers lose their watch at the same moment."""
 REMOVED_PER_TRANSACTION = transactions.OPERATIONS_MAX // 3
@@ -253,6 +254,15 @@ class EtcdStore:
     async def read(self, saga_id: str) -> StoredSaga | None:
         with self._using() as channel:
             return await SagaReader(channel, self._keys).saga(saga_id)
+
+    async def read_many(self, saga_ids: Sequence[str]) -> Sequence[StoredSaga | None]:
+        slots = asyncio.Semaphore(READS_AT_ONCE)
+
+        async def one(saga_id: str) -> StoredSaga | None:
+            async with slots:
+                return await self.read(saga_id)
+
+        return await asyncio.gather(*map(one, saga_ids))
 
     async def read_log(self, saga_id: str, from_seq: int, limit_batches: int) -> Sequence[bytes]:
         check_log_range(saga_id, from_seq, limit_batches)
