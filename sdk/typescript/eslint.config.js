@@ -25,6 +25,8 @@ export default tseslint.config(
     rules: {
       "@typescript-eslint/no-floating-promises": "off",
       "@typescript-eslint/no-confusing-void-expression": "off",
+      "@typescript-eslint/no-unsafe-enum-assignment": "off",
+      "@typescript-eslint/no-unused-expressions": "off",
     },
   },
 );
