@@ -284,6 +284,8 @@ def test_pauses_change_no_effect(graph: Graph, seed: int) -> None:
     paused = World(topology, Temper(pause=30), PARAMS, seed=seed, paused=True)
     paused.rage(30)
     paused.calm()
+    if quiet.saga.retreating or paused.saga.retreating:
+        return  # an element of a map failed by itself: what had run beside it by then depends on when
     if quiet.saga.finished is SagaState.SUCCEEDED:
         assert paused.saga.outputs == quiet.saga.outputs
     succeeded = SagaState.SUCCEEDED
