@@ -25,10 +25,11 @@ async def test_unary_calls(served: Served) -> None:
     await refused(served.sagas.GetSaga(pb.GetSagaRequest(saga_id="s1")))
     served.runtime.trouble, served.runtime.hangs = None, True
     await refused(served.sagas.GetSaga(pb.GetSagaRequest(saga_id="s1")))
+    # A call is counted once it has ended, which is a moment after its answer has arrived.
+    await until(lambda: count(served, "grpc_server_handling_seconds_count", "unary", "GetSaga") == 5)
     assert count(served, "grpc_server_started_total", "unary", "GetSaga") == 5
     for code in ("OK", "INVALID_ARGUMENT", "NOT_FOUND", "INTERNAL", "DEADLINE_EXCEEDED"):
         assert count(served, "grpc_server_handled_total", "unary", "GetSaga", grpc_code=code) == 1
-    assert count(served, "grpc_server_handling_seconds_count", "unary", "GetSaga") == 5
 
 
 async def test_streams(served: Served) -> None:
@@ -45,6 +46,8 @@ async def test_streams(served: Served) -> None:
     run = served.sagas.RunSagas()
     await run.done_writing()
     await run.read()
+    await until(lambda: count(served, "grpc_server_handling_seconds_count", "server_stream", "WatchSaga") == 3)
+    await until(lambda: count(served, "grpc_server_handling_seconds_count", "bidi_stream", "RunSagas") == 1)
     assert count(served, "grpc_server_started_total", "server_stream", "WatchSaga") == 3
     for code in ("OK", "CANCELLED", "INVALID_ARGUMENT"):
         assert count(served, *handled, grpc_code=code) == 1
