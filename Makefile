@@ -13,11 +13,11 @@ WITH_ETCD := SAGALINE_ETCD=$$(scripts/ensure_etcd.sh) || exit 3; export SAGALINE
 # LANG is also the locale of the environment: only what is given on make's command line counts.
 LANGUAGE := $(if $(filter command line,$(origin LANG)),$(LANG))
 # Held to the kit in `make ci`; Python is by its tests. Each one that has its worker in main.
-CI_LANGUAGES := go,typescript
+CI_LANGUAGES := go,typescript,java
 CODE := sdk/python server workers/python scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: demo-polyglot help setup upgrade protos check-protos fmt lint arch types test test-go test-typescript ci demo dev bench profile simulate failover conformance clean
+.PHONY: demo-polyglot help setup upgrade protos check-protos fmt lint arch types test test-go test-typescript test-java ci demo dev bench profile simulate failover conformance clean
 .NOTPARALLEL:
 
 help: ## list these targets
@@ -61,7 +61,10 @@ test-go: ## format, vet and tests of the Go SDK and worker, with the race detect
 test-typescript: ## format, lint, types and tests of the TypeScript SDK and worker; the rest needs none of it
 	@scripts/test_typescript.sh
 
-ci: check-protos lint arch types test test-go test-typescript ## all that CI runs, a short demonstration at the end included
+test-java: ## build and tests of the Java SDK and workers; the rest needs none of it
+	@scripts/test_java.sh
+
+ci: check-protos lint arch types test test-go test-typescript test-java ## all that CI runs, a short demonstration at the end included
 	@$(MAKE) --no-print-directory conformance LANG=$(CI_LANGUAGES)
 	@$(MAKE) --no-print-directory demo DEMO=--fast
 
