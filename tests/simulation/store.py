@@ -13,6 +13,7 @@ from sagaline_server.ports.cluster import (
     HandOffFate,
     LogPart,
     StoredControl,
+    StoredLimit,
 )
 from sagaline_server.ports.store import (
     Claim,
@@ -177,6 +178,9 @@ class SimStore:
     async def put_control(self, saga_id: str, control_id: str, control: bytes) -> bool:
         return await self._ask(lambda: self._etcd.backend.put_control(saga_id, control_id, control))
 
+    async def put_limit(self, subject: str, limit: bytes) -> None:
+        await self._ask(lambda: self._etcd.backend.put_limit(subject, limit))
+
     async def adopt(self, sagas: Sequence[OwnedSaga]) -> Sequence[Claim | None]:
         sec_id, incarnation = self._sec_id, self._incarnation
         return await self._ask(lambda: [self._etcd.backend.adopt(sec_id, incarnation, saga) for saga in sagas])
@@ -211,6 +215,9 @@ class SimStore:
 
     async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]:
         return await self._ask(lambda: self._etcd.backend.controls(saga_id))
+
+    async def list_limits(self) -> Sequence[StoredLimit]:
+        return await self._ask(self._etcd.backend.limits)
 
     async def read_owners(self, saga_ids: Sequence[str]) -> Sequence[OwnedSaga | None]:
         return await self._ask(lambda: self._etcd.backend.owners(saga_ids))

@@ -56,6 +56,15 @@ class StoredControl(msgspec.Struct, frozen=True):
     """Encoded ControlRecord."""
 
 
+class StoredLimit(msgspec.Struct, frozen=True):
+    """A limit on a scope or on an action, for the whole cluster."""
+
+    subject: str
+    """What it limits: "scope:" or "action:" and the name."""
+    limit: bytes
+    """Encoded Limit."""
+
+
 class SecsChanged(msgspec.Struct, frozen=True):
     """A SEC came, went, or changed its registration. Read `list_secs`."""
 
@@ -77,7 +86,11 @@ class Resync(msgspec.Struct, frozen=True):
     """Events may have been missed: read everything anew. The first event of every watch."""
 
 
-ClusterEvent = SecsChanged | ControlPut | ControlGone | Resync
+class LimitsChanged(msgspec.Struct, frozen=True):
+    """A limit was set or lifted. Read `list_limits`."""
+
+
+ClusterEvent = SecsChanged | ControlPut | ControlGone | LimitsChanged | Resync
 
 
 class LogPart(msgspec.Struct, frozen=True):
@@ -161,6 +174,23 @@ class ClusterStore(SagaStore, Protocol):
         """
         ...
 
+    async def put_limit(self, subject: str, limit: bytes) -> None:
+        """Set the limit of a subject; an empty one lifts it. Putting the same again does no harm.
+
+        Raises:
+            ValueError: The subject is empty.
+            StoreError: The store can't be reached.
+        """
+        ...
+
+    async def list_limits(self) -> Sequence[StoredLimit]:
+        """Read all limits, in the order of their subjects' bytes.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        ...
+
     async def read_owners(self, saga_ids: Sequence[str]) -> Sequence[OwnedSaga | None]:
         """Read who owns sagas, one answer for each; None: the saga has ended or never was.
 
@@ -170,7 +200,7 @@ class ClusterStore(SagaStore, Protocol):
         ...
 
     def watch(self) -> AsyncIterator[ClusterEvent]:
-        """Yield what changes among SECs and requests, until the store is closed.
+        """Yield what changes among SECs, requests and limits, until the store is closed.
 
         Begins with Resync, and yields it again whenever events may have been
         missed (a break that could not be made up for, compaction, an overfull

@@ -105,6 +105,16 @@ def check_control_id(control_id: str) -> None:
         raise ValueError(f"{control_id!r} is no id of a request")
 
 
+def check_subject(subject: str) -> None:
+    """Check what a limit is on.
+
+    Raises:
+        ValueError: It is empty.
+    """
+    if not subject:
+        raise ValueError("a limit is on something")
+
+
 def check_saga_id(saga_id: str) -> None:
     """Refuse an id that would reach into another saga's keys."""
     if not saga_id or "/" in saga_id:

@@ -16,6 +16,7 @@ from sagaline_server.ports.cluster import (
     HandOffFate,
     LogPart,
     StoredControl,
+    StoredLimit,
 )
 from sagaline_server.ports.store import (
     Claim,
@@ -36,6 +37,7 @@ from sagaline_server.store.checks import (
     check_log_range,
     check_saga_id,
     check_sagas,
+    check_subject,
     check_writes,
 )
 from sagaline_server.store.feed import LocalWatches
@@ -145,6 +147,14 @@ class MemoryStore:
 
     async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]:
         return self._reachable().controls(saga_id)
+
+    async def put_limit(self, subject: str, limit: bytes) -> None:
+        check_subject(subject)
+        with self._request("put_limit") as backend:
+            backend.put_limit(subject, limit)
+
+    async def list_limits(self) -> Sequence[StoredLimit]:
+        return self._reachable().limits()
 
     async def adopt(self, sagas: Sequence[OwnedSaga]) -> Sequence[Claim | None]:
         check_sagas(sagas)

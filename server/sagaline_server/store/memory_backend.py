@@ -19,8 +19,10 @@ from sagaline_server.ports.cluster import (
     ControlPut,
     HandOff,
     HandOffFate,
+    LimitsChanged,
     SecsChanged,
     StoredControl,
+    StoredLimit,
     hand_off_id,
 )
 from sagaline_server.ports.store import (
@@ -79,6 +81,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     sagas: dict[str, _Saga]
     controls: dict[str, dict[str, bytes]]
     ids: list[str]
+    limits: dict[str, bytes]
 
 
 class MemoryBackend:
@@ -98,6 +101,7 @@ class MemoryBackend:
         self._sagas: dict[str, _Saga] = {}
         self._controls: dict[str, dict[str, bytes]] = {}
         self._ids: list[str] = []
+        self._limits: dict[str, bytes] = {}
 
     def register(self, sec_id: str, address: str, version: str) -> int:
         """Make a new incarnation; an older one of the same name is dead from here on."""
@@ -211,6 +215,19 @@ class MemoryBackend:
         found = [StoredControl(saga, id_, control) for saga, some in sagas.items() for id_, control in some.items()]
         return in_order(found)
 
+    def put_limit(self, subject: str, limit: bytes) -> None:
+        """Set the limit of a subject, or lift it."""
+        if limit:
+            self._limits[subject] = limit
+        else:
+            self._limits.pop(subject, None)
+        self.revision += 1
+        self.feed.tell(LimitsChanged())
+
+    def limits(self) -> list[StoredLimit]:
+        """Read all limits."""
+        return [StoredLimit(subject, self._limits[subject]) for subject in sorted(self._limits, key=str.encode)]
+
     def adopt(self, sec_id: str, incarnation: int, saga: OwnedSaga) -> Claim | None:
         """Claim one saga, if this incarnation lives, the owner is as it was read, and the old one is dead."""
         stored = self._sagas.get(saga.saga_id)
@@ -308,11 +325,14 @@ class MemoryBackend:
 
     def snapshot(self) -> Snapshot:
         """Return a copy of all that is stored."""
-        return Snapshot(*copy.deepcopy((self.revision, self.secs, self._sagas, self._controls, self._ids)))
+        return Snapshot(
+            *copy.deepcopy((self.revision, self.secs, self._sagas, self._controls, self._ids, self._limits))
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """Put back what was stored once; nothing tells the SECs, but what they find."""
         now = copy.deepcopy(snapshot)
         self.revision, self.secs = now.revision, now.secs
         self._sagas, self._controls, self._ids = now.sagas, now.controls, now.ids
+        self._limits = now.limits
         self.feed.tell_lost()

@@ -26,6 +26,7 @@ from sagaline_server.ports.cluster import (
     HandOffFate,
     LogPart,
     StoredControl,
+    StoredLimit,
 )
 from sagaline_server.ports.store import (
     Claim,
@@ -40,7 +41,7 @@ from sagaline_server.ports.store import (
     Write,
     WriteResult,
 )
-from sagaline_server.store import sqlite_schema, sqlite_tables
+from sagaline_server.store import sqlite_limits, sqlite_schema, sqlite_tables
 from sagaline_server.store.checks import (
     check_control_id,
     check_hand_offs,
@@ -48,6 +49,7 @@ from sagaline_server.store.checks import (
     check_log_range,
     check_saga_id,
     check_sagas,
+    check_subject,
     check_writes,
     refuse_problems,
 )
@@ -211,6 +213,13 @@ class SqliteStore:
 
     async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]:
         return await self._read(sqlite_tables.list_controls, saga_id)
+
+    async def put_limit(self, subject: str, limit: bytes) -> None:
+        check_subject(subject)
+        await self._write(sqlite_limits.put_limit, subject, limit)
+
+    async def list_limits(self) -> Sequence[StoredLimit]:
+        return await self._read(sqlite_limits.list_limits)
 
     async def adopt(self, sagas: Sequence[OwnedSaga]) -> Sequence[Claim | None]:
         check_sagas(sagas)

@@ -45,7 +45,11 @@ CREATE TABLE cluster (cluster_id TEXT NOT NULL) STRICT;
 INSERT INTO cluster VALUES (lower(hex(randomblob(8))));
 """
 
-VERSIONS = (_FIRST, _SECOND)
+_THIRD = """
+CREATE TABLE limits (subject TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID
+"""
+
+VERSIONS = (_FIRST, _SECOND, _THIRD)
 """What makes each version of the schema out of the one before. Never edited, only added to."""
 
 

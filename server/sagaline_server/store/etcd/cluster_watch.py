@@ -1,6 +1,6 @@
-"""What changes among SECs and requests in etcd, as events.
+"""What changes among SECs, requests and limits in etcd, as events.
 
-Two subscriptions of the hub's one stream. From time to time, and whenever
+Three subscriptions of the hub's one stream. From time to time, and whenever
 something was lost, the present revision is read; the watch then goes on from
 there, and a Resync tells the watcher to read all that came before.
 """
@@ -17,6 +17,7 @@ from sagaline_server.ports.cluster import (
     ClusterEvent,
     ControlGone,
     ControlPut,
+    LimitsChanged,
     Resync,
     SecsChanged,
     StoredControl,
@@ -39,7 +40,7 @@ class ClusterWatch:
 
     Args:
         hub: Has the stream.
-        keys: Where SECs and requests are.
+        keys: Where SECs, requests and limits are.
         revision: Reads the present revision of the store.
         relist_seconds: Longest time between two Resyncs.
     """
@@ -103,7 +104,11 @@ class ClusterWatch:
             keys = self._keys
             self._subscriptions = [
                 Subscription(start, after_all(start), revision + 1, deliver, self._lose)
-                for start, deliver in ((keys.secs, self._secs_changed), (keys.controls, self._controls_changed))
+                for start, deliver in (
+                    (keys.secs, self._secs_changed),
+                    (keys.controls, self._controls_changed),
+                    (keys.limits, self._limits_changed),
+                )
             ]
             self._numbers = self._hub.subscribe(*self._subscriptions)
         for subscription in self._subscriptions:
@@ -112,6 +117,9 @@ class ClusterWatch:
 
     def _secs_changed(self, _events: Sequence[Any]) -> None:
         self._buffer.put(SecsChanged())
+
+    def _limits_changed(self, _events: Sequence[Any]) -> None:
+        self._buffer.put(LimitsChanged())
 
     def _controls_changed(self, events: Sequence[Any]) -> None:
         for event in events:

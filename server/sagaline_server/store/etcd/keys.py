@@ -6,10 +6,11 @@
     <prefix>/log/{saga}/{seq}    LogBatch; the number is that of its first entry, padded so that keys sort as numbers.
     <prefix>/control/{saga}/{id} ControlRecord; ids sort by time.
     <prefix>/done/{saga}         DoneRecord.
+    <prefix>/limit/{subject}     Limit, of the scope or action that the subject names.
     <prefix>/probe               Never there. New connections are asked about it.
 
 No id contains a slash, so none reaches into another's keys, and the order of
-keys is the order of ids.
+keys is the order of ids. A subject may, and nothing is under it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Keys:
         self.logs = root + b"log/"
         self.controls = root + b"control/"
         self.dones = root + b"done/"
+        self.limits = root + b"limit/"
         self.probe = root + b"probe"
 
     def sec(self, sec_id: str) -> bytes:
@@ -64,6 +66,10 @@ class Keys:
         """Return the number in a batch's key; 0 if it is no such key."""
         number = key.rpartition(b"/")[2]
         return int(number) if number.isdigit() else 0
+
+    def limit(self, subject: str) -> bytes:
+        """Return the key of a limit."""
+        return self.limits + subject.encode()
 
     def done(self, saga_id: str) -> bytes:
         """Return the key of a finished saga's summary."""

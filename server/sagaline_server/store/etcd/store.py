@@ -16,7 +16,7 @@ import structlog
 
 from sagaline.v1 import log_pb2
 from sagaline_server.ports.clock import Clock
-from sagaline_server.ports.cluster import ClusterEvent, HandOff, HandOffFate, LogPart, StoredControl
+from sagaline_server.ports.cluster import ClusterEvent, HandOff, HandOffFate, LogPart, StoredControl, StoredLimit
 from sagaline_server.ports.store import (
     Claim,
     ListQuery,
@@ -36,6 +36,7 @@ from sagaline_server.store.checks import (
     check_log_range,
     check_saga_id,
     check_sagas,
+    check_subject,
     check_writes,
     refuse_problems,
 )
@@ -249,6 +250,12 @@ class EtcdStore:
         owner = next(transactions.found_keys(response))
         return owner is not None
 
+    async def put_limit(self, subject: str, limit: bytes) -> None:
+        check_subject(subject)
+        with self._using() as channel:
+            async with self._slots:
+                await channel.txn(transactions.limit_request(self._keys, subject, limit))
+
     # ---- reading ---------------------------------------------------------------------------------------
 
     async def read(self, saga_id: str) -> StoredSaga | None:
@@ -286,6 +293,10 @@ class EtcdStore:
     async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]:
         with self._using() as channel:
             return await SagaReader(channel, self._keys).controls(saga_id)
+
+    async def list_limits(self) -> Sequence[StoredLimit]:
+        with self._using() as channel:
+            return await SagaReader(channel, self._keys).limits()
 
     async def list_secs(self) -> Sequence[SecRecord]:
         with self._using() as channel:

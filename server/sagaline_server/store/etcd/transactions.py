@@ -225,6 +225,16 @@ def control_request(keys: Keys, saga_id: str, control_id: str, control: bytes) -
     return request
 
 
+def limit_request(keys: Keys, subject: str, limit: bytes) -> Any:
+    """Build the transaction that sets a limit, or lifts it if it is empty."""
+    request = rpc.TxnRequest()
+    if limit:
+        _put(request.success.add(), keys.limit(subject), limit)
+    else:
+        request.success.add(request_delete_range=rpc.DeleteRangeRequest(key=keys.limit(subject)))
+    return request
+
+
 def remove_request(keys: Keys, saga_ids: Mapping[str, int], *, keep_summary: bool) -> Any:
     """Build the transaction that removes finished sagas. A refusal brings back which of them are finished.
 
