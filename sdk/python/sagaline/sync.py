@@ -295,6 +295,22 @@ class Client:
         """Take a saga back into service that was set aside."""
         return self._link.unary(calls.release(saga_id, actor, reason))
 
+    def set_scope_limit(
+        self, scope: str, *, max_running: int | None = None, max_failing: int | None = None
+    ) -> admin_service_pb2.Limit:
+        """Bound the sagas of a scope, as `sagaline.Client.set_scope_limit`."""
+        return self._link.unary(calls.set_scope_limit(scope, max_running, max_failing))
+
+    def set_action_limit(
+        self, action: str, *, max_in_flight: int | None = None, starts_per_second: float | None = None
+    ) -> admin_service_pb2.Limit:
+        """Bound the attempts of an action, as `sagaline.Client.set_action_limit`."""
+        return self._link.unary(calls.set_action_limit(action, max_in_flight, starts_per_second))
+
+    def limits(self) -> Sequence[admin_service_pb2.Limit]:
+        """List the limits on scopes and actions."""
+        return self._link.unary(calls.list_limits())
+
     def hand_off(self, saga_id: str, *, to_sec_id: str = "") -> admin_service_pb2.HandOffResponse:
         """Make another SEC the owner of a saga. Never repeated by itself."""
         return self._link.unary(calls.hand_off(saga_id, to_sec_id))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from sagaline.v1 import admin_service_pb2 as pb
 from sagaline.v1 import admin_service_pb2_grpc
-from sagaline_server.api import checks, ordering
+from sagaline_server.api import checks, limiting, ordering
 from sagaline_server.api.errors import refusal, refuse
 from sagaline_server.api.handlers import Context
 from sagaline_server.api.runtime_port import SagaRuntime
-from sagaline_server.api.unserved import unserved
 from sagaline_server.core import limits
 from sagaline_server.core.validate import check_saga_id
 from sagaline_server.runtime.requests import RequestRefused
@@ -63,8 +61,11 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         saga = await ordering.set_quarantined(self._runtime, request, quarantined=False)
         return pb.ReleaseSagaResponse(saga=saga)
 
-    SetLimit: Any = unserved
-    ListLimits: Any = unserved
+    async def SetLimit(self, request: pb.SetLimitRequest, context: Context) -> pb.SetLimitResponse:
+        return await limiting.set_limit(self._runtime, request)
+
+    async def ListLimits(self, request: pb.ListLimitsRequest, context: Context) -> pb.ListLimitsResponse:
+        return await limiting.list_limits(self._runtime)
 
 
 @contextmanager

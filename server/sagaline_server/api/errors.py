@@ -102,7 +102,6 @@ TABLE: Mapping[str, Rule] = {
         grpc.StatusCode.DEADLINE_EXCEEDED,
         "the call had no deadline and ran into the server's; whether it had its effect is not known",
     ),
-    "UNSERVED": Rule(grpc.StatusCode.UNIMPLEMENTED, "this release does not serve the method"),
     "INTERNAL_ERROR": Rule(
         grpc.StatusCode.INTERNAL, "a fault inside the server; its log knows more under the correlation id"
     ),

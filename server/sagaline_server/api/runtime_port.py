@@ -11,6 +11,7 @@ from typing import Protocol
 from sagaline.v1 import admin_service_pb2, saga_pb2, saga_service_pb2, worker_service_pb2
 from sagaline_server.core.decide import Order
 from sagaline_server.core.entries import SagaState, Stamped
+from sagaline_server.ports.cluster import StoredLimit
 from sagaline_server.ports.store import ListQuery
 from sagaline_server.runtime.requests import CreateFate, Creation, RuntimeRefusal
 
@@ -118,6 +119,14 @@ class SagaRuntime(Protocol):
 
     def secs(self) -> list[admin_service_pb2.SecStatus]:
         """Return the live SECs."""
+        ...
+
+    async def set_limit(self, subject: str, limit: bytes) -> None:
+        """Set the limit of a subject for the whole cluster; an empty one lifts it."""
+        ...
+
+    async def limits(self) -> Sequence[StoredLimit]:
+        """Return all limits."""
         ...
 
     async def hand_off(self, saga_id: str, to_sec_id: str) -> tuple[worker_service_pb2.Sec, int]:

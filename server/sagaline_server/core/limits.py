@@ -55,6 +55,8 @@ STEPS = 10_000
 """Starts that may be let pass a gate that holds."""
 FAULTS = 100
 """Injected faults of one kind that a node may have."""
+LIMITS = 1_000
+"""Limits on scopes and actions. Every SEC keeps them all."""
 BREAKPOINTS = 100
 """Breakpoints of one saga."""
 

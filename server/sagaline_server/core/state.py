@@ -190,6 +190,11 @@ class Saga(msgspec.Struct):
         """True while a node waits for an operator."""
         return _UNDO_FAILED in self.statuses or _HELD in self.statuses or self.is_set_aside
 
+    @property
+    def has_started(self) -> bool:
+        """True once an attempt of the saga has started."""
+        return bool(self.runs or self.undo_runs)
+
     def status(self, node: int) -> NodeStatus:
         """Return the status of a node."""
         return STATUSES[self.statuses[node]]

@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import msgspec
-
 from sagaline.v1 import saga_pb2, worker_service_pb2
 from sagaline_server.core import limits
 from sagaline_server.core.decide import Cancel, Lost, Rejected, Result, ResultFate
 from sagaline_server.core.entries import Kind
 from sagaline_server.core.invocation import Invocation
 from sagaline_server.core.values import Disposition, Failure, FailureSource
+from sagaline_server.dispatch.limited import Expected, LimitedPlacing
 from sagaline_server.dispatch.session import ActionKey, AttemptKey, Session
 from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.sagas import NotTaken, SagaInputs
@@ -37,15 +36,7 @@ _KINDS = {int(kind): kind for kind in Kind}
 _STATES = frozenset(worker_service_pb2.InFlightState.values()) - {worker_service_pb2.IN_FLIGHT_STATE_UNSPECIFIED}
 
 
-class _Expected(msgspec.Struct, frozen=True):
-    """An attempt that a recovered log gives to a worker."""
-
-    action: ActionKey
-    epoch: int
-    """Of the ownership that it was recovered in."""
-
-
-class Dispatcher:
+class Dispatcher(LimitedPlacing):
     """Worker sessions and waiting nodes."""
 
     def __init__(self, clock: Clock, draw: Callable[[], float], grace: float = GRACE_SECONDS) -> None:
@@ -56,19 +47,14 @@ class Dispatcher:
             draw: Gives random numbers in [0, 1), for the choice among workers.
             grace: Seconds.
         """
+        super().__init__(clock)
         self._clock = clock
         self._draw = draw
         self.grace = grace
-        self.sessions: dict[str, Session] = {}
         self._by_action: dict[ActionKey, list[Session]] = {}
-        self._waiting: dict[ActionKey, deque[tuple[str, int]]] = {}
-        self._is_waiting: set[tuple[str, int, Kind]] = set()
         self._grace_ends: dict[str, float] = {}
         """When the attempts of a worker without a stream count as lost, by worker."""
-        self._expected: dict[str, dict[AttemptKey, _Expected]] = {}
-        """Attempts that a recovered log gives to a worker that has not yet said whether it holds them."""
         self._sagas: SagaInputs | None = None
-        self._pumping = False
 
     def deliver_to(self, sagas: SagaInputs) -> None:
         """Say where results go. Once, before the first session."""
@@ -82,14 +68,24 @@ class Dispatcher:
 
     # ---- placing
 
-    def reserve(self, action: ActionKey) -> str | None:
-        """Reserve a slot for an action; returns the worker, None when none has room or others wait already."""
-        if self._waiting and self._waiting.get(action):
+    def reserve(self, action: ActionKey, *, is_free: bool = False) -> str | None:
+        """Reserve a slot for an action; returns the worker, None when none has room or others wait already.
+
+        Args:
+            action: Which one, and which side of it.
+            is_free: No limit holds it, nor what a limit holds.
+        """
+        is_limited = bool(self.permits.shares) and self.permits.limits(action)
+        if self._waiting and self._waiting.get(action) and not (is_limited and is_free):
+            return None
+        if is_limited and not is_free and (action[0] in self.permits.blocked or not self.permits.lets(action)):
             return None
         session = self._choose(action)
         if session is None:
             return None
         session.reserve(action)
+        if is_limited:
+            self.permits.take(action)
         return session.worker_id
 
     def release(self, worker_id: str, action: ActionKey) -> None:
@@ -99,12 +95,23 @@ class Dispatcher:
             session.release(action)
             self.pump(session)
 
-    def wait(self, saga_id: str, node: int, action: ActionKey) -> None:
-        """Queue a node for a worker. Queueing it twice is once."""
+    def wait(self, saga_id: str, node: int, action: ActionKey, *, is_free: bool = False) -> None:
+        """Queue a node for a worker. Queueing it twice is once; one that no limit holds comes first."""
         key = (saga_id, node, action[2])
+        is_limited = bool(self.permits.shares) and self.permits.limits(action)
         if key not in self._is_waiting:
             self._is_waiting.add(key)
-            self._waiting.setdefault(action, deque()).append((saga_id, node))
+            queue = self._waiting.setdefault(action, deque())
+            if is_free and is_limited:
+                queue.appendleft((saga_id, node))
+            else:
+                queue.append((saga_id, node))
+        elif is_free and is_limited:
+            self._waiting[action].remove((saga_id, node))
+            self._waiting[action].appendleft((saga_id, node))
+        if is_limited and not self.permits.lets(action):
+            self.permits.block(action)
+            self._look_later()
 
     def look_again(self, action: ActionKey) -> None:
         """Offer what waits the slots that are free, for some may have come free before it could wait for them."""
@@ -142,17 +149,25 @@ class Dispatcher:
                 for action in session.served:
                     if action[2] is kind:
                         self._pump_action(session, action)
+            if self.permits.blocked:
+                self._pump_blocked()
         finally:
             self._pumping = False
 
     def _pump_action(self, session: Session, action: ActionKey) -> None:
         queue = self._waiting.get(action)
+        is_limited = bool(self.permits.shares) and self.permits.limits(action)
         while queue and session.has_room(action):
+            if is_limited and not self.sagas.is_free(*queue[0]) and not self.permits.lets(action):
+                self.permits.block(action)
+                break
             saga_id, node = queue.popleft()
             self._is_waiting.discard((saga_id, node, action[2]))
             session.reserve(action)
             if not self.sagas.offer(saga_id, node, action[2], session.worker_id):
                 session.release(action)
+            elif is_limited:
+                self.permits.take(action)
         if queue is not None and not queue:
             self._waiting.pop(action, None)
 
@@ -265,7 +280,7 @@ class Dispatcher:
 
     def expect(self, worker_id: str, key: AttemptKey, action: ActionKey, epoch: int) -> None:
         """Note an attempt of a recovered saga: its worker has the grace time to say that it holds it."""
-        self._expected.setdefault(worker_id, {})[key] = _Expected(action, epoch)
+        self._expected.setdefault(worker_id, {})[key] = Expected(action, epoch)
         session = self.sessions.get(worker_id)
         if session is not None and session.attached:
             session.say(_adoption(key, epoch))
@@ -353,6 +368,7 @@ class Dispatcher:
         self._waiting.clear()
         self._is_waiting.clear()
         self._expected.clear()
+        self._forget_blocked()
         for session in self.sessions.values():
             session.forget_work()
 

@@ -172,6 +172,10 @@ class Session:
             return False
         return not self._bytes_window or self._used_bytes < self._bytes_window
 
+    def used(self, name: str) -> int:
+        """Return how many slots invocations of an action have, of all its versions; undo does not count."""
+        return sum(use.used for action, use in self._uses.items() if action[0] == name and action[2] is Kind.ACTION)
+
     def load(self, action: ActionKey) -> float:
         """Return the used share of the window of an action's pool."""
         pool = self._uses[action].pool

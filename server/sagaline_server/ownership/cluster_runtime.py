@@ -30,7 +30,7 @@ from sagaline_server.core.state import Saga
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
-from sagaline_server.ports.cluster import ClusterStore
+from sagaline_server.ports.cluster import ClusterStore, StoredLimit
 from sagaline_server.ports.store import OwnedSaga, SecRecord, StoredSaga, StoreError
 from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
@@ -351,6 +351,29 @@ class ClusterRuntime(Runtime):
             status.owned_sagas = len(self.engine.sagas)
             status.workers = sum(1 for _ in self.engine.dispatcher.attached_sessions())
         return status
+
+    async def set_limit(self, subject: str, limit: bytes) -> None:
+        """Set the limit of a subject, or lift it; the other SECs hear of it.
+
+        Raises:
+            NotServing: The store can't be reached.
+        """
+        try:
+            await self._store.put_limit(subject, limit)
+            await self._keeper.limits.refresh()
+        except StoreError as error:
+            raise NotServing("the store can't be reached; try again") from error
+
+    async def limits(self) -> Sequence[StoredLimit]:
+        """Return all limits.
+
+        Raises:
+            NotServing: The store can't be reached.
+        """
+        try:
+            return await self._store.list_limits()
+        except StoreError as error:
+            raise NotServing("the store can't be reached; try again") from error
 
     async def hand_off(self, saga_id: str, to_sec_id: str) -> tuple[worker_service_pb2.Sec, int]:
         """Hand a saga off, whoever owns it; returns the owner afterwards, and the epoch.

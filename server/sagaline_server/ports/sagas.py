@@ -58,6 +58,10 @@ class SagaInputs(Protocol):
         """Offer a reserved slot to a node that waited for one. False: the saga is gone; the slot is free again."""
         ...
 
+    def is_free(self, saga_id: str, node: int) -> bool:
+        """True when no limit holds an action that waits: it is needed to learn what is to be undone, or by nobody."""
+        ...
+
     def is_live(self, saga_id: str) -> bool:
         """True while this SEC runs the saga."""
         ...

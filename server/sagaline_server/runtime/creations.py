@@ -110,6 +110,7 @@ class Creations:
             digest = creation.digest
         else:
             self._engine.release(live, turn)
+            self._engine.admissions.gone(live)
             if result.status is Status.REFUSED:
                 for _, on_created in waiting:
                     on_created(RequestRefused("TOO_LARGE", "the store can't take a saga of this size"))

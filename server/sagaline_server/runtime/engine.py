@@ -14,23 +14,23 @@ from collections import deque
 from collections.abc import Callable, Container, Sequence
 from functools import partial
 
-import msgspec
 import structlog
 
 from sagaline_server.core.apply import IllegalEntry
-from sagaline_server.core.decide import NOTHING, Decision, Input, Lost, Rejected, Resolve, Result, Signal, Unwind
+from sagaline_server.core.decide import NOTHING, Decision, Input, Lost, Rejected, Result, Unwind
 from sagaline_server.core.entries import Kind, UnwindCause
 from sagaline_server.core.invocation import invocation
 from sagaline_server.core.turn import Turn
-from sagaline_server.core.validate import payload_bytes
 from sagaline_server.core.values import Payload
 from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.sagas import NotTaken, OnFate
 from sagaline_server.ports.store import Append, SagaStore, Status, WriteResult
+from sagaline_server.runtime.admissions import Admissions
 from sagaline_server.runtime.commit import GroupCommit
 from sagaline_server.runtime.crashpoints import die, reach
-from sagaline_server.runtime.live import Controlled, Incoming, LiveSaga, Offer, OnDecision, Wake
+from sagaline_server.runtime.fates import answer_result, retry_later
+from sagaline_server.runtime.live import Controlled, HeldSend, Incoming, LiveSaga, Offer, OnDecision, Wake, size_of
 from sagaline_server.runtime.metrics import RuntimeMetrics
 from sagaline_server.runtime.steady import SteadyClock
 from sagaline_server.runtime.timers import DEADLINE, Timers
@@ -49,17 +49,6 @@ MOVED_KEPT = 10_000
 """Sagas whose new owner is remembered."""
 
 Answer = tuple[OnDecision, Decision]
-
-
-class _HeldSend(msgspec.Struct, frozen=True):
-    """An invocation that waits for the lease to be certain again."""
-
-    live: LiveSaga
-    node: int
-    kind: Kind
-    attempt: int
-    worker_id: str
-    revision: int
 
 
 class SagaEngine:
@@ -92,6 +81,7 @@ class SagaEngine:
         self.sec_id = sec_id
         self.metrics = metrics
         self.sagas: dict[str, LiveSaga] = {}
+        self.admissions = Admissions(self.sagas, self._let_start)
         self.creating: Container[str] = ()
         """Sagas that are being created."""
         self.quarantined: dict[str, str] = {}
@@ -111,10 +101,10 @@ class SagaEngine:
         self._is_scheduled = False
         self._pass_time: float | None = None
         self._moved: dict[str, tuple[str, str]] = {}
-        self.on_stray: Callable[[str, OnFate], None] = _retry_later
+        self.on_stray: Callable[[str, OnFate], None] = retry_later
         """What to do with the result of a saga that does not run here."""
         self.timers = Timers(clock, self._on_due)
-        self._held_sends: list[_HeldSend] = []
+        self._held_sends: list[HeldSend] = []
         dispatcher.deliver_to(self)
 
     def now(self) -> float:
@@ -160,7 +150,7 @@ class SagaEngine:
         reach("result.received")
         live = self.sagas.get(saga_id)
         if live is not None:
-            self.post(live, given, partial(_answer_result, on_fate))
+            self.post(live, given, partial(answer_result, on_fate))
         else:
             self.look_up(saga_id, on_fate)
 
@@ -203,10 +193,21 @@ class SagaEngine:
     def offer(self, saga_id: str, node: int, kind: Kind, worker_id: str) -> bool:
         """Take a reserved slot for a node."""
         live = self.sagas.get(saga_id)
-        if live is None:
+        if live is None or (kind is Kind.ACTION and not self._is_admitted(live, node)):
             return False
         self.post(live, Offer(node, kind, worker_id))
         return True
+
+    def is_free(self, saga_id: str, node: int) -> bool:
+        """True when no limit holds an action: it is sent again to learn what is to be undone, or nobody wants it."""
+        live = self.sagas.get(saga_id)
+        return live is None or live.ahead.unwinds(node)
+
+    def _let_start(self, live: LiveSaga) -> None:
+        """Go on with a saga that a limit held; one that is being created is gone on with when it is durable."""
+        if live.claim is not None:
+            live.wake_startable()
+            self._enqueue(live)
 
     def may_begin(self, saga_id: str) -> bool:
         """True when a saga that this SEC owns does not run yet, and is not on its way to."""
@@ -262,7 +263,7 @@ class SagaEngine:
             else:
                 decision = turn.take(given)
                 if i != last:
-                    taken += _size(given)
+                    taken += size_of(given)
                 if on_decision is not None:
                     answers.append((on_decision, decision))
         turn.go_on(partial(self.place, live))
@@ -279,11 +280,21 @@ class SagaEngine:
                 self._enqueue(live)
 
     def place(self, live: LiveSaga, node: int, kind: Kind) -> str | None:
-        return self.dispatcher.reserve(live.action_key(node, kind)) if self.is_serving else None
+        if not self.is_serving:
+            return None
+        if kind is Kind.ACTION and not self._is_admitted(live, node):
+            return None
+        is_free = bool(self.dispatcher.permits.shares) and live.ahead.unwinds(node)
+        return self.dispatcher.reserve(live.action_key(node, kind), is_free=is_free)
+
+    def _is_admitted(self, live: LiveSaga, node: int) -> bool:
+        return not self.admissions.shares or live.ahead.unwinds(node) or self.admissions.admits(live)
 
     def note_waits(self, live: LiveSaga, turn: Turn) -> None:
         for node, kind in turn.unplaced:
-            self.dispatcher.wait(live.saga_id, node, live.action_key(node, kind))
+            is_free = live.ahead.unwinds(node)
+            if is_free or not live.held_by:
+                self.dispatcher.wait(live.saga_id, node, live.action_key(node, kind), is_free=is_free)
         for node, due in turn.timers:
             self.timers.add(live.saga_id, node, due)
 
@@ -318,6 +329,8 @@ class SagaEngine:
                 self._fenced(live, turn)
             return
         live.state = turn.saga
+        if self.admissions.shares:
+            self.admissions.note(live)
         if turn.crashes:
             self.die()
         if live.state.needs_operator:
@@ -349,7 +362,7 @@ class SagaEngine:
                 self._send_attempt(live, node, kind, revision)
             else:
                 run = turn.saga.run(node, kind)
-                self._held_sends.append(_HeldSend(live, node, kind, run.in_flight, run.worker_id, revision))
+                self._held_sends.append(HeldSend(live, node, kind, run.in_flight, run.worker_id, revision))
         for cancel in turn.cancels:
             name = turn.saga.topology.nodes[cancel.node].name
             self.dispatcher.cancel(live.saga_id, name, cancel)
@@ -403,6 +416,7 @@ class SagaEngine:
         if self.sagas.get(live.saga_id) is live:
             del self.sagas[live.saga_id]
         self.need_operator.discard(live.saga_id)
+        self.admissions.gone(live)
         inbox, live.inbox = live.inbox, []
         for given, on_decision in inbox:
             if isinstance(given, Offer):
@@ -477,24 +491,10 @@ class SagaEngine:
         self.sagas[live.saga_id] = live
         if live.state.needs_operator:
             self.need_operator.add(live.saga_id)
+        self.admissions.note(live)
         live.begun = self.clock.wall()
         for node, kind, attempt, worker_id in live.state.outstanding():
             key = (live.saga_id, live.state.topology.nodes[node].name, kind, attempt)
             self.dispatcher.expect(worker_id, key, live.action_key(node, kind), live.claim.epoch)
         if deadline is not None:
             self.timers.add(live.saga_id, DEADLINE, live.state.created + deadline)
-
-
-def _answer_result(on_fate: OnFate, decision: Decision | None) -> None:
-    on_fate(NotTaken.MOVED if decision is None or decision.fate is None else decision.fate)
-
-
-def _retry_later(saga_id: str, on_fate: OnFate) -> None:  # noqa: ARG001 - the signature of `on_stray`
-    on_fate(NotTaken.RETRY)
-
-
-def _size(given: Input) -> int:
-    if isinstance(given, Signal):
-        return payload_bytes(given.payload)
-    output = given.output if isinstance(given, Result | Resolve) else None
-    return 0 if output is None else payload_bytes(output)

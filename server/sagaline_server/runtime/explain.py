@@ -113,6 +113,10 @@ def _startable_reason(
         return admin_service_pb2.WAIT_REASON_GATE, f"the gate holds it: {hold_text(saga, node, kind)}"
     if due > now:
         return admin_service_pb2.WAIT_REASON_BACKOFF, f"the next attempt is due in {due - now:.1f} s"
+    if kind is Kind.ACTION and not saga.unwinds(node):
+        told = live.held_by or dispatcher.permits.why(live.action_key(node, kind))
+        if told:
+            return admin_service_pb2.WAIT_REASON_LIMIT, told
     is_served, is_here, message = dispatcher.why(live.action_key(node, kind))
     if is_here:
         return admin_service_pb2.WAIT_REASON_ALL_FULL, message

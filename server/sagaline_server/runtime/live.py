@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from sagaline.v1 import log_pb2
-from sagaline_server.core.decide import Decision, Input
+from sagaline_server.core.decide import Decision, Input, Resolve, Result, Signal
 from sagaline_server.core.entries import Kind, Stamped
 from sagaline_server.core.state import Saga
 from sagaline_server.core.turn import Pulse, Turn
+from sagaline_server.core.validate import payload_bytes
 from sagaline_server.core.values import Payload
 from sagaline_server.dispatch.session import ActionKey
 from sagaline_server.ports.store import Claim
@@ -43,6 +44,25 @@ class Wake(msgspec.Struct, frozen=True):
     node: int
 
 
+class HeldSend(msgspec.Struct, frozen=True):
+    """An invocation that waits for the lease to be certain again."""
+
+    live: LiveSaga
+    node: int
+    kind: Kind
+    attempt: int
+    worker_id: str
+    revision: int
+
+
+def size_of(given: Input) -> int:
+    """Return the payload bytes of what comes in."""
+    if isinstance(given, Signal):
+        return payload_bytes(given.payload)
+    output = given.output if isinstance(given, Result | Resolve) else None
+    return 0 if output is None else payload_bytes(output)
+
+
 Incoming = Input | Offer | Controlled | Wake
 
 
@@ -55,6 +75,7 @@ class LiveSaga:
         "begun",
         "claim",
         "controls",
+        "held_by",
         "inbox",
         "is_gone",
         "is_leaving",
@@ -91,6 +112,8 @@ class LiveSaga:
         self.controls: frozenset[str] = frozenset()
         """Requests of other SECs that are in the inbox or being consumed."""
         self.observers: list[Observer] = []
+        self.held_by = ""
+        """Why a limit on a scope holds its first start; empty: none does."""
         self.pulses: dict[tuple[int, Kind], Pulse] | None = None
         """What workers last told of attempts that they run. What matters of it is logged with their ends."""
         self.begun = 0.0
@@ -106,6 +129,12 @@ class LiveSaga:
         """Return what a worker has to serve to run one side of a node."""
         flat = self.ahead.topology.nodes[node]
         return flat.action_key if kind is Kind.ACTION else flat.undo_key
+
+    def wake_startable(self) -> None:
+        """Look at every node that could start."""
+        saga = self.ahead
+        nodes = range(len(saga.topology.nodes))
+        self.inbox += [(Wake(node), None) for node in nodes if saga.startable(node) is not None]
 
     def consumed(self, control_ids: tuple[str, ...], decision: Decision | None) -> None:
         """Forget requests of other SECs whose effect is durable."""

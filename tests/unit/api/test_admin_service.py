@@ -45,6 +45,49 @@ async def test_secs_are_listed(served: Served) -> None:
     assert other.sec == OTHER
 
 
+# ---- limits
+
+
+async def test_limits_are_set_listed_and_lifted(served: Served) -> None:
+    scope = pb.Limit(scope="rack/17", max_running=3, max_failing=1)
+    action = pb.Limit(action="book", max_in_flight=0, starts_per_second=0.5)
+    for limit in (scope, action):
+        assert (await served.admin.SetLimit(pb.SetLimitRequest(limit=limit))).limit == limit
+    assert list((await served.admin.ListLimits(pb.ListLimitsRequest())).limits) == [action, scope]
+    for _ in range(2):
+        await served.admin.SetLimit(pb.SetLimitRequest(limit=pb.Limit(action="book")))
+    assert list((await served.admin.ListLimits(pb.ListLimitsRequest())).limits) == [scope]
+
+
+@pytest.mark.parametrize(
+    ("limit", "field", "reason"),
+    [
+        (pb.Limit(max_running=1), "limit", "REQUIRED"),
+        (pb.Limit(scope="", max_running=1), "limit.scope", "REQUIRED"),
+        (pb.Limit(scope="x" * 129, max_running=1), "limit.scope", "TOO_LONG"),
+        (pb.Limit(scope="x", max_in_flight=1), "limit.max_in_flight", "NOT_ALLOWED"),
+        (pb.Limit(scope="x", starts_per_second=1), "limit.starts_per_second", "NOT_ALLOWED"),
+        (pb.Limit(action="x", max_failing=1), "limit.max_failing", "NOT_ALLOWED"),
+        (pb.Limit(action="x", max_in_flight=-1), "limit.max_in_flight", "OUT_OF_RANGE"),
+        (pb.Limit(action="x", starts_per_second=0), "limit.starts_per_second", "OUT_OF_RANGE"),
+        (pb.Limit(action="x", starts_per_second=float("nan")), "limit.starts_per_second", "OUT_OF_RANGE"),
+        (pb.Limit(action="x", starts_per_second=float("inf")), "limit.starts_per_second", "OUT_OF_RANGE"),
+    ],
+)
+async def test_a_limit_that_makes_no_sense_is_refused(served: Served, limit: pb.Limit, field: str, reason: str) -> None:
+    told = await refused(served.admin.SetLimit(pb.SetLimitRequest(limit=limit)))
+    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert [(problem[0], problem[1]) for problem in told.fields] == [(field, reason)]
+
+
+async def test_there_are_only_so_many_limits(served: Served) -> None:
+    for number in range(limits.LIMITS):
+        served.runtime.kept_limits[f"action:{number:04}"] = pb.Limit(action=f"{number:04}").SerializeToString()
+    request = pb.SetLimitRequest(limit=pb.Limit(action="more", max_in_flight=1))
+    assert (await refused(served.admin.SetLimit(request))).code is grpc.StatusCode.INVALID_ARGUMENT
+    await served.admin.SetLimit(pb.SetLimitRequest(limit=pb.Limit(action="0007", max_in_flight=1)))
+
+
 # ---- HandOff
 
 

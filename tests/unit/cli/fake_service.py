@@ -28,6 +28,7 @@ class FakeService:
         self.workers: list[admin_service_pb2.WorkerStatus] = []
         self.waits: list[admin_service_pb2.NodeWait] = []
         self.secs: list[admin_service_pb2.SecStatus] = []
+        self.limits: list[admin_service_pb2.Limit] = []
         self.owner = worker_service_pb2.Sec()
         self.refusal: status_pb2.Status | None = None
         self.requests: list[Any] = []
@@ -137,6 +138,14 @@ class FakeService:
     def HandOff(self, request: Any, context: Any) -> admin_service_pb2.HandOffResponse:
         self._find(request, context)
         return admin_service_pb2.HandOffResponse(owner=self.owner, epoch=2)
+
+    def SetLimit(self, request: Any, context: Any) -> admin_service_pb2.SetLimitResponse:
+        self._begin(request, context)
+        return admin_service_pb2.SetLimitResponse(limit=request.limit)
+
+    def ListLimits(self, request: Any, context: Any) -> admin_service_pb2.ListLimitsResponse:
+        self._begin(request, context)
+        return admin_service_pb2.ListLimitsResponse(limits=self.limits)
 
     def DrainSec(self, request: Any, context: Any) -> admin_service_pb2.DrainSecResponse:
         self._begin(request, context)

@@ -107,3 +107,36 @@ def test_drain(sagaline: Sagaline, service: FakeService, arguments: list[str], s
     expected.timeout.FromSeconds(seconds)
     assert service.requests == [expected]
     assert sagaline("admin", "drain", "-o", "json").stdout == "{}\n"
+
+
+def test_limits(sagaline: Sagaline, service: FakeService) -> None:
+    scope = admin_service_pb2.Limit(scope="rack/17", max_running=3, max_failing=1)
+    action = admin_service_pb2.Limit(action="book", max_in_flight=2, starts_per_second=0.5)
+    arguments = ["--scope", "rack/17", "--max-running", "3", "--max-failing", "1"]
+    assert sagaline("admin", "limit", "set", *arguments).stdout.split()[-4:] == ["scope", "rack/17", "3", "1"]
+    sagaline("admin", "limit", "set", "--action", "book", "--max-in-flight", "2", "--per-second", "0.5")
+    assert service.requests == [admin_service_pb2.SetLimitRequest(limit=limit) for limit in (scope, action)]
+    assert sagaline("admin", "limit", "list").stderr == "nothing is limited\n"
+    service.limits = [action, scope]
+    lines = [line.split() for line in sagaline("admin", "limit", "list").stdout.splitlines()]
+    assert lines[1:] == [["action", "book", "2", "0.5"], ["scope", "rack/17", "3", "1"]]
+    assert len(sagaline("admin", "limit", "list", "-o", "json").stdout.splitlines()) == 2
+    assert sagaline("admin", "limit", "remove", "--action", "book").stderr == "action book is not limited\n"
+    assert service.requests[-1] == admin_service_pb2.SetLimitRequest(limit=admin_service_pb2.Limit(action="book"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["set", "--max-running", "1"],
+        ["set", "--scope", "x", "--action", "y", "--max-running", "1"],
+        ["set", "--scope", "x", "--max-in-flight", "1"],
+        ["set", "--action", "x", "--max-failing", "1"],
+        ["set", "--action", "x"],
+        ["set", "--action", "x", "--per-second", "0"],
+        ["remove"],
+    ],
+)
+def test_limits_that_make_no_sense(sagaline: Sagaline, service: FakeService, arguments: list[str]) -> None:
+    assert sagaline("admin", "limit", *arguments).exit_code == 2
+    assert not service.requests

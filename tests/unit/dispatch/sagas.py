@@ -20,6 +20,8 @@ class NotedSagas:
         self.results: list[tuple[str, Result, OnFate]] = []
         self.ends: list[tuple[str, Rejected | Lost]] = []
         self.progress: list[tuple[str, str, Kind, int, Payload | None]] = []
+        self.free: set[tuple[str, int]] = set()
+        """Nodes that no limit holds."""
         self.offers: list[tuple[str, int, Kind, str]] = []
 
     def result(self, saga_id: str, given: Result, on_fate: OnFate) -> None:
@@ -42,6 +44,9 @@ class NotedSagas:
             return False
         self.offers.append((saga_id, node, kind, worker_id))
         return True
+
+    def is_free(self, saga_id: str, node: int) -> bool:
+        return (saga_id, node) in self.free
 
     def is_live(self, saga_id: str) -> bool:
         return saga_id in self.live

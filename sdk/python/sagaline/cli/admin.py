@@ -6,6 +6,7 @@ import click
 
 from sagaline.cli.arguments import saga_argument
 from sagaline.cli.durations import seconds
+from sagaline.cli.limits import limit_command
 from sagaline.cli.output import print_json, print_json_line, print_table
 from sagaline.cli.repair import quarantine_command, release_command
 from sagaline.cli.settings import Settings, common_options, pass_settings
@@ -146,6 +147,7 @@ for _command in (
     why_command,
     handoff_command,
     drain_command,
+    limit_command,
     quarantine_command,
     release_command,
 ):

@@ -290,6 +290,29 @@ def release(saga_id: str, actor: str, reason: str) -> Call[saga_pb2.Saga]:
     return Call(methods.RELEASE_SAGA, request, _saga)
 
 
+def set_scope_limit(scope: str, max_running: int | None, max_failing: int | None) -> Call[admin_service_pb2.Limit]:
+    """Set the limit of a scope."""
+    return _set_limit(admin_service_pb2.Limit(scope=scope, max_running=max_running, max_failing=max_failing))
+
+
+def set_action_limit(
+    action: str, max_in_flight: int | None, starts_per_second: float | None
+) -> Call[admin_service_pb2.Limit]:
+    """Set the limit of an action."""
+    limit = admin_service_pb2.Limit(action=action, max_in_flight=max_in_flight, starts_per_second=starts_per_second)
+    return _set_limit(limit)
+
+
+def _set_limit(limit: admin_service_pb2.Limit) -> Call[admin_service_pb2.Limit]:
+    request = admin_service_pb2.SetLimitRequest(limit=limit)
+    return Call(methods.SET_LIMIT, request, lambda response: response.limit)
+
+
+def list_limits() -> Call[Sequence[admin_service_pb2.Limit]]:
+    """List limits."""
+    return Call(methods.LIST_LIMITS, admin_service_pb2.ListLimitsRequest(), lambda response: response.limits)
+
+
 def hand_off(saga_id: str, to_sec_id: str) -> Call[admin_service_pb2.HandOffResponse]:
     """Hand a saga off to another SEC."""
     request = admin_service_pb2.HandOffRequest(saga_id=saga_id, to_sec_id=to_sec_id)

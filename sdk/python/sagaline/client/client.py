@@ -21,6 +21,7 @@ from sagaline.client.channels import (
     WINDOW_DEFAULT,
 )
 from sagaline.client.ends import Created, Ended, result_of
+from sagaline.client.limiting import LimitMethods
 from sagaline.client.running import RunBook
 from sagaline.client.sagas import Batcher, NewSaga, SagaOptions
 from sagaline.client.status import from_call
@@ -35,7 +36,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 
-class Client:
+class Client(LimitMethods):
     """Creates, watches and steers sagas.
 
     Every call has a deadline. A call that is safe to repeat is repeated while no SEC can be reached; creating a

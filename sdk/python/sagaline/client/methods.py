@@ -149,6 +149,16 @@ LIST_SECS = Method(
     admin_service_pb2.ListSecsRequest,
     admin_service_pb2.ListSecsResponse,
 )
+SET_LIMIT = Method(
+    f"{_ADMIN}/SetLimit",
+    admin_service_pb2.SetLimitRequest,
+    admin_service_pb2.SetLimitResponse,
+)
+LIST_LIMITS = Method(
+    f"{_ADMIN}/ListLimits",
+    admin_service_pb2.ListLimitsRequest,
+    admin_service_pb2.ListLimitsResponse,
+)
 HAND_OFF = Method(
     f"{_ADMIN}/HandOff",
     admin_service_pb2.HandOffRequest,
