@@ -106,6 +106,8 @@ class Kit:
         """The stream of this number, counted for each SEC from 1, once its hello is there."""
 
         def opened() -> Stream | None:
+            if self.programs and all(program.exit_code is not None for program in self.programs):
+                raise Unexpected(f"the worker's process ended by itself, with {self.programs[-1].exit_code}")
             return sec.streams[number - 1] if len(sec.streams) >= number else None
 
         return await self.until(f"stream {number} to {sec.name}", opened)
