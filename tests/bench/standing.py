@@ -57,6 +57,8 @@ async def live_figures(options: Options) -> AsyncIterator[Line]:
             "sec_cpu_us_beside": median([window.cpu_us("sec") for window in beside]),
             "sagas_per_s_without": median([window.sagas_per_s for window in without]),
             "sagas_per_s_beside": median([window.sagas_per_s for window in beside]),
+            "cores_used_by_others_without": median([window.others for window in without], 2),
+            "cores_used_by_others_beside": median([window.others for window in beside], 2),
         }
         yield Line(cost, median(shares, 3), "of the SEC's CPU without them", at_most(LIVE_COST), about)
         yield Line(memory, round(kib, 2), "KiB of the SEC", at_most(LIVE_KIB), {"live_sagas": count})
