@@ -195,6 +195,13 @@ export class Worker {
         reject(new WorkerError("the worker's I/O thread broke down: this is a fault of the SDK", { cause: error }));
       });
       thread.on("exit", () => {
+        // That it has ended is often known before its last words have been read.
+        for (const later of this.late.splice(0)) {
+          handle(later);
+        }
+        for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port)) {
+          handle(got.message as FromIo);
+        }
         reject(new WorkerError("the worker's I/O thread ended"));
       });
       if (this.drainEarly !== undefined) {
