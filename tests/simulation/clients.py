@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from grpc import aio
 
-from sagaline.v1 import payload_pb2, saga_pb2
+from sagaline.v1 import admin_service_pb2, payload_pb2, saga_pb2
 from sagaline_server.core.entries import Breakpoint, Resolution
 from sagaline_server.core.inputs import Order as Given
 from sagaline_server.core.inputs import Resolve, SetBreakpoints, SetPaused, Signal, Step, Unwind
@@ -71,10 +71,14 @@ class SimClient:
         self._world = world
         self._chance = chance
 
-    async def main(self, plans: Sequence[SagaPlan]) -> None:
+    async def main(
+        self, plans: Sequence[SagaPlan], limits: Sequence[tuple[float, admin_service_pb2.Limit]] = ()
+    ) -> None:
         """Do everything that is planned, each saga in a task of its own."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._operate())
+            for at, limit in limits:
+                group.create_task(self._limit(at, limit))
             for plan in plans:
                 group.create_task(self._live(plan, group))
 
@@ -95,6 +99,18 @@ class SimClient:
             group.create_task(self._hand_off(spec.saga_id, at))
         for at, order in _orders(plan):
             group.create_task(self._order_later(at, Order(spec.saga_id, order)))
+
+    async def _limit(self, at: float, limit: admin_service_pb2.Limit) -> None:
+        """Set a limit when it is time, asking any SEC again until one has done it."""
+        await pause(at)
+        while True:
+            try:
+                await self._caller.unary(self._any_sec(), "SetLimit", limit, CALL_SECONDS)
+            except CallFailed:
+                await pause(0.5 + self._chance.random())
+                continue
+            self._history.count("limit set")
+            return
 
     def _any_sec(self) -> Host:
         return self._chance.choice(self._secs)

@@ -38,6 +38,9 @@ FEATURES = ("delays", "signals", "timeouts", "pivots", "breakpoints", "maps")
 KEEPING = "retention"
 """A feature of the cluster, drawn apart: finished sagas are compacted soon after their end."""
 
+LIMITED = "limits"
+"""Scopes and actions have limits, which change. Drawn apart, too."""
+
 
 class Options(msgspec.Struct, frozen=True):
     """Everything about a run but its course."""
@@ -60,7 +63,7 @@ class Options(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         faults = ", ".join(fault for fault in FAULTS if fault in self.faults) or "none"
         mischiefs = ", ".join(name for name in MISCHIEFS if name in self.mischiefs) or "none"
-        features = ", ".join(name for name in (*FEATURES, KEEPING) if name in self.features) or "none"
+        features = ", ".join(name for name in (*FEATURES, KEEPING, LIMITED) if name in self.features) or "none"
         return (
             f"seed {self.seed}: {self.secs} SECs, {self.workers} workers with {self.slots} slots,"
             f" {self.sagas} sagas of up to {self.nodes_max} nodes, {self.seconds:g} s"
@@ -79,6 +82,7 @@ def draw(seed: int) -> Options:
     """Draw the options of a seed."""
     chance = random.Random(f"options {seed}")
     keeping = frozenset({KEEPING}) if random.Random(f"keeping {seed}").random() < 0.3 else frozenset[str]()
+    limited = frozenset({LIMITED}) if random.Random(f"limited {seed}").random() < 0.3 else frozenset[str]()
     calm = chance.random() < 0.1
     share = chance.choice((0.15, 0.3, 0.5))
     return Options(
@@ -91,6 +95,6 @@ def draw(seed: int) -> Options:
         seconds=chance.choice((15.0, 30.0, 60.0)),
         faults=frozenset() if calm else frozenset(name for name in FAULTS if chance.random() < share),
         mischiefs=frozenset(name for name in MISCHIEFS if chance.random() < chance.choice((0.2, 0.5))),
-        features=frozenset(name for name in FEATURES if chance.random() < 0.3) | keeping,
+        features=frozenset(name for name in FEATURES if chance.random() < 0.3) | keeping | limited,
         rate=chance.choice((5.0, 10.0, 20.0)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from sagaline.v1 import admin_service_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from tests.simulation.backend import SimBackend
 from tests.simulation.clients import SagaPlan, SimClient
@@ -14,12 +15,12 @@ from tests.simulation.history import History
 from tests.simulation.ledger import Ledger
 from tests.simulation.loop import Simulator
 from tests.simulation.network import Connection, Network
-from tests.simulation.options import KEEPING, Options
+from tests.simulation.options import KEEPING, LIMITED, Options
 from tests.simulation.processes import Host
 from tests.simulation.sec import SimSec
 from tests.simulation.store import SimStore
 from tests.simulation.worker import SimWorker
-from tests.simulation.workload import GraphMaker, make_spec
+from tests.simulation.workload import SCOPES, GraphMaker, draw_limits, make_spec
 from tests.simulation.world import World
 
 
@@ -89,7 +90,7 @@ class Scene:
             self.start_worker(host)
         client = self.client_host.process
         assert client is not None
-        client.start(self.client.main(self._plans()))
+        client.start(self.client.main(self._plans(), self._limits()))
 
     def start_sec(self, host: Host) -> None:
         """Start a SEC, unless one lives there."""
@@ -136,9 +137,17 @@ class Scene:
     # ---- what clients do
 
     def _plans(self) -> list[SagaPlan]:
-        chance = self.chance("plans")
+        chance, scoping = self.chance("plans"), self.chance("scopes")
         graphs = GraphMaker(chance, self.options.nodes_max, self.options.features)
-        return [self._plan(saga_id, graphs, chance) for saga_id in self.saga_ids]
+        plans = [self._plan(saga_id, graphs, chance) for saga_id in self.saga_ids]
+        if LIMITED in self.options.features:
+            for plan in plans:
+                plan.spec.scopes.extend(scoping.sample(SCOPES, scoping.choice((0, 1, 1, 2))))
+        return plans
+
+    def _limits(self) -> list[tuple[float, admin_service_pb2.Limit]]:
+        is_limited = LIMITED in self.options.features
+        return draw_limits(self.chance("limits"), self.options.seconds) if is_limited else []
 
     def _plan(self, saga_id: str, graphs: GraphMaker, chance: random.Random) -> SagaPlan:
         mischiefs, length = self.options.mischiefs, self.options.seconds

@@ -16,7 +16,7 @@ from typing import Any, cast
 import grpc
 import msgspec
 
-from sagaline.v1 import saga_pb2, saga_service_pb2
+from sagaline.v1 import admin_service_pb2, saga_pb2, saga_service_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline_server.api.creation import CreationMaker
 from sagaline_server.api.health import Health
@@ -30,6 +30,7 @@ from sagaline_server.ownership.cluster_runtime import ClusterRuntime
 from sagaline_server.ports.store import ListQuery
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.requests import CreateFate, RuntimeRefusal
+from sagaline_server.wire.limits import is_lifted, subject
 from tests.simulation.calls import Aborted, ServerContext, UnaryMethod
 from tests.simulation.clocks import SimClock
 from tests.simulation.history import History
@@ -162,6 +163,7 @@ class SimSec:
             Get=self._get,
             Order=self._order,
             HandOff=self._hand_off,
+            SetLimit=self._set_limit,
             Wait=self._wait,
             Follow=self._follow,
             ReadLog=self._read_log,
@@ -194,6 +196,10 @@ class SimSec:
     async def _hand_off(self, asked: tuple[str, str]) -> None:
         with refusals():
             await self._runtime.hand_off(*asked)
+
+    async def _set_limit(self, limit: admin_service_pb2.Limit) -> None:
+        with refusals():
+            await self._runtime.set_limit(subject(limit), b"" if is_lifted(limit) else limit.SerializeToString())
 
     async def _wait(self, saga_id: str) -> saga_pb2.Saga:
         with refusals():

@@ -7,9 +7,10 @@ from collections.abc import Callable, Container
 
 from google.protobuf.duration_pb2 import Duration
 
-from sagaline.v1 import saga_pb2
+from sagaline.v1 import admin_service_pb2, saga_pb2
 
 ACTIONS = ("sim.a", "sim.b", "sim.c")
+SCOPES = ("rack/1", "rack/2")
 PARAMS = '{"of":"params","list":[3,4]}'
 
 
@@ -148,6 +149,28 @@ class GraphMaker:
         action.undo.retry.max_backoff.CopyFrom(seconds(5.0))
         if chance.random() < 0.15:
             action.undo.retry.max_attempts = chance.choice((1, 3))
+
+
+def draw_limits(chance: random.Random, length: float) -> list[tuple[float, admin_service_pb2.Limit]]:
+    """Draw when limits are set and lifted, and which. None stops anything for ever."""
+    changes = []
+    for _ in range(chance.randint(1, 6)):
+        limit = admin_service_pb2.Limit()
+        lifted = chance.random() < 0.2
+        if chance.random() < 0.6:
+            limit.action = chance.choice(ACTIONS)
+            if not lifted and chance.random() < 0.8:
+                limit.max_in_flight = chance.choice((1, 1, 2, 5))
+            if not lifted and chance.random() < 0.4:
+                limit.starts_per_second = chance.choice((0.5, 2.0, 20.0))
+        else:
+            limit.scope = chance.choice(SCOPES)
+            if not lifted and chance.random() < 0.8:
+                limit.max_running = chance.choice((1, 1, 2))
+            if not lifted and chance.random() < 0.4:
+                limit.max_failing = chance.choice((1, 2))
+        changes.append((length * chance.random() ** 2, limit))
+    return changes
 
 
 def _line(names: list[str], count: int) -> list[str]:
