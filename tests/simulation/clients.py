@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import msgspec
 from grpc import aio
 
 from sagaline.v1 import admin_service_pb2, payload_pb2, saga_pb2
-from sagaline_server.core.entries import Breakpoint, Resolution
-from sagaline_server.core.inputs import Order as Given
-from sagaline_server.core.inputs import Resolve, SetBreakpoints, SetPaused, Signal, Step, Unwind
+from sagaline_server.core.entries import Resolution
+from sagaline_server.core.inputs import Resolve, SetBreakpoints, SetPaused, SetQuarantined
 from sagaline_server.runtime.requests import CreateFate
 from sagaline_server.wire.payloads import payload_from
 from tests.simulation.calls import Caller, CallFailed
 from tests.simulation.history import History
 from tests.simulation.network import Network
+from tests.simulation.plans import SagaPlan
 from tests.simulation.processes import Host, Process
 from tests.simulation.sec import Order, pause
 from tests.simulation.world import World
@@ -25,24 +24,6 @@ from tests.simulation.world import World
 CALL_SECONDS = 8.0
 WAIT_SECONDS = 30.0
 FINAL = (saga_pb2.SAGA_STATE_SUCCEEDED, saga_pb2.SAGA_STATE_UNWOUND)
-
-
-class SagaPlan(msgspec.Struct, frozen=True):
-    """What clients do with one saga. Times in seconds from the start, or from its creation."""
-
-    spec: saga_pb2.SagaSpec
-    start: float
-    twin: str = ""
-    """Whether it is created twice at the same time: with the "same" content, or with "other"."""
-    watches: int = 0
-    waits: bool = False
-    unwind: float | None = None
-    pause: tuple[float, float] | None = None
-    hand_offs: tuple[float, ...] = ()
-    signals: tuple[tuple[float, str], ...] = ()
-    """When each is sent, and its name."""
-    steps: tuple[float, float, float] | None = None
-    """When a breakpoint is set at every node, when some starts are let pass, and when it is taken away."""
 
 
 class SimClient:
@@ -97,7 +78,7 @@ class SimClient:
         group.create_task(self._follow(spec.saga_id, waits=plan.waits))
         for at in plan.hand_offs:
             group.create_task(self._hand_off(spec.saga_id, at))
-        for at, order in _orders(plan):
+        for at, order in plan.orders():
             group.create_task(self._order_later(at, Order(spec.saga_id, order)))
 
     async def _limit(self, at: float, limit: admin_service_pb2.Limit) -> None:
@@ -236,6 +217,9 @@ class SimClient:
                 await self._decide(view)
 
     async def _decide(self, view: saga_pb2.Saga) -> None:
+        if view.state == saga_pb2.SAGA_STATE_QUARANTINED and (self.is_calm or self._chance.random() < 0.1):
+            # An order to set it aside may come after the one to release it, by another SEC.
+            await self._once(Order(view.saga_id, SetQuarantined(False, "operator", "nothing is wrong with it")))
         if view.paused and (self.is_calm or self._chance.random() < 0.3):
             await self._once(Order(view.saga_id, SetPaused(False, "operator")))
         if self.is_calm and any("breakpoint" in node.waiting_for for node in view.nodes):
@@ -269,18 +253,3 @@ class SimClient:
             return
         self._history.obeyed(order.saga_id, order.given)
         self._see("operator", view)
-
-
-def _orders(plan: SagaPlan) -> Iterator[tuple[float, Given]]:
-    """Yield what is asked of a saga, and when."""
-    if plan.unwind is not None:
-        yield plan.unwind, Unwind(actor="client")
-    if plan.pause is not None:
-        yield plan.pause[0], SetPaused(True, "client")
-        yield plan.pause[1], SetPaused(False, "client")
-    for at, signal in plan.signals:
-        yield at, Signal(signal, payload_from(payload_pb2.Payload(json='"signalled"')), f"request-{signal}")
-    if plan.steps is not None:
-        yield plan.steps[0], SetBreakpoints((Breakpoint("*"),), "client")
-        yield plan.steps[1], Step(2, "client")
-        yield plan.steps[2], SetBreakpoints((), "client")

@@ -36,10 +36,17 @@ FAULTS = (
 MISCHIEFS = ("fail", "retry", "hold", "undo trouble", "undo fail", "slow", "hang", "detached", "unwind", "pause saga")
 FEATURES = ("delays", "signals", "timeouts", "pivots", "breakpoints", "maps")
 KEEPING = "retention"
-"""A feature of the cluster, drawn apart: finished sagas are compacted soon after their end."""
-
+"""Finished sagas are compacted soon after their end."""
 LIMITED = "limits"
-"""Scopes and actions have limits, which change. Drawn apart, too."""
+"""Scopes and actions have limits, which change."""
+INJECTED = "injected"
+"""Faults are injected into sagas."""
+SET_ASIDE = "quarantine"
+"""An operator sets sagas aside, and releases them."""
+APART = {KEEPING: 0.3, LIMITED: 0.3, INJECTED: 0.25, SET_ASIDE: 0.25}
+"""Features of the cluster, and of what is done to it, and how often each is there. Each is drawn apart, so that those
+that are added change nothing of what a seed has had before."""
+_STREAMS = {KEEPING: "keeping", LIMITED: "limited"}
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -63,7 +70,7 @@ class Options(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         faults = ", ".join(fault for fault in FAULTS if fault in self.faults) or "none"
         mischiefs = ", ".join(name for name in MISCHIEFS if name in self.mischiefs) or "none"
-        features = ", ".join(name for name in (*FEATURES, KEEPING, LIMITED) if name in self.features) or "none"
+        features = ", ".join(name for name in (*FEATURES, *APART) if name in self.features) or "none"
         return (
             f"seed {self.seed}: {self.secs} SECs, {self.workers} workers with {self.slots} slots,"
             f" {self.sagas} sagas of up to {self.nodes_max} nodes, {self.seconds:g} s"
@@ -81,8 +88,8 @@ class Options(msgspec.Struct, frozen=True):
 def draw(seed: int) -> Options:
     """Draw the options of a seed."""
     chance = random.Random(f"options {seed}")
-    keeping = frozenset({KEEPING}) if random.Random(f"keeping {seed}").random() < 0.3 else frozenset[str]()
-    limited = frozenset({LIMITED}) if random.Random(f"limited {seed}").random() < 0.3 else frozenset[str]()
+    streams = {name: random.Random(f"{_STREAMS.get(name, name)} {seed}") for name in APART}
+    apart = {name for name, share in APART.items() if streams[name].random() < share}
     calm = chance.random() < 0.1
     share = chance.choice((0.15, 0.3, 0.5))
     return Options(
@@ -95,6 +102,6 @@ def draw(seed: int) -> Options:
         seconds=chance.choice((15.0, 30.0, 60.0)),
         faults=frozenset() if calm else frozenset(name for name in FAULTS if chance.random() < share),
         mischiefs=frozenset(name for name in MISCHIEFS if chance.random() < chance.choice((0.2, 0.5))),
-        features=frozenset(name for name in FEATURES if chance.random() < 0.3) | keeping | limited,
+        features=frozenset(name for name in FEATURES if chance.random() < 0.3) | apart,
         rate=chance.choice((5.0, 10.0, 20.0)),
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sagaline.v1 import admin_service_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from tests.simulation.backend import SimBackend
-from tests.simulation.clients import SagaPlan, SimClient
+from tests.simulation.clients import SimClient
 from tests.simulation.clocks import SimClock
 from tests.simulation.etcd import EtcdService
 from tests.simulation.history import History
@@ -16,11 +16,12 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.loop import Simulator
 from tests.simulation.network import Connection, Network
 from tests.simulation.options import KEEPING, LIMITED, Options
+from tests.simulation.plans import Planner
 from tests.simulation.processes import Host
 from tests.simulation.sec import SimSec
 from tests.simulation.store import SimStore
 from tests.simulation.worker import SimWorker
-from tests.simulation.workload import SCOPES, GraphMaker, draw_limits, make_spec
+from tests.simulation.workload import draw_limits
 from tests.simulation.world import World
 
 
@@ -57,6 +58,7 @@ class Scene:
         """Called before and after each commit of a SEC; may kill it."""
         self._sec_chance = self.chance("secs")
         self._worker_chance = self.chance("workers")
+        self._restart_chance = self.chance("restarts")
         self.client = SimClient(
             self.client_host.boot(), self.network, history, self.secs, self.world, self.chance("client")
         )
@@ -90,7 +92,7 @@ class Scene:
             self.start_worker(host)
         client = self.client_host.process
         assert client is not None
-        client.start(self.client.main(self._plans(), self._limits()))
+        client.start(self.client.main(Planner(self.options).draw(), self._limits()))
 
     def start_sec(self, host: Host) -> None:
         """Start a SEC, unless one lives there."""
@@ -104,9 +106,16 @@ class Scene:
             store,
             self.history,
             random.Random(self._sec_chance.getrandbits(64)),
+            lambda: self._restart_later(host),
             compacts=KEEPING in self.options.features,
         )
         process.start(sec.main())
+
+    def _restart_later(self, host: Host) -> None:
+        """Start a SEC that has died of itself, as whatever looks after it would, and whenever that happens."""
+        self.history.count("died of an injected fault")
+        seconds = self._restart_chance.choice((0.1, 3.0, 30.0)) * self._restart_chance.random()
+        self.sim.after(seconds, lambda: self.start_sec(host))
 
     def start_worker(self, host: Host) -> None:
         """Start a worker, unless one lives there."""
@@ -136,45 +145,9 @@ class Scene:
 
     # ---- what clients do
 
-    def _plans(self) -> list[SagaPlan]:
-        chance, scoping = self.chance("plans"), self.chance("scopes")
-        graphs = GraphMaker(chance, self.options.nodes_max, self.options.features)
-        plans = [self._plan(saga_id, graphs, chance) for saga_id in self.saga_ids]
-        if LIMITED in self.options.features:
-            for plan in plans:
-                plan.spec.scopes.extend(scoping.sample(SCOPES, scoping.choice((0, 1, 1, 2))))
-        return plans
-
     def _limits(self) -> list[tuple[float, admin_service_pb2.Limit]]:
         is_limited = LIMITED in self.options.features
         return draw_limits(self.chance("limits"), self.options.seconds) if is_limited else []
-
-    def _plan(self, saga_id: str, graphs: GraphMaker, chance: random.Random) -> SagaPlan:
-        mischiefs, length = self.options.mischiefs, self.options.seconds
-        several = self.options.secs > 1
-        held_at, break_at = chance.uniform(0.0, 20.0), chance.uniform(0.0, 5.0)
-        graph = graphs.make()
-        return SagaPlan(
-            spec=make_spec(saga_id, graph, chance),
-            start=chance.uniform(0.0, length * 0.6),
-            twin=chance.choice(("", "", "same", "other")),
-            watches=chance.choice((0, 0, 1, 2)),
-            waits=chance.random() < 0.3,
-            unwind=chance.uniform(0.0, 20.0) if "unwind" in mischiefs and chance.random() < 0.5 else None,
-            pause=(held_at, held_at + chance.uniform(0.0, 20.0))
-            if "pause saga" in mischiefs and chance.random() < 0.5
-            else None,
-            signals=tuple((chance.uniform(0.0, 20.0), signal) for signal in graphs.signals),
-            steps=(break_at, break_at + 5.0 * chance.random(), break_at + 5.0 + 20.0 * chance.random())
-            if "breakpoints" in self.options.features and chance.random() < 0.5
-            else None,
-            hand_offs=_times(chance, chance.choice((0, 0, 1, 3))) if several else (),
-        )
-
-
-def _times(chance: random.Random, count: int) -> tuple[float, ...]:
-    """Draw some times, most of them early: a saga may be short."""
-    return tuple(20.0 * chance.random() ** 3 for _ in range(count))
 
 
 def _nothing(host: Host, phase: str) -> None:

@@ -60,6 +60,10 @@ def in_context(method: UnaryInContext) -> UnaryMethod:
     return lambda request: method(request, ServerContext())
 
 
+class Died(BaseException):
+    """The process has ended; what it was doing goes no further."""
+
+
 class SimRandom:
     """Randomness of one life; has what `SystemRandom` has."""
 
@@ -108,15 +112,32 @@ class SimSec:
     """One life of a SEC."""
 
     def __init__(
-        self, process: Process, store: SimStore, history: History, chance: random.Random, *, compacts: bool = False
+        self,
+        process: Process,
+        store: SimStore,
+        history: History,
+        chance: random.Random,
+        on_die: Callable[[], None],
+        *,
+        compacts: bool = False,
     ) -> None:
-        """Prepare a life; `main` lives it. `compacts`: finished sagas lose their logs soon."""
+        """Prepare a life; `main` lives it.
+
+        Args:
+            process: Where.
+            store: The store as it sees it.
+            history: What is told of what it does.
+            chance: Its randomness.
+            on_die: Called when it has died by its own hand, as an injected fault has it.
+            compacts: Finished sagas lose their logs soon.
+        """
         self.process = process
         self.store = store
         self.name = process.host.name
         self.random = SimRandom(chance)
         self.sec: app.Sec | None = None
         self._history = history
+        self._on_die = on_die
         self._compacts = compacts
         self._maker = CreationMaker(process.host.clock, chance.randbytes)
         process.loop.around = self
@@ -129,11 +150,19 @@ class SimSec:
                 settings, compact_after=COMPACT_SECONDS, remove_after=0.0, retention_interval=COMPACT_SECONDS / 2
             )
         self.sec = app.Sec(settings)
+        self.sec._engine.die = self._die
         self._tap(self.sec._dispatcher)
         self._serve_clients()
         await self.sec.run()
         self._history.note(self.process.name, "has stopped")
         self.process.kill()
+
+    def _die(self) -> None:
+        """End in the middle of what is being done, as a loss of power does: nothing after this call happens."""
+        self._history.note(self.process.name, "dies as an injected fault has it")
+        self.process.kill()
+        self._on_die()
+        raise Died
 
     def _tap(self, dispatcher: Dispatcher) -> None:
         """See what is dispatched at the moment at which that is decided: a frame may leave later."""

@@ -10,12 +10,14 @@ from tests.simulation.checkers.creates import Creates
 from tests.simulation.checkers.effects import Effects
 from tests.simulation.checkers.fencing import Fencing
 from tests.simulation.checkers.handing_off import HandingOff
+from tests.simulation.checkers.injected import Injected
 from tests.simulation.checkers.legal_order import LegalOrder
 from tests.simulation.checkers.log_order import LogOrder
 from tests.simulation.checkers.orders import Orders
 from tests.simulation.checkers.replay import Replay
 from tests.simulation.checkers.retention import Retention
 from tests.simulation.checkers.runs import Runs
+from tests.simulation.checkers.set_aside import SetAside
 from tests.simulation.checkers.terminal import Terminal
 from tests.simulation.checkers.undo_wins import UndoWins
 from tests.simulation.checkers.watches import Watches
@@ -40,6 +42,8 @@ CHECKERS: tuple[type[Checker], ...] = (
     Orders,
     Retention,
     Calm,
+    SetAside,
+    Injected,
 )
 """In the order in which they look: the legal order is what brings the ledger's sagas up to date."""
 

@@ -7,11 +7,12 @@ from sagaline_server.core.entries import AttemptEnded, OwnerChange, OwnerChanged
 from sagaline_server.core.values import FailureSource
 from tests.simulation.checkers.checker import Checker
 from tests.simulation.history import Written
+from tests.simulation.options import INJECTED
 from tests.simulation.processes import Process
 from tests.simulation.scene import Scene
 
 PEACEFUL = frozenset({"drift", "wall jumps", "sec drain", "worker drain"})
-"""Faults that lose nothing where everybody behaves."""
+"""Faults that lose nothing where everybody behaves, and no SEC dies of a fault that is injected."""
 
 
 class Calm(Checker):
@@ -22,13 +23,14 @@ class Calm(Checker):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._faults = scene.options.faults
+        self._is_peaceful = self._faults <= PEACEFUL and INJECTED not in scene.options.features
         self._has_ended: set[Ref] = set()
 
     def run_ended(self, worker: Process, ref: Ref) -> None:
         self._has_ended.add(ref)
 
     def written(self, written: Written) -> None:
-        if not self._faults <= PEACEFUL:
+        if not self._is_peaceful:
             return
         for stamped in written.entries:
             entry = stamped.entry

@@ -1,0 +1,8 @@
+"""All planted bugs, by name."""
+
+from __future__ import annotations
+
+from tests.simulation.mutants import execution, steering
+from tests.simulation.mutants.planting import MUTANTS, Mutant
+
+__all__ = ["MUTANTS", "Mutant", "execution", "steering"]
