@@ -181,6 +181,126 @@ func (x *CreateSagaResponse) GetExisted() bool {
 	return false
 }
 
+// Request of RunSaga.
+type RunSagaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The saga. Required; `graph_key` is refused here.
+	Saga *SagaSpec `protobuf:"bytes,1,opt,name=saga,proto3" json:"saga,omitempty"`
+	// How long to wait from its creation on, up to 10 minutes. Absent: until the
+	// call's deadline or 10 minutes, whichever is sooner.
+	Timeout *durationpb.Duration `protobuf:"bytes,2,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// True: also answer when it needs an operator.
+	OrNeedsOperator bool `protobuf:"varint,3,opt,name=or_needs_operator,json=orNeedsOperator,proto3" json:"or_needs_operator,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *RunSagaRequest) Reset() {
+	*x = RunSagaRequest{}
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunSagaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunSagaRequest) ProtoMessage() {}
+
+func (x *RunSagaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunSagaRequest.ProtoReflect.Descriptor instead.
+func (*RunSagaRequest) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RunSagaRequest) GetSaga() *SagaSpec {
+	if x != nil {
+		return x.Saga
+	}
+	return nil
+}
+
+func (x *RunSagaRequest) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *RunSagaRequest) GetOrNeedsOperator() bool {
+	if x != nil {
+		return x.OrNeedsOperator
+	}
+	return false
+}
+
+// Response of RunSaga.
+type RunSagaResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The saga in the BASIC view. Its state tells whether it has ended.
+	Saga *Saga `protobuf:"bytes,1,opt,name=saga,proto3" json:"saga,omitempty"`
+	// True: it was there already, with the same content.
+	Existed       bool `protobuf:"varint,2,opt,name=existed,proto3" json:"existed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunSagaResponse) Reset() {
+	*x = RunSagaResponse{}
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunSagaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunSagaResponse) ProtoMessage() {}
+
+func (x *RunSagaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunSagaResponse.ProtoReflect.Descriptor instead.
+func (*RunSagaResponse) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RunSagaResponse) GetSaga() *Saga {
+	if x != nil {
+		return x.Saga
+	}
+	return nil
+}
+
+func (x *RunSagaResponse) GetExisted() bool {
+	if x != nil {
+		return x.Existed
+	}
+	return false
+}
+
 // Request of CreateSagas.
 type CreateSagasRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -194,7 +314,7 @@ type CreateSagasRequest struct {
 
 func (x *CreateSagasRequest) Reset() {
 	*x = CreateSagasRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[2]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -206,7 +326,7 @@ func (x *CreateSagasRequest) String() string {
 func (*CreateSagasRequest) ProtoMessage() {}
 
 func (x *CreateSagasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[2]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -219,7 +339,7 @@ func (x *CreateSagasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSagasRequest.ProtoReflect.Descriptor instead.
 func (*CreateSagasRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{2}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateSagasRequest) GetSagas() []*SagaSpec {
@@ -247,7 +367,7 @@ type CreateSagasResponse struct {
 
 func (x *CreateSagasResponse) Reset() {
 	*x = CreateSagasResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[3]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -259,7 +379,7 @@ func (x *CreateSagasResponse) String() string {
 func (*CreateSagasResponse) ProtoMessage() {}
 
 func (x *CreateSagasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[3]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -272,7 +392,7 @@ func (x *CreateSagasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSagasResponse.ProtoReflect.Descriptor instead.
 func (*CreateSagasResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{3}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateSagasResponse) GetResults() []*CreateResult {
@@ -299,7 +419,7 @@ type BatchError struct {
 
 func (x *BatchError) Reset() {
 	*x = BatchError{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[4]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -311,7 +431,7 @@ func (x *BatchError) String() string {
 func (*BatchError) ProtoMessage() {}
 
 func (x *BatchError) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[4]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -324,7 +444,7 @@ func (x *BatchError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchError.ProtoReflect.Descriptor instead.
 func (*BatchError) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{4}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BatchError) GetCode() int32 {
@@ -372,7 +492,7 @@ type FieldProblem struct {
 
 func (x *FieldProblem) Reset() {
 	*x = FieldProblem{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[5]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +504,7 @@ func (x *FieldProblem) String() string {
 func (*FieldProblem) ProtoMessage() {}
 
 func (x *FieldProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[5]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +517,7 @@ func (x *FieldProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldProblem.ProtoReflect.Descriptor instead.
 func (*FieldProblem) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{5}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FieldProblem) GetField() string {
@@ -443,7 +563,7 @@ type CreateResult struct {
 
 func (x *CreateResult) Reset() {
 	*x = CreateResult{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[6]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +575,7 @@ func (x *CreateResult) String() string {
 func (*CreateResult) ProtoMessage() {}
 
 func (x *CreateResult) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[6]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +588,7 @@ func (x *CreateResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResult.ProtoReflect.Descriptor instead.
 func (*CreateResult) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{6}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateResult) GetSagaId() string {
@@ -509,7 +629,7 @@ type RunSagasRequest struct {
 
 func (x *RunSagasRequest) Reset() {
 	*x = RunSagasRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[7]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -521,7 +641,7 @@ func (x *RunSagasRequest) String() string {
 func (*RunSagasRequest) ProtoMessage() {}
 
 func (x *RunSagasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[7]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -534,7 +654,7 @@ func (x *RunSagasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSagasRequest.ProtoReflect.Descriptor instead.
 func (*RunSagasRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{7}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RunSagasRequest) GetGraphs() map[string]*Graph {
@@ -572,7 +692,7 @@ type RunSagasResponse struct {
 
 func (x *RunSagasResponse) Reset() {
 	*x = RunSagasResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[8]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +704,7 @@ func (x *RunSagasResponse) String() string {
 func (*RunSagasResponse) ProtoMessage() {}
 
 func (x *RunSagasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[8]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +717,7 @@ func (x *RunSagasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSagasResponse.ProtoReflect.Descriptor instead.
 func (*RunSagasResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{8}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RunSagasResponse) GetResults() []*CreateResult {
@@ -633,7 +753,7 @@ type SagaEnd struct {
 
 func (x *SagaEnd) Reset() {
 	*x = SagaEnd{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[9]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +765,7 @@ func (x *SagaEnd) String() string {
 func (*SagaEnd) ProtoMessage() {}
 
 func (x *SagaEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[9]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +778,7 @@ func (x *SagaEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SagaEnd.ProtoReflect.Descriptor instead.
 func (*SagaEnd) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{9}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SagaEnd) GetSagaId() string {
@@ -709,7 +829,7 @@ type GetSagaRequest struct {
 
 func (x *GetSagaRequest) Reset() {
 	*x = GetSagaRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[10]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +841,7 @@ func (x *GetSagaRequest) String() string {
 func (*GetSagaRequest) ProtoMessage() {}
 
 func (x *GetSagaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[10]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +854,7 @@ func (x *GetSagaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSagaRequest.ProtoReflect.Descriptor instead.
 func (*GetSagaRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{10}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetSagaRequest) GetSagaId() string {
@@ -762,7 +882,7 @@ type GetSagaResponse struct {
 
 func (x *GetSagaResponse) Reset() {
 	*x = GetSagaResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[11]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +894,7 @@ func (x *GetSagaResponse) String() string {
 func (*GetSagaResponse) ProtoMessage() {}
 
 func (x *GetSagaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[11]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +907,7 @@ func (x *GetSagaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSagaResponse.ProtoReflect.Descriptor instead.
 func (*GetSagaResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{11}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetSagaResponse) GetSaga() *Saga {
@@ -824,7 +944,7 @@ type SagaFilter struct {
 
 func (x *SagaFilter) Reset() {
 	*x = SagaFilter{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[12]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +956,7 @@ func (x *SagaFilter) String() string {
 func (*SagaFilter) ProtoMessage() {}
 
 func (x *SagaFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[12]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +969,7 @@ func (x *SagaFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SagaFilter.ProtoReflect.Descriptor instead.
 func (*SagaFilter) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{12}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SagaFilter) GetStates() []SagaState {
@@ -932,7 +1052,7 @@ type ListSagasRequest struct {
 
 func (x *ListSagasRequest) Reset() {
 	*x = ListSagasRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[13]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1064,7 @@ func (x *ListSagasRequest) String() string {
 func (*ListSagasRequest) ProtoMessage() {}
 
 func (x *ListSagasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[13]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1077,7 @@ func (x *ListSagasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSagasRequest.ProtoReflect.Descriptor instead.
 func (*ListSagasRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{13}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListSagasRequest) GetPageSize() int32 {
@@ -1002,7 +1122,7 @@ type ListSagasResponse struct {
 
 func (x *ListSagasResponse) Reset() {
 	*x = ListSagasResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[14]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1134,7 @@ func (x *ListSagasResponse) String() string {
 func (*ListSagasResponse) ProtoMessage() {}
 
 func (x *ListSagasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[14]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1147,7 @@ func (x *ListSagasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSagasResponse.ProtoReflect.Descriptor instead.
 func (*ListSagasResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{14}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListSagasResponse) GetSagas() []*Saga {
@@ -1057,7 +1177,7 @@ type WatchSagaRequest struct {
 
 func (x *WatchSagaRequest) Reset() {
 	*x = WatchSagaRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[15]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1189,7 @@ func (x *WatchSagaRequest) String() string {
 func (*WatchSagaRequest) ProtoMessage() {}
 
 func (x *WatchSagaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[15]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1202,7 @@ func (x *WatchSagaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchSagaRequest.ProtoReflect.Descriptor instead.
 func (*WatchSagaRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{15}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchSagaRequest) GetSagaId() string {
@@ -1113,7 +1233,7 @@ type WatchSagaResponse struct {
 
 func (x *WatchSagaResponse) Reset() {
 	*x = WatchSagaResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[16]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1245,7 @@ func (x *WatchSagaResponse) String() string {
 func (*WatchSagaResponse) ProtoMessage() {}
 
 func (x *WatchSagaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[16]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1258,7 @@ func (x *WatchSagaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchSagaResponse.ProtoReflect.Descriptor instead.
 func (*WatchSagaResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{16}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchSagaResponse) GetEntries() []*LogEntry {
@@ -1171,7 +1291,7 @@ type WaitSagaRequest struct {
 
 func (x *WaitSagaRequest) Reset() {
 	*x = WaitSagaRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[17]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1303,7 @@ func (x *WaitSagaRequest) String() string {
 func (*WaitSagaRequest) ProtoMessage() {}
 
 func (x *WaitSagaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[17]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1316,7 @@ func (x *WaitSagaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitSagaRequest.ProtoReflect.Descriptor instead.
 func (*WaitSagaRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{17}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WaitSagaRequest) GetSagaId() string {
@@ -1231,7 +1351,7 @@ type WaitSagaResponse struct {
 
 func (x *WaitSagaResponse) Reset() {
 	*x = WaitSagaResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[18]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1363,7 @@ func (x *WaitSagaResponse) String() string {
 func (*WaitSagaResponse) ProtoMessage() {}
 
 func (x *WaitSagaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[18]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1376,7 @@ func (x *WaitSagaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitSagaResponse.ProtoReflect.Descriptor instead.
 func (*WaitSagaResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{18}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WaitSagaResponse) GetSaga() *Saga {
@@ -1281,7 +1401,7 @@ type GetSagaLogRequest struct {
 
 func (x *GetSagaLogRequest) Reset() {
 	*x = GetSagaLogRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[19]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1413,7 @@ func (x *GetSagaLogRequest) String() string {
 func (*GetSagaLogRequest) ProtoMessage() {}
 
 func (x *GetSagaLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[19]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1426,7 @@ func (x *GetSagaLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSagaLogRequest.ProtoReflect.Descriptor instead.
 func (*GetSagaLogRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{19}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetSagaLogRequest) GetSagaId() string {
@@ -1346,7 +1466,7 @@ type GetSagaLogResponse struct {
 
 func (x *GetSagaLogResponse) Reset() {
 	*x = GetSagaLogResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[20]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1478,7 @@ func (x *GetSagaLogResponse) String() string {
 func (*GetSagaLogResponse) ProtoMessage() {}
 
 func (x *GetSagaLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[20]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1491,7 @@ func (x *GetSagaLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSagaLogResponse.ProtoReflect.Descriptor instead.
 func (*GetSagaLogResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{20}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetSagaLogResponse) GetEntries() []*LogEntry {
@@ -1408,7 +1528,7 @@ type Attribution struct {
 
 func (x *Attribution) Reset() {
 	*x = Attribution{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[21]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1540,7 @@ func (x *Attribution) String() string {
 func (*Attribution) ProtoMessage() {}
 
 func (x *Attribution) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[21]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1553,7 @@ func (x *Attribution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attribution.ProtoReflect.Descriptor instead.
 func (*Attribution) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{21}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Attribution) GetActor() string {
@@ -1463,7 +1583,7 @@ type PauseSagaRequest struct {
 
 func (x *PauseSagaRequest) Reset() {
 	*x = PauseSagaRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[22]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1595,7 @@ func (x *PauseSagaRequest) String() string {
 func (*PauseSagaRequest) ProtoMessage() {}
 
 func (x *PauseSagaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[22]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1608,7 @@ func (x *PauseSagaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSagaRequest.ProtoReflect.Descriptor instead.
 func (*PauseSagaRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{22}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PauseSagaRequest) GetSagaId() string {
@@ -1516,7 +1636,7 @@ type PauseSagaResponse struct {
 
 func (x *PauseSagaResponse) Reset() {
 	*x = PauseSagaResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[23]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1648,7 @@ func (x *PauseSagaResponse) String() string {
 func (*PauseSagaResponse) ProtoMessage() {}
 
 func (x *PauseSagaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[23]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1661,7 @@ func (x *PauseSagaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseSagaResponse.ProtoReflect.Descriptor instead.
 func (*PauseSagaResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{23}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PauseSagaResponse) GetSaga() *Saga {
@@ -1564,7 +1684,7 @@ type ResumeSagaRequest struct {
 
 func (x *ResumeSagaRequest) Reset() {
 	*x = ResumeSagaRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[24]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1696,7 @@ func (x *ResumeSagaRequest) String() string {
 func (*ResumeSagaRequest) ProtoMessage() {}
 
 func (x *ResumeSagaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[24]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1709,7 @@ func (x *ResumeSagaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSagaRequest.ProtoReflect.Descriptor instead.
 func (*ResumeSagaRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{24}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResumeSagaRequest) GetSagaId() string {
@@ -1617,7 +1737,7 @@ type ResumeSagaResponse struct {
 
 func (x *ResumeSagaResponse) Reset() {
 	*x = ResumeSagaResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[25]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1749,7 @@ func (x *ResumeSagaResponse) String() string {
 func (*ResumeSagaResponse) ProtoMessage() {}
 
 func (x *ResumeSagaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[25]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1762,7 @@ func (x *ResumeSagaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeSagaResponse.ProtoReflect.Descriptor instead.
 func (*ResumeSagaResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{25}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResumeSagaResponse) GetSaga() *Saga {
@@ -1667,7 +1787,7 @@ type StepSagaRequest struct {
 
 func (x *StepSagaRequest) Reset() {
 	*x = StepSagaRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[26]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1799,7 @@ func (x *StepSagaRequest) String() string {
 func (*StepSagaRequest) ProtoMessage() {}
 
 func (x *StepSagaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[26]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +1812,7 @@ func (x *StepSagaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepSagaRequest.ProtoReflect.Descriptor instead.
 func (*StepSagaRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{26}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StepSagaRequest) GetSagaId() string {
@@ -1727,7 +1847,7 @@ type StepSagaResponse struct {
 
 func (x *StepSagaResponse) Reset() {
 	*x = StepSagaResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[27]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +1859,7 @@ func (x *StepSagaResponse) String() string {
 func (*StepSagaResponse) ProtoMessage() {}
 
 func (x *StepSagaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[27]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +1872,7 @@ func (x *StepSagaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepSagaResponse.ProtoReflect.Descriptor instead.
 func (*StepSagaResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{27}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StepSagaResponse) GetSaga() *Saga {
@@ -1777,7 +1897,7 @@ type SetBreakpointsRequest struct {
 
 func (x *SetBreakpointsRequest) Reset() {
 	*x = SetBreakpointsRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[28]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +1909,7 @@ func (x *SetBreakpointsRequest) String() string {
 func (*SetBreakpointsRequest) ProtoMessage() {}
 
 func (x *SetBreakpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[28]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +1922,7 @@ func (x *SetBreakpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBreakpointsRequest.ProtoReflect.Descriptor instead.
 func (*SetBreakpointsRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{28}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetBreakpointsRequest) GetSagaId() string {
@@ -1837,7 +1957,7 @@ type SetBreakpointsResponse struct {
 
 func (x *SetBreakpointsResponse) Reset() {
 	*x = SetBreakpointsResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[29]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +1969,7 @@ func (x *SetBreakpointsResponse) String() string {
 func (*SetBreakpointsResponse) ProtoMessage() {}
 
 func (x *SetBreakpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[29]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +1982,7 @@ func (x *SetBreakpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBreakpointsResponse.ProtoReflect.Descriptor instead.
 func (*SetBreakpointsResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{29}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetBreakpointsResponse) GetSaga() *Saga {
@@ -1885,7 +2005,7 @@ type UnwindSagaRequest struct {
 
 func (x *UnwindSagaRequest) Reset() {
 	*x = UnwindSagaRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[30]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +2017,7 @@ func (x *UnwindSagaRequest) String() string {
 func (*UnwindSagaRequest) ProtoMessage() {}
 
 func (x *UnwindSagaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[30]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2030,7 @@ func (x *UnwindSagaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwindSagaRequest.ProtoReflect.Descriptor instead.
 func (*UnwindSagaRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{30}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *UnwindSagaRequest) GetSagaId() string {
@@ -1938,7 +2058,7 @@ type UnwindSagaResponse struct {
 
 func (x *UnwindSagaResponse) Reset() {
 	*x = UnwindSagaResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[31]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2070,7 @@ func (x *UnwindSagaResponse) String() string {
 func (*UnwindSagaResponse) ProtoMessage() {}
 
 func (x *UnwindSagaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[31]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2083,7 @@ func (x *UnwindSagaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwindSagaResponse.ProtoReflect.Descriptor instead.
 func (*UnwindSagaResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{31}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *UnwindSagaResponse) GetSaga() *Saga {
@@ -1990,7 +2110,7 @@ type SignalSagaRequest struct {
 
 func (x *SignalSagaRequest) Reset() {
 	*x = SignalSagaRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[32]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2122,7 @@ func (x *SignalSagaRequest) String() string {
 func (*SignalSagaRequest) ProtoMessage() {}
 
 func (x *SignalSagaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[32]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2135,7 @@ func (x *SignalSagaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalSagaRequest.ProtoReflect.Descriptor instead.
 func (*SignalSagaRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{32}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SignalSagaRequest) GetSagaId() string {
@@ -2057,7 +2177,7 @@ type SignalSagaResponse struct {
 
 func (x *SignalSagaResponse) Reset() {
 	*x = SignalSagaResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[33]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2189,7 @@ func (x *SignalSagaResponse) String() string {
 func (*SignalSagaResponse) ProtoMessage() {}
 
 func (x *SignalSagaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[33]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2202,7 @@ func (x *SignalSagaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalSagaResponse.ProtoReflect.Descriptor instead.
 func (*SignalSagaResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{33}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SignalSagaResponse) GetSaga() *Saga {
@@ -2111,7 +2231,7 @@ type ResolveNodeRequest struct {
 
 func (x *ResolveNodeRequest) Reset() {
 	*x = ResolveNodeRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[34]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2123,7 +2243,7 @@ func (x *ResolveNodeRequest) String() string {
 func (*ResolveNodeRequest) ProtoMessage() {}
 
 func (x *ResolveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[34]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2136,7 +2256,7 @@ func (x *ResolveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveNodeRequest.ProtoReflect.Descriptor instead.
 func (*ResolveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{34}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ResolveNodeRequest) GetSagaId() string {
@@ -2185,7 +2305,7 @@ type ResolveNodeResponse struct {
 
 func (x *ResolveNodeResponse) Reset() {
 	*x = ResolveNodeResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[35]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2317,7 @@ func (x *ResolveNodeResponse) String() string {
 func (*ResolveNodeResponse) ProtoMessage() {}
 
 func (x *ResolveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[35]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2330,7 @@ func (x *ResolveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveNodeResponse.ProtoReflect.Descriptor instead.
 func (*ResolveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{35}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ResolveNodeResponse) GetSaga() *Saga {
@@ -2239,7 +2359,7 @@ type InjectFaultRequest struct {
 
 func (x *InjectFaultRequest) Reset() {
 	*x = InjectFaultRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[36]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2251,7 +2371,7 @@ func (x *InjectFaultRequest) String() string {
 func (*InjectFaultRequest) ProtoMessage() {}
 
 func (x *InjectFaultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[36]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2264,7 +2384,7 @@ func (x *InjectFaultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InjectFaultRequest.ProtoReflect.Descriptor instead.
 func (*InjectFaultRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{36}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *InjectFaultRequest) GetSagaId() string {
@@ -2313,7 +2433,7 @@ type InjectFaultResponse struct {
 
 func (x *InjectFaultResponse) Reset() {
 	*x = InjectFaultResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[37]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2445,7 @@ func (x *InjectFaultResponse) String() string {
 func (*InjectFaultResponse) ProtoMessage() {}
 
 func (x *InjectFaultResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[37]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2458,7 @@ func (x *InjectFaultResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InjectFaultResponse.ProtoReflect.Descriptor instead.
 func (*InjectFaultResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{37}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *InjectFaultResponse) GetSaga() *Saga {
@@ -2365,7 +2485,7 @@ type BatchControlSagasRequest struct {
 
 func (x *BatchControlSagasRequest) Reset() {
 	*x = BatchControlSagasRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[38]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2377,7 +2497,7 @@ func (x *BatchControlSagasRequest) String() string {
 func (*BatchControlSagasRequest) ProtoMessage() {}
 
 func (x *BatchControlSagasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[38]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2390,7 +2510,7 @@ func (x *BatchControlSagasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchControlSagasRequest.ProtoReflect.Descriptor instead.
 func (*BatchControlSagasRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{38}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *BatchControlSagasRequest) GetFilter() *SagaFilter {
@@ -2436,7 +2556,7 @@ type BatchControlSagasResponse struct {
 
 func (x *BatchControlSagasResponse) Reset() {
 	*x = BatchControlSagasResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[39]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2448,7 +2568,7 @@ func (x *BatchControlSagasResponse) String() string {
 func (*BatchControlSagasResponse) ProtoMessage() {}
 
 func (x *BatchControlSagasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[39]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2461,7 +2581,7 @@ func (x *BatchControlSagasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchControlSagasResponse.ProtoReflect.Descriptor instead.
 func (*BatchControlSagasResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{39}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *BatchControlSagasResponse) GetSagaIds() []string {
@@ -2496,7 +2616,7 @@ type CountSagasRequest struct {
 
 func (x *CountSagasRequest) Reset() {
 	*x = CountSagasRequest{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[40]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2628,7 @@ func (x *CountSagasRequest) String() string {
 func (*CountSagasRequest) ProtoMessage() {}
 
 func (x *CountSagasRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[40]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2641,7 @@ func (x *CountSagasRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountSagasRequest.ProtoReflect.Descriptor instead.
 func (*CountSagasRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{40}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CountSagasRequest) GetFilter() *SagaFilter {
@@ -2544,7 +2664,7 @@ type StateCount struct {
 
 func (x *StateCount) Reset() {
 	*x = StateCount{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[41]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2556,7 +2676,7 @@ func (x *StateCount) String() string {
 func (*StateCount) ProtoMessage() {}
 
 func (x *StateCount) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[41]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2569,7 +2689,7 @@ func (x *StateCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateCount.ProtoReflect.Descriptor instead.
 func (*StateCount) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{41}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StateCount) GetState() SagaState {
@@ -2597,7 +2717,7 @@ type CountSagasResponse struct {
 
 func (x *CountSagasResponse) Reset() {
 	*x = CountSagasResponse{}
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[42]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2729,7 @@ func (x *CountSagasResponse) String() string {
 func (*CountSagasResponse) ProtoMessage() {}
 
 func (x *CountSagasResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_saga_service_proto_msgTypes[42]
+	mi := &file_sagaline_v1_saga_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2742,7 @@ func (x *CountSagasResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountSagasResponse.ProtoReflect.Descriptor instead.
 func (*CountSagasResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{42}
+	return file_sagaline_v1_saga_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CountSagasResponse) GetCounts() []*StateCount {
@@ -2640,6 +2760,13 @@ const file_sagaline_v1_saga_service_proto_rawDesc = "" +
 	"\x11CreateSagaRequest\x12)\n" +
 	"\x04saga\x18\x01 \x01(\v2\x15.sagaline.v1.SagaSpecR\x04saga\"U\n" +
 	"\x12CreateSagaResponse\x12%\n" +
+	"\x04saga\x18\x01 \x01(\v2\x11.sagaline.v1.SagaR\x04saga\x12\x18\n" +
+	"\aexisted\x18\x02 \x01(\bR\aexisted\"\x9c\x01\n" +
+	"\x0eRunSagaRequest\x12)\n" +
+	"\x04saga\x18\x01 \x01(\v2\x15.sagaline.v1.SagaSpecR\x04saga\x123\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12*\n" +
+	"\x11or_needs_operator\x18\x03 \x01(\bR\x0forNeedsOperator\"R\n" +
+	"\x0fRunSagaResponse\x12%\n" +
 	"\x04saga\x18\x01 \x01(\v2\x11.sagaline.v1.SagaR\x04saga\x12\x18\n" +
 	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xd5\x01\n" +
 	"\x12CreateSagasRequest\x12+\n" +
@@ -2813,11 +2940,12 @@ const file_sagaline_v1_saga_service_proto_rawDesc = "" +
 	"\x19BATCH_CONTROL_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13BATCH_CONTROL_PAUSE\x10\x01\x12\x18\n" +
 	"\x14BATCH_CONTROL_RESUME\x10\x02\x12\x18\n" +
-	"\x14BATCH_CONTROL_UNWIND\x10\x032\xa7\v\n" +
+	"\x14BATCH_CONTROL_UNWIND\x10\x032\xed\v\n" +
 	"\vSagaService\x12M\n" +
 	"\n" +
 	"CreateSaga\x12\x1e.sagaline.v1.CreateSagaRequest\x1a\x1f.sagaline.v1.CreateSagaResponse\x12P\n" +
-	"\vCreateSagas\x12\x1f.sagaline.v1.CreateSagasRequest\x1a .sagaline.v1.CreateSagasResponse\x12K\n" +
+	"\vCreateSagas\x12\x1f.sagaline.v1.CreateSagasRequest\x1a .sagaline.v1.CreateSagasResponse\x12D\n" +
+	"\aRunSaga\x12\x1b.sagaline.v1.RunSagaRequest\x1a\x1c.sagaline.v1.RunSagaResponse\x12K\n" +
 	"\bRunSagas\x12\x1c.sagaline.v1.RunSagasRequest\x1a\x1d.sagaline.v1.RunSagasResponse(\x010\x01\x12D\n" +
 	"\aGetSaga\x12\x1b.sagaline.v1.GetSagaRequest\x1a\x1c.sagaline.v1.GetSagaResponse\x12J\n" +
 	"\tListSagas\x12\x1d.sagaline.v1.ListSagasRequest\x1a\x1e.sagaline.v1.ListSagasResponse\x12L\n" +
@@ -2854,173 +2982,180 @@ func file_sagaline_v1_saga_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sagaline_v1_saga_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sagaline_v1_saga_service_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_sagaline_v1_saga_service_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_sagaline_v1_saga_service_proto_goTypes = []any{
 	(BatchControl)(0),                 // 0: sagaline.v1.BatchControl
 	(*CreateSagaRequest)(nil),         // 1: sagaline.v1.CreateSagaRequest
 	(*CreateSagaResponse)(nil),        // 2: sagaline.v1.CreateSagaResponse
-	(*CreateSagasRequest)(nil),        // 3: sagaline.v1.CreateSagasRequest
-	(*CreateSagasResponse)(nil),       // 4: sagaline.v1.CreateSagasResponse
-	(*BatchError)(nil),                // 5: sagaline.v1.BatchError
-	(*FieldProblem)(nil),              // 6: sagaline.v1.FieldProblem
-	(*CreateResult)(nil),              // 7: sagaline.v1.CreateResult
-	(*RunSagasRequest)(nil),           // 8: sagaline.v1.RunSagasRequest
-	(*RunSagasResponse)(nil),          // 9: sagaline.v1.RunSagasResponse
-	(*SagaEnd)(nil),                   // 10: sagaline.v1.SagaEnd
-	(*GetSagaRequest)(nil),            // 11: sagaline.v1.GetSagaRequest
-	(*GetSagaResponse)(nil),           // 12: sagaline.v1.GetSagaResponse
-	(*SagaFilter)(nil),                // 13: sagaline.v1.SagaFilter
-	(*ListSagasRequest)(nil),          // 14: sagaline.v1.ListSagasRequest
-	(*ListSagasResponse)(nil),         // 15: sagaline.v1.ListSagasResponse
-	(*WatchSagaRequest)(nil),          // 16: sagaline.v1.WatchSagaRequest
-	(*WatchSagaResponse)(nil),         // 17: sagaline.v1.WatchSagaResponse
-	(*WaitSagaRequest)(nil),           // 18: sagaline.v1.WaitSagaRequest
-	(*WaitSagaResponse)(nil),          // 19: sagaline.v1.WaitSagaResponse
-	(*GetSagaLogRequest)(nil),         // 20: sagaline.v1.GetSagaLogRequest
-	(*GetSagaLogResponse)(nil),        // 21: sagaline.v1.GetSagaLogResponse
-	(*Attribution)(nil),               // 22: sagaline.v1.Attribution
-	(*PauseSagaRequest)(nil),          // 23: sagaline.v1.PauseSagaRequest
-	(*PauseSagaResponse)(nil),         // 24: sagaline.v1.PauseSagaResponse
-	(*ResumeSagaRequest)(nil),         // 25: sagaline.v1.ResumeSagaRequest
-	(*ResumeSagaResponse)(nil),        // 26: sagaline.v1.ResumeSagaResponse
-	(*StepSagaRequest)(nil),           // 27: sagaline.v1.StepSagaRequest
-	(*StepSagaResponse)(nil),          // 28: sagaline.v1.StepSagaResponse
-	(*SetBreakpointsRequest)(nil),     // 29: sagaline.v1.SetBreakpointsRequest
-	(*SetBreakpointsResponse)(nil),    // 30: sagaline.v1.SetBreakpointsResponse
-	(*UnwindSagaRequest)(nil),         // 31: sagaline.v1.UnwindSagaRequest
-	(*UnwindSagaResponse)(nil),        // 32: sagaline.v1.UnwindSagaResponse
-	(*SignalSagaRequest)(nil),         // 33: sagaline.v1.SignalSagaRequest
-	(*SignalSagaResponse)(nil),        // 34: sagaline.v1.SignalSagaResponse
-	(*ResolveNodeRequest)(nil),        // 35: sagaline.v1.ResolveNodeRequest
-	(*ResolveNodeResponse)(nil),       // 36: sagaline.v1.ResolveNodeResponse
-	(*InjectFaultRequest)(nil),        // 37: sagaline.v1.InjectFaultRequest
-	(*InjectFaultResponse)(nil),       // 38: sagaline.v1.InjectFaultResponse
-	(*BatchControlSagasRequest)(nil),  // 39: sagaline.v1.BatchControlSagasRequest
-	(*BatchControlSagasResponse)(nil), // 40: sagaline.v1.BatchControlSagasResponse
-	(*CountSagasRequest)(nil),         // 41: sagaline.v1.CountSagasRequest
-	(*StateCount)(nil),                // 42: sagaline.v1.StateCount
-	(*CountSagasResponse)(nil),        // 43: sagaline.v1.CountSagasResponse
-	nil,                               // 44: sagaline.v1.CreateSagasRequest.GraphsEntry
-	nil,                               // 45: sagaline.v1.RunSagasRequest.GraphsEntry
-	nil,                               // 46: sagaline.v1.SagaFilter.LabelsEntry
-	nil,                               // 47: sagaline.v1.BatchControlSagasResponse.RefusedEntry
-	(*SagaSpec)(nil),                  // 48: sagaline.v1.SagaSpec
-	(*Saga)(nil),                      // 49: sagaline.v1.Saga
-	(SagaState)(0),                    // 50: sagaline.v1.SagaState
-	(*Payload)(nil),                   // 51: sagaline.v1.Payload
-	(*Failure)(nil),                   // 52: sagaline.v1.Failure
-	(SagaView)(0),                     // 53: sagaline.v1.SagaView
-	(*timestamppb.Timestamp)(nil),     // 54: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 55: google.protobuf.Duration
-	(*LogEntry)(nil),                  // 56: sagaline.v1.LogEntry
-	(*SagaRecord)(nil),                // 57: sagaline.v1.SagaRecord
-	(*Breakpoint)(nil),                // 58: sagaline.v1.Breakpoint
-	(Resolution)(0),                   // 59: sagaline.v1.Resolution
-	(FaultKind)(0),                    // 60: sagaline.v1.FaultKind
-	(*Graph)(nil),                     // 61: sagaline.v1.Graph
+	(*RunSagaRequest)(nil),            // 3: sagaline.v1.RunSagaRequest
+	(*RunSagaResponse)(nil),           // 4: sagaline.v1.RunSagaResponse
+	(*CreateSagasRequest)(nil),        // 5: sagaline.v1.CreateSagasRequest
+	(*CreateSagasResponse)(nil),       // 6: sagaline.v1.CreateSagasResponse
+	(*BatchError)(nil),                // 7: sagaline.v1.BatchError
+	(*FieldProblem)(nil),              // 8: sagaline.v1.FieldProblem
+	(*CreateResult)(nil),              // 9: sagaline.v1.CreateResult
+	(*RunSagasRequest)(nil),           // 10: sagaline.v1.RunSagasRequest
+	(*RunSagasResponse)(nil),          // 11: sagaline.v1.RunSagasResponse
+	(*SagaEnd)(nil),                   // 12: sagaline.v1.SagaEnd
+	(*GetSagaRequest)(nil),            // 13: sagaline.v1.GetSagaRequest
+	(*GetSagaResponse)(nil),           // 14: sagaline.v1.GetSagaResponse
+	(*SagaFilter)(nil),                // 15: sagaline.v1.SagaFilter
+	(*ListSagasRequest)(nil),          // 16: sagaline.v1.ListSagasRequest
+	(*ListSagasResponse)(nil),         // 17: sagaline.v1.ListSagasResponse
+	(*WatchSagaRequest)(nil),          // 18: sagaline.v1.WatchSagaRequest
+	(*WatchSagaResponse)(nil),         // 19: sagaline.v1.WatchSagaResponse
+	(*WaitSagaRequest)(nil),           // 20: sagaline.v1.WaitSagaRequest
+	(*WaitSagaResponse)(nil),          // 21: sagaline.v1.WaitSagaResponse
+	(*GetSagaLogRequest)(nil),         // 22: sagaline.v1.GetSagaLogRequest
+	(*GetSagaLogResponse)(nil),        // 23: sagaline.v1.GetSagaLogResponse
+	(*Attribution)(nil),               // 24: sagaline.v1.Attribution
+	(*PauseSagaRequest)(nil),          // 25: sagaline.v1.PauseSagaRequest
+	(*PauseSagaResponse)(nil),         // 26: sagaline.v1.PauseSagaResponse
+	(*ResumeSagaRequest)(nil),         // 27: sagaline.v1.ResumeSagaRequest
+	(*ResumeSagaResponse)(nil),        // 28: sagaline.v1.ResumeSagaResponse
+	(*StepSagaRequest)(nil),           // 29: sagaline.v1.StepSagaRequest
+	(*StepSagaResponse)(nil),          // 30: sagaline.v1.StepSagaResponse
+	(*SetBreakpointsRequest)(nil),     // 31: sagaline.v1.SetBreakpointsRequest
+	(*SetBreakpointsResponse)(nil),    // 32: sagaline.v1.SetBreakpointsResponse
+	(*UnwindSagaRequest)(nil),         // 33: sagaline.v1.UnwindSagaRequest
+	(*UnwindSagaResponse)(nil),        // 34: sagaline.v1.UnwindSagaResponse
+	(*SignalSagaRequest)(nil),         // 35: sagaline.v1.SignalSagaRequest
+	(*SignalSagaResponse)(nil),        // 36: sagaline.v1.SignalSagaResponse
+	(*ResolveNodeRequest)(nil),        // 37: sagaline.v1.ResolveNodeRequest
+	(*ResolveNodeResponse)(nil),       // 38: sagaline.v1.ResolveNodeResponse
+	(*InjectFaultRequest)(nil),        // 39: sagaline.v1.InjectFaultRequest
+	(*InjectFaultResponse)(nil),       // 40: sagaline.v1.InjectFaultResponse
+	(*BatchControlSagasRequest)(nil),  // 41: sagaline.v1.BatchControlSagasRequest
+	(*BatchControlSagasResponse)(nil), // 42: sagaline.v1.BatchControlSagasResponse
+	(*CountSagasRequest)(nil),         // 43: sagaline.v1.CountSagasRequest
+	(*StateCount)(nil),                // 44: sagaline.v1.StateCount
+	(*CountSagasResponse)(nil),        // 45: sagaline.v1.CountSagasResponse
+	nil,                               // 46: sagaline.v1.CreateSagasRequest.GraphsEntry
+	nil,                               // 47: sagaline.v1.RunSagasRequest.GraphsEntry
+	nil,                               // 48: sagaline.v1.SagaFilter.LabelsEntry
+	nil,                               // 49: sagaline.v1.BatchControlSagasResponse.RefusedEntry
+	(*SagaSpec)(nil),                  // 50: sagaline.v1.SagaSpec
+	(*Saga)(nil),                      // 51: sagaline.v1.Saga
+	(*durationpb.Duration)(nil),       // 52: google.protobuf.Duration
+	(SagaState)(0),                    // 53: sagaline.v1.SagaState
+	(*Payload)(nil),                   // 54: sagaline.v1.Payload
+	(*Failure)(nil),                   // 55: sagaline.v1.Failure
+	(SagaView)(0),                     // 56: sagaline.v1.SagaView
+	(*timestamppb.Timestamp)(nil),     // 57: google.protobuf.Timestamp
+	(*LogEntry)(nil),                  // 58: sagaline.v1.LogEntry
+	(*SagaRecord)(nil),                // 59: sagaline.v1.SagaRecord
+	(*Breakpoint)(nil),                // 60: sagaline.v1.Breakpoint
+	(Resolution)(0),                   // 61: sagaline.v1.Resolution
+	(FaultKind)(0),                    // 62: sagaline.v1.FaultKind
+	(*Graph)(nil),                     // 63: sagaline.v1.Graph
 }
 var file_sagaline_v1_saga_service_proto_depIdxs = []int32{
-	48, // 0: sagaline.v1.CreateSagaRequest.saga:type_name -> sagaline.v1.SagaSpec
-	49, // 1: sagaline.v1.CreateSagaResponse.saga:type_name -> sagaline.v1.Saga
-	48, // 2: sagaline.v1.CreateSagasRequest.sagas:type_name -> sagaline.v1.SagaSpec
-	44, // 3: sagaline.v1.CreateSagasRequest.graphs:type_name -> sagaline.v1.CreateSagasRequest.GraphsEntry
-	7,  // 4: sagaline.v1.CreateSagasResponse.results:type_name -> sagaline.v1.CreateResult
-	6,  // 5: sagaline.v1.BatchError.problems:type_name -> sagaline.v1.FieldProblem
-	5,  // 6: sagaline.v1.CreateResult.error:type_name -> sagaline.v1.BatchError
-	45, // 7: sagaline.v1.RunSagasRequest.graphs:type_name -> sagaline.v1.RunSagasRequest.GraphsEntry
-	48, // 8: sagaline.v1.RunSagasRequest.sagas:type_name -> sagaline.v1.SagaSpec
-	7,  // 9: sagaline.v1.RunSagasResponse.results:type_name -> sagaline.v1.CreateResult
-	10, // 10: sagaline.v1.RunSagasResponse.ends:type_name -> sagaline.v1.SagaEnd
-	50, // 11: sagaline.v1.SagaEnd.state:type_name -> sagaline.v1.SagaState
-	51, // 12: sagaline.v1.SagaEnd.output:type_name -> sagaline.v1.Payload
-	52, // 13: sagaline.v1.SagaEnd.failure:type_name -> sagaline.v1.Failure
-	5,  // 14: sagaline.v1.SagaEnd.error:type_name -> sagaline.v1.BatchError
-	53, // 15: sagaline.v1.GetSagaRequest.view:type_name -> sagaline.v1.SagaView
-	49, // 16: sagaline.v1.GetSagaResponse.saga:type_name -> sagaline.v1.Saga
-	50, // 17: sagaline.v1.SagaFilter.states:type_name -> sagaline.v1.SagaState
-	46, // 18: sagaline.v1.SagaFilter.labels:type_name -> sagaline.v1.SagaFilter.LabelsEntry
-	54, // 19: sagaline.v1.SagaFilter.create_time_from:type_name -> google.protobuf.Timestamp
-	54, // 20: sagaline.v1.SagaFilter.create_time_before:type_name -> google.protobuf.Timestamp
-	55, // 21: sagaline.v1.SagaFilter.idle_for:type_name -> google.protobuf.Duration
-	13, // 22: sagaline.v1.ListSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
-	53, // 23: sagaline.v1.ListSagasRequest.view:type_name -> sagaline.v1.SagaView
-	49, // 24: sagaline.v1.ListSagasResponse.sagas:type_name -> sagaline.v1.Saga
-	56, // 25: sagaline.v1.WatchSagaResponse.entries:type_name -> sagaline.v1.LogEntry
-	50, // 26: sagaline.v1.WatchSagaResponse.state:type_name -> sagaline.v1.SagaState
-	55, // 27: sagaline.v1.WaitSagaRequest.timeout:type_name -> google.protobuf.Duration
-	49, // 28: sagaline.v1.WaitSagaResponse.saga:type_name -> sagaline.v1.Saga
-	56, // 29: sagaline.v1.GetSagaLogResponse.entries:type_name -> sagaline.v1.LogEntry
-	57, // 30: sagaline.v1.GetSagaLogResponse.record:type_name -> sagaline.v1.SagaRecord
-	22, // 31: sagaline.v1.PauseSagaRequest.by:type_name -> sagaline.v1.Attribution
-	49, // 32: sagaline.v1.PauseSagaResponse.saga:type_name -> sagaline.v1.Saga
-	22, // 33: sagaline.v1.ResumeSagaRequest.by:type_name -> sagaline.v1.Attribution
-	49, // 34: sagaline.v1.ResumeSagaResponse.saga:type_name -> sagaline.v1.Saga
-	22, // 35: sagaline.v1.StepSagaRequest.by:type_name -> sagaline.v1.Attribution
-	49, // 36: sagaline.v1.StepSagaResponse.saga:type_name -> sagaline.v1.Saga
-	58, // 37: sagaline.v1.SetBreakpointsRequest.breakpoints:type_name -> sagaline.v1.Breakpoint
-	22, // 38: sagaline.v1.SetBreakpointsRequest.by:type_name -> sagaline.v1.Attribution
-	49, // 39: sagaline.v1.SetBreakpointsResponse.saga:type_name -> sagaline.v1.Saga
-	22, // 40: sagaline.v1.UnwindSagaRequest.by:type_name -> sagaline.v1.Attribution
-	49, // 41: sagaline.v1.UnwindSagaResponse.saga:type_name -> sagaline.v1.Saga
-	51, // 42: sagaline.v1.SignalSagaRequest.payload:type_name -> sagaline.v1.Payload
-	49, // 43: sagaline.v1.SignalSagaResponse.saga:type_name -> sagaline.v1.Saga
-	59, // 44: sagaline.v1.ResolveNodeRequest.resolution:type_name -> sagaline.v1.Resolution
-	22, // 45: sagaline.v1.ResolveNodeRequest.by:type_name -> sagaline.v1.Attribution
-	51, // 46: sagaline.v1.ResolveNodeRequest.output:type_name -> sagaline.v1.Payload
-	49, // 47: sagaline.v1.ResolveNodeResponse.saga:type_name -> sagaline.v1.Saga
-	60, // 48: sagaline.v1.InjectFaultRequest.fault:type_name -> sagaline.v1.FaultKind
-	22, // 49: sagaline.v1.InjectFaultRequest.by:type_name -> sagaline.v1.Attribution
-	49, // 50: sagaline.v1.InjectFaultResponse.saga:type_name -> sagaline.v1.Saga
-	13, // 51: sagaline.v1.BatchControlSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
-	0,  // 52: sagaline.v1.BatchControlSagasRequest.control:type_name -> sagaline.v1.BatchControl
-	22, // 53: sagaline.v1.BatchControlSagasRequest.by:type_name -> sagaline.v1.Attribution
-	47, // 54: sagaline.v1.BatchControlSagasResponse.refused:type_name -> sagaline.v1.BatchControlSagasResponse.RefusedEntry
-	13, // 55: sagaline.v1.CountSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
-	50, // 56: sagaline.v1.StateCount.state:type_name -> sagaline.v1.SagaState
-	42, // 57: sagaline.v1.CountSagasResponse.counts:type_name -> sagaline.v1.StateCount
-	61, // 58: sagaline.v1.CreateSagasRequest.GraphsEntry.value:type_name -> sagaline.v1.Graph
-	61, // 59: sagaline.v1.RunSagasRequest.GraphsEntry.value:type_name -> sagaline.v1.Graph
-	1,  // 60: sagaline.v1.SagaService.CreateSaga:input_type -> sagaline.v1.CreateSagaRequest
-	3,  // 61: sagaline.v1.SagaService.CreateSagas:input_type -> sagaline.v1.CreateSagasRequest
-	8,  // 62: sagaline.v1.SagaService.RunSagas:input_type -> sagaline.v1.RunSagasRequest
-	11, // 63: sagaline.v1.SagaService.GetSaga:input_type -> sagaline.v1.GetSagaRequest
-	14, // 64: sagaline.v1.SagaService.ListSagas:input_type -> sagaline.v1.ListSagasRequest
-	16, // 65: sagaline.v1.SagaService.WatchSaga:input_type -> sagaline.v1.WatchSagaRequest
-	18, // 66: sagaline.v1.SagaService.WaitSaga:input_type -> sagaline.v1.WaitSagaRequest
-	20, // 67: sagaline.v1.SagaService.GetSagaLog:input_type -> sagaline.v1.GetSagaLogRequest
-	23, // 68: sagaline.v1.SagaService.PauseSaga:input_type -> sagaline.v1.PauseSagaRequest
-	25, // 69: sagaline.v1.SagaService.ResumeSaga:input_type -> sagaline.v1.ResumeSagaRequest
-	27, // 70: sagaline.v1.SagaService.StepSaga:input_type -> sagaline.v1.StepSagaRequest
-	29, // 71: sagaline.v1.SagaService.SetBreakpoints:input_type -> sagaline.v1.SetBreakpointsRequest
-	31, // 72: sagaline.v1.SagaService.UnwindSaga:input_type -> sagaline.v1.UnwindSagaRequest
-	33, // 73: sagaline.v1.SagaService.SignalSaga:input_type -> sagaline.v1.SignalSagaRequest
-	35, // 74: sagaline.v1.SagaService.ResolveNode:input_type -> sagaline.v1.ResolveNodeRequest
-	37, // 75: sagaline.v1.SagaService.InjectFault:input_type -> sagaline.v1.InjectFaultRequest
-	39, // 76: sagaline.v1.SagaService.BatchControlSagas:input_type -> sagaline.v1.BatchControlSagasRequest
-	41, // 77: sagaline.v1.SagaService.CountSagas:input_type -> sagaline.v1.CountSagasRequest
-	2,  // 78: sagaline.v1.SagaService.CreateSaga:output_type -> sagaline.v1.CreateSagaResponse
-	4,  // 79: sagaline.v1.SagaService.CreateSagas:output_type -> sagaline.v1.CreateSagasResponse
-	9,  // 80: sagaline.v1.SagaService.RunSagas:output_type -> sagaline.v1.RunSagasResponse
-	12, // 81: sagaline.v1.SagaService.GetSaga:output_type -> sagaline.v1.GetSagaResponse
-	15, // 82: sagaline.v1.SagaService.ListSagas:output_type -> sagaline.v1.ListSagasResponse
-	17, // 83: sagaline.v1.SagaService.WatchSaga:output_type -> sagaline.v1.WatchSagaResponse
-	19, // 84: sagaline.v1.SagaService.WaitSaga:output_type -> sagaline.v1.WaitSagaResponse
-	21, // 85: sagaline.v1.SagaService.GetSagaLog:output_type -> sagaline.v1.GetSagaLogResponse
-	24, // 86: sagaline.v1.SagaService.PauseSaga:output_type -> sagaline.v1.PauseSagaResponse
-	26, // 87: sagaline.v1.SagaService.ResumeSaga:output_type -> sagaline.v1.ResumeSagaResponse
-	28, // 88: sagaline.v1.SagaService.StepSaga:output_type -> sagaline.v1.StepSagaResponse
-	30, // 89: sagaline.v1.SagaService.SetBreakpoints:output_type -> sagaline.v1.SetBreakpointsResponse
-	32, // 90: sagaline.v1.SagaService.UnwindSaga:output_type -> sagaline.v1.UnwindSagaResponse
-	34, // 91: sagaline.v1.SagaService.SignalSaga:output_type -> sagaline.v1.SignalSagaResponse
-	36, // 92: sagaline.v1.SagaService.ResolveNode:output_type -> sagaline.v1.ResolveNodeResponse
-	38, // 93: sagaline.v1.SagaService.InjectFault:output_type -> sagaline.v1.InjectFaultResponse
-	40, // 94: sagaline.v1.SagaService.BatchControlSagas:output_type -> sagaline.v1.BatchControlSagasResponse
-	43, // 95: sagaline.v1.SagaService.CountSagas:output_type -> sagaline.v1.CountSagasResponse
-	78, // [78:96] is the sub-list for method output_type
-	60, // [60:78] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	50, // 0: sagaline.v1.CreateSagaRequest.saga:type_name -> sagaline.v1.SagaSpec
+	51, // 1: sagaline.v1.CreateSagaResponse.saga:type_name -> sagaline.v1.Saga
+	50, // 2: sagaline.v1.RunSagaRequest.saga:type_name -> sagaline.v1.SagaSpec
+	52, // 3: sagaline.v1.RunSagaRequest.timeout:type_name -> google.protobuf.Duration
+	51, // 4: sagaline.v1.RunSagaResponse.saga:type_name -> sagaline.v1.Saga
+	50, // 5: sagaline.v1.CreateSagasRequest.sagas:type_name -> sagaline.v1.SagaSpec
+	46, // 6: sagaline.v1.CreateSagasRequest.graphs:type_name -> sagaline.v1.CreateSagasRequest.GraphsEntry
+	9,  // 7: sagaline.v1.CreateSagasResponse.results:type_name -> sagaline.v1.CreateResult
+	8,  // 8: sagaline.v1.BatchError.problems:type_name -> sagaline.v1.FieldProblem
+	7,  // 9: sagaline.v1.CreateResult.error:type_name -> sagaline.v1.BatchError
+	47, // 10: sagaline.v1.RunSagasRequest.graphs:type_name -> sagaline.v1.RunSagasRequest.GraphsEntry
+	50, // 11: sagaline.v1.RunSagasRequest.sagas:type_name -> sagaline.v1.SagaSpec
+	9,  // 12: sagaline.v1.RunSagasResponse.results:type_name -> sagaline.v1.CreateResult
+	12, // 13: sagaline.v1.RunSagasResponse.ends:type_name -> sagaline.v1.SagaEnd
+	53, // 14: sagaline.v1.SagaEnd.state:type_name -> sagaline.v1.SagaState
+	54, // 15: sagaline.v1.SagaEnd.output:type_name -> sagaline.v1.Payload
+	55, // 16: sagaline.v1.SagaEnd.failure:type_name -> sagaline.v1.Failure
+	7,  // 17: sagaline.v1.SagaEnd.error:type_name -> sagaline.v1.BatchError
+	56, // 18: sagaline.v1.GetSagaRequest.view:type_name -> sagaline.v1.SagaView
+	51, // 19: sagaline.v1.GetSagaResponse.saga:type_name -> sagaline.v1.Saga
+	53, // 20: sagaline.v1.SagaFilter.states:type_name -> sagaline.v1.SagaState
+	48, // 21: sagaline.v1.SagaFilter.labels:type_name -> sagaline.v1.SagaFilter.LabelsEntry
+	57, // 22: sagaline.v1.SagaFilter.create_time_from:type_name -> google.protobuf.Timestamp
+	57, // 23: sagaline.v1.SagaFilter.create_time_before:type_name -> google.protobuf.Timestamp
+	52, // 24: sagaline.v1.SagaFilter.idle_for:type_name -> google.protobuf.Duration
+	15, // 25: sagaline.v1.ListSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
+	56, // 26: sagaline.v1.ListSagasRequest.view:type_name -> sagaline.v1.SagaView
+	51, // 27: sagaline.v1.ListSagasResponse.sagas:type_name -> sagaline.v1.Saga
+	58, // 28: sagaline.v1.WatchSagaResponse.entries:type_name -> sagaline.v1.LogEntry
+	53, // 29: sagaline.v1.WatchSagaResponse.state:type_name -> sagaline.v1.SagaState
+	52, // 30: sagaline.v1.WaitSagaRequest.timeout:type_name -> google.protobuf.Duration
+	51, // 31: sagaline.v1.WaitSagaResponse.saga:type_name -> sagaline.v1.Saga
+	58, // 32: sagaline.v1.GetSagaLogResponse.entries:type_name -> sagaline.v1.LogEntry
+	59, // 33: sagaline.v1.GetSagaLogResponse.record:type_name -> sagaline.v1.SagaRecord
+	24, // 34: sagaline.v1.PauseSagaRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 35: sagaline.v1.PauseSagaResponse.saga:type_name -> sagaline.v1.Saga
+	24, // 36: sagaline.v1.ResumeSagaRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 37: sagaline.v1.ResumeSagaResponse.saga:type_name -> sagaline.v1.Saga
+	24, // 38: sagaline.v1.StepSagaRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 39: sagaline.v1.StepSagaResponse.saga:type_name -> sagaline.v1.Saga
+	60, // 40: sagaline.v1.SetBreakpointsRequest.breakpoints:type_name -> sagaline.v1.Breakpoint
+	24, // 41: sagaline.v1.SetBreakpointsRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 42: sagaline.v1.SetBreakpointsResponse.saga:type_name -> sagaline.v1.Saga
+	24, // 43: sagaline.v1.UnwindSagaRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 44: sagaline.v1.UnwindSagaResponse.saga:type_name -> sagaline.v1.Saga
+	54, // 45: sagaline.v1.SignalSagaRequest.payload:type_name -> sagaline.v1.Payload
+	51, // 46: sagaline.v1.SignalSagaResponse.saga:type_name -> sagaline.v1.Saga
+	61, // 47: sagaline.v1.ResolveNodeRequest.resolution:type_name -> sagaline.v1.Resolution
+	24, // 48: sagaline.v1.ResolveNodeRequest.by:type_name -> sagaline.v1.Attribution
+	54, // 49: sagaline.v1.ResolveNodeRequest.output:type_name -> sagaline.v1.Payload
+	51, // 50: sagaline.v1.ResolveNodeResponse.saga:type_name -> sagaline.v1.Saga
+	62, // 51: sagaline.v1.InjectFaultRequest.fault:type_name -> sagaline.v1.FaultKind
+	24, // 52: sagaline.v1.InjectFaultRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 53: sagaline.v1.InjectFaultResponse.saga:type_name -> sagaline.v1.Saga
+	15, // 54: sagaline.v1.BatchControlSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
+	0,  // 55: sagaline.v1.BatchControlSagasRequest.control:type_name -> sagaline.v1.BatchControl
+	24, // 56: sagaline.v1.BatchControlSagasRequest.by:type_name -> sagaline.v1.Attribution
+	49, // 57: sagaline.v1.BatchControlSagasResponse.refused:type_name -> sagaline.v1.BatchControlSagasResponse.RefusedEntry
+	15, // 58: sagaline.v1.CountSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
+	53, // 59: sagaline.v1.StateCount.state:type_name -> sagaline.v1.SagaState
+	44, // 60: sagaline.v1.CountSagasResponse.counts:type_name -> sagaline.v1.StateCount
+	63, // 61: sagaline.v1.CreateSagasRequest.GraphsEntry.value:type_name -> sagaline.v1.Graph
+	63, // 62: sagaline.v1.RunSagasRequest.GraphsEntry.value:type_name -> sagaline.v1.Graph
+	1,  // 63: sagaline.v1.SagaService.CreateSaga:input_type -> sagaline.v1.CreateSagaRequest
+	5,  // 64: sagaline.v1.SagaService.CreateSagas:input_type -> sagaline.v1.CreateSagasRequest
+	3,  // 65: sagaline.v1.SagaService.RunSaga:input_type -> sagaline.v1.RunSagaRequest
+	10, // 66: sagaline.v1.SagaService.RunSagas:input_type -> sagaline.v1.RunSagasRequest
+	13, // 67: sagaline.v1.SagaService.GetSaga:input_type -> sagaline.v1.GetSagaRequest
+	16, // 68: sagaline.v1.SagaService.ListSagas:input_type -> sagaline.v1.ListSagasRequest
+	18, // 69: sagaline.v1.SagaService.WatchSaga:input_type -> sagaline.v1.WatchSagaRequest
+	20, // 70: sagaline.v1.SagaService.WaitSaga:input_type -> sagaline.v1.WaitSagaRequest
+	22, // 71: sagaline.v1.SagaService.GetSagaLog:input_type -> sagaline.v1.GetSagaLogRequest
+	25, // 72: sagaline.v1.SagaService.PauseSaga:input_type -> sagaline.v1.PauseSagaRequest
+	27, // 73: sagaline.v1.SagaService.ResumeSaga:input_type -> sagaline.v1.ResumeSagaRequest
+	29, // 74: sagaline.v1.SagaService.StepSaga:input_type -> sagaline.v1.StepSagaRequest
+	31, // 75: sagaline.v1.SagaService.SetBreakpoints:input_type -> sagaline.v1.SetBreakpointsRequest
+	33, // 76: sagaline.v1.SagaService.UnwindSaga:input_type -> sagaline.v1.UnwindSagaRequest
+	35, // 77: sagaline.v1.SagaService.SignalSaga:input_type -> sagaline.v1.SignalSagaRequest
+	37, // 78: sagaline.v1.SagaService.ResolveNode:input_type -> sagaline.v1.ResolveNodeRequest
+	39, // 79: sagaline.v1.SagaService.InjectFault:input_type -> sagaline.v1.InjectFaultRequest
+	41, // 80: sagaline.v1.SagaService.BatchControlSagas:input_type -> sagaline.v1.BatchControlSagasRequest
+	43, // 81: sagaline.v1.SagaService.CountSagas:input_type -> sagaline.v1.CountSagasRequest
+	2,  // 82: sagaline.v1.SagaService.CreateSaga:output_type -> sagaline.v1.CreateSagaResponse
+	6,  // 83: sagaline.v1.SagaService.CreateSagas:output_type -> sagaline.v1.CreateSagasResponse
+	4,  // 84: sagaline.v1.SagaService.RunSaga:output_type -> sagaline.v1.RunSagaResponse
+	11, // 85: sagaline.v1.SagaService.RunSagas:output_type -> sagaline.v1.RunSagasResponse
+	14, // 86: sagaline.v1.SagaService.GetSaga:output_type -> sagaline.v1.GetSagaResponse
+	17, // 87: sagaline.v1.SagaService.ListSagas:output_type -> sagaline.v1.ListSagasResponse
+	19, // 88: sagaline.v1.SagaService.WatchSaga:output_type -> sagaline.v1.WatchSagaResponse
+	21, // 89: sagaline.v1.SagaService.WaitSaga:output_type -> sagaline.v1.WaitSagaResponse
+	23, // 90: sagaline.v1.SagaService.GetSagaLog:output_type -> sagaline.v1.GetSagaLogResponse
+	26, // 91: sagaline.v1.SagaService.PauseSaga:output_type -> sagaline.v1.PauseSagaResponse
+	28, // 92: sagaline.v1.SagaService.ResumeSaga:output_type -> sagaline.v1.ResumeSagaResponse
+	30, // 93: sagaline.v1.SagaService.StepSaga:output_type -> sagaline.v1.StepSagaResponse
+	32, // 94: sagaline.v1.SagaService.SetBreakpoints:output_type -> sagaline.v1.SetBreakpointsResponse
+	34, // 95: sagaline.v1.SagaService.UnwindSaga:output_type -> sagaline.v1.UnwindSagaResponse
+	36, // 96: sagaline.v1.SagaService.SignalSaga:output_type -> sagaline.v1.SignalSagaResponse
+	38, // 97: sagaline.v1.SagaService.ResolveNode:output_type -> sagaline.v1.ResolveNodeResponse
+	40, // 98: sagaline.v1.SagaService.InjectFault:output_type -> sagaline.v1.InjectFaultResponse
+	42, // 99: sagaline.v1.SagaService.BatchControlSagas:output_type -> sagaline.v1.BatchControlSagasResponse
+	45, // 100: sagaline.v1.SagaService.CountSagas:output_type -> sagaline.v1.CountSagasResponse
+	82, // [82:101] is the sub-list for method output_type
+	63, // [63:82] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_sagaline_v1_saga_service_proto_init() }
@@ -3038,7 +3173,7 @@ func file_sagaline_v1_saga_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sagaline_v1_saga_service_proto_rawDesc), len(file_sagaline_v1_saga_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   47,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

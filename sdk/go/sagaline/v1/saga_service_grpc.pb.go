@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	SagaService_CreateSaga_FullMethodName        = "/sagaline.v1.SagaService/CreateSaga"
 	SagaService_CreateSagas_FullMethodName       = "/sagaline.v1.SagaService/CreateSagas"
+	SagaService_RunSaga_FullMethodName           = "/sagaline.v1.SagaService/RunSaga"
 	SagaService_RunSagas_FullMethodName          = "/sagaline.v1.SagaService/RunSagas"
 	SagaService_GetSaga_FullMethodName           = "/sagaline.v1.SagaService/GetSaga"
 	SagaService_ListSagas_FullMethodName         = "/sagaline.v1.SagaService/ListSagas"
@@ -53,6 +54,11 @@ type SagaServiceClient interface {
 	// Creates many sagas, each on its own: one being refused does not hinder the
 	// others. Safe to repeat.
 	CreateSagas(ctx context.Context, in *CreateSagasRequest, opts ...grpc.CallOption) (*CreateSagasResponse, error)
+	// Creates a saga and waits until it has ended, or needs an operator, or the
+	// time is over; then returns it as it stands. It is durable before the wait
+	// begins. Safe to repeat, on any SEC, where the client gave the id: the same
+	// content finds the saga there and waits for it.
+	RunSaga(ctx context.Context, in *RunSagaRequest, opts ...grpc.CallOption) (*RunSagaResponse, error)
 	// One stream that creates sagas in batches and tells of their ends.
 	RunSagas(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunSagasRequest, RunSagasResponse], error)
 	// Returns a saga as it stands.
@@ -117,6 +123,16 @@ func (c *sagaServiceClient) CreateSagas(ctx context.Context, in *CreateSagasRequ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateSagasResponse)
 	err := c.cc.Invoke(ctx, SagaService_CreateSagas_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sagaServiceClient) RunSaga(ctx context.Context, in *RunSagaRequest, opts ...grpc.CallOption) (*RunSagaResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RunSagaResponse)
+	err := c.cc.Invoke(ctx, SagaService_RunSaga_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -309,6 +325,11 @@ type SagaServiceServer interface {
 	// Creates many sagas, each on its own: one being refused does not hinder the
 	// others. Safe to repeat.
 	CreateSagas(context.Context, *CreateSagasRequest) (*CreateSagasResponse, error)
+	// Creates a saga and waits until it has ended, or needs an operator, or the
+	// time is over; then returns it as it stands. It is durable before the wait
+	// begins. Safe to repeat, on any SEC, where the client gave the id: the same
+	// content finds the saga there and waits for it.
+	RunSaga(context.Context, *RunSagaRequest) (*RunSagaResponse, error)
 	// One stream that creates sagas in batches and tells of their ends.
 	RunSagas(grpc.BidiStreamingServer[RunSagasRequest, RunSagasResponse]) error
 	// Returns a saga as it stands.
@@ -364,6 +385,9 @@ func (UnimplementedSagaServiceServer) CreateSaga(context.Context, *CreateSagaReq
 }
 func (UnimplementedSagaServiceServer) CreateSagas(context.Context, *CreateSagasRequest) (*CreateSagasResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateSagas not implemented")
+}
+func (UnimplementedSagaServiceServer) RunSaga(context.Context, *RunSagaRequest) (*RunSagaResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RunSaga not implemented")
 }
 func (UnimplementedSagaServiceServer) RunSagas(grpc.BidiStreamingServer[RunSagasRequest, RunSagasResponse]) error {
 	return status.Error(codes.Unimplemented, "method RunSagas not implemented")
@@ -466,6 +490,24 @@ func _SagaService_CreateSagas_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(SagaServiceServer).CreateSagas(ctx, req.(*CreateSagasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SagaService_RunSaga_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RunSagaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SagaServiceServer).RunSaga(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SagaService_RunSaga_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SagaServiceServer).RunSaga(ctx, req.(*RunSagaRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -754,6 +796,10 @@ var SagaService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateSagas",
 			Handler:    _SagaService_CreateSagas_Handler,
+		},
+		{
+			MethodName: "RunSaga",
+			Handler:    _SagaService_RunSaga_Handler,
 		},
 		{
 			MethodName: "GetSaga",

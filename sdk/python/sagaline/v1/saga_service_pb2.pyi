@@ -106,6 +106,70 @@ class CreateSagaResponse(_message.Message):
 Global___CreateSagaResponse: _TypeAlias = CreateSagaResponse  # noqa: Y015
 
 @_typing.final
+class RunSagaRequest(_message.Message):
+    """Request of RunSaga."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    OR_NEEDS_OPERATOR_FIELD_NUMBER: _builtins.int
+    or_needs_operator: _builtins.bool
+    """True: also answer when it needs an operator."""
+    @_builtins.property
+    def saga(self) -> _saga_pb2.SagaSpec:
+        """The saga. Required; `graph_key` is refused here."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long to wait from its creation on, up to 10 minutes. Absent: until the
+        call's deadline or 10 minutes, whichever is sooner.
+        """
+
+    def __init__(
+        self,
+        *,
+        saga: _saga_pb2.SagaSpec | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        or_needs_operator: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["saga", b"saga", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["or_needs_operator", b"or_needs_operator", "saga", b"saga", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunSagaRequest: _TypeAlias = RunSagaRequest  # noqa: Y015
+
+@_typing.final
+class RunSagaResponse(_message.Message):
+    """Response of RunSaga."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAGA_FIELD_NUMBER: _builtins.int
+    EXISTED_FIELD_NUMBER: _builtins.int
+    existed: _builtins.bool
+    """True: it was there already, with the same content."""
+    @_builtins.property
+    def saga(self) -> _saga_pb2.Saga:
+        """The saga in the BASIC view. Its state tells whether it has ended."""
+
+    def __init__(
+        self,
+        *,
+        saga: _saga_pb2.Saga | None = ...,
+        existed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["saga", b"saga"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["existed", b"existed", "saga", b"saga"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunSagaResponse: _TypeAlias = RunSagaResponse  # noqa: Y015
+
+@_typing.final
 class CreateSagasRequest(_message.Message):
     """Request of CreateSagas."""
 

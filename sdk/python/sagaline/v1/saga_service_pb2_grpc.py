@@ -47,6 +47,11 @@ class SagaServiceStub(object):
                 request_serializer=sagaline_dot_v1_dot_saga__service__pb2.CreateSagasRequest.SerializeToString,
                 response_deserializer=sagaline_dot_v1_dot_saga__service__pb2.CreateSagasResponse.FromString,
                 _registered_method=True)
+        self.RunSaga = channel.unary_unary(
+                '/sagaline.v1.SagaService/RunSaga',
+                request_serializer=sagaline_dot_v1_dot_saga__service__pb2.RunSagaRequest.SerializeToString,
+                response_deserializer=sagaline_dot_v1_dot_saga__service__pb2.RunSagaResponse.FromString,
+                _registered_method=True)
         self.RunSagas = channel.stream_stream(
                 '/sagaline.v1.SagaService/RunSagas',
                 request_serializer=sagaline_dot_v1_dot_saga__service__pb2.RunSagasRequest.SerializeToString,
@@ -146,6 +151,16 @@ class SagaServiceServicer(object):
     def CreateSagas(self, request, context):
         """Creates many sagas, each on its own: one being refused does not hinder the
         others. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunSaga(self, request, context):
+        """Creates a saga and waits until it has ended, or needs an operator, or the
+        time is over; then returns it as it stands. It is durable before the wait
+        begins. Safe to repeat, on any SEC, where the client gave the id: the same
+        content finds the saga there and waits for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -283,6 +298,11 @@ def add_SagaServiceServicer_to_server(servicer, server):
                     servicer.CreateSagas,
                     request_deserializer=sagaline_dot_v1_dot_saga__service__pb2.CreateSagasRequest.FromString,
                     response_serializer=sagaline_dot_v1_dot_saga__service__pb2.CreateSagasResponse.SerializeToString,
+            ),
+            'RunSaga': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunSaga,
+                    request_deserializer=sagaline_dot_v1_dot_saga__service__pb2.RunSagaRequest.FromString,
+                    response_serializer=sagaline_dot_v1_dot_saga__service__pb2.RunSagaResponse.SerializeToString,
             ),
             'RunSagas': grpc.stream_stream_rpc_method_handler(
                     servicer.RunSagas,
@@ -422,6 +442,33 @@ class SagaService(object):
             '/sagaline.v1.SagaService/CreateSagas',
             sagaline_dot_v1_dot_saga__service__pb2.CreateSagasRequest.SerializeToString,
             sagaline_dot_v1_dot_saga__service__pb2.CreateSagasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunSaga(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sagaline.v1.SagaService/RunSaga',
+            sagaline_dot_v1_dot_saga__service__pb2.RunSagaRequest.SerializeToString,
+            sagaline_dot_v1_dot_saga__service__pb2.RunSagaResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,12 @@ class SagaServiceStub:
     """Creates many sagas, each on its own: one being refused does not hinder the
     others. Safe to repeat.
     """
+    RunSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.RunSagaRequest, _saga_service_pb2.RunSagaResponse]
+    """Creates a saga and waits until it has ended, or needs an operator, or the
+    time is over; then returns it as it stands. It is durable before the wait
+    begins. Safe to repeat, on any SEC, where the client gave the id: the same
+    content finds the saga there and waits for it.
+    """
     RunSagas: _grpc.StreamStreamMultiCallable[_saga_service_pb2.RunSagasRequest, _saga_service_pb2.RunSagasResponse]
     """One stream that creates sagas in batches and tells of their ends."""
     GetSaga: _grpc.UnaryUnaryMultiCallable[_saga_service_pb2.GetSagaRequest, _saga_service_pb2.GetSagaResponse]
@@ -108,6 +114,12 @@ class SagaServiceAsyncStub(SagaServiceStub):
     CreateSagas: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.CreateSagasRequest, _saga_service_pb2.CreateSagasResponse]  # type: ignore[assignment]
     """Creates many sagas, each on its own: one being refused does not hinder the
     others. Safe to repeat.
+    """
+    RunSaga: _aio.UnaryUnaryMultiCallable[_saga_service_pb2.RunSagaRequest, _saga_service_pb2.RunSagaResponse]  # type: ignore[assignment]
+    """Creates a saga and waits until it has ended, or needs an operator, or the
+    time is over; then returns it as it stands. It is durable before the wait
+    begins. Safe to repeat, on any SEC, where the client gave the id: the same
+    content finds the saga there and waits for it.
     """
     RunSagas: _aio.StreamStreamMultiCallable[_saga_service_pb2.RunSagasRequest, _saga_service_pb2.RunSagasResponse]  # type: ignore[assignment]
     """One stream that creates sagas in batches and tells of their ends."""
@@ -182,6 +194,18 @@ class SagaServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_saga_service_pb2.CreateSagasResponse, _abc.Awaitable[_saga_service_pb2.CreateSagasResponse]]:
         """Creates many sagas, each on its own: one being refused does not hinder the
         others. Safe to repeat.
+        """
+
+    @_abc_1.abstractmethod
+    def RunSaga(
+        self,
+        request: _saga_service_pb2.RunSagaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_saga_service_pb2.RunSagaResponse, _abc.Awaitable[_saga_service_pb2.RunSagaResponse]]:
+        """Creates a saga and waits until it has ended, or needs an operator, or the
+        time is over; then returns it as it stands. It is durable before the wait
+        begins. Safe to repeat, on any SEC, where the client gave the id: the same
+        content finds the saga there and waits for it.
         """
 
     @_abc_1.abstractmethod

@@ -58,6 +58,33 @@ export interface CreateSagaResponse {
   existed: boolean;
 }
 
+/** Request of RunSaga. */
+export interface RunSagaRequest {
+  /** The saga. Required; `graph_key` is refused here. */
+  saga:
+    | SagaSpec
+    | undefined;
+  /**
+   * How long to wait from its creation on, up to 10 minutes. Absent: until the
+   * call's deadline or 10 minutes, whichever is sooner.
+   */
+  timeout:
+    | Duration
+    | undefined;
+  /** True: also answer when it needs an operator. */
+  orNeedsOperator: boolean;
+}
+
+/** Response of RunSaga. */
+export interface RunSagaResponse {
+  /** The saga in the BASIC view. Its state tells whether it has ended. */
+  saga:
+    | Saga
+    | undefined;
+  /** True: it was there already, with the same content. */
+  existed: boolean;
+}
+
 /** Request of CreateSagas. */
 export interface CreateSagasRequest {
   /** The sagas: 1 to 1,000. */
@@ -605,6 +632,154 @@ export const CreateSagaResponse: MessageFns<CreateSagaResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<CreateSagaResponse>, I>>(object: I): CreateSagaResponse {
     const message = createBaseCreateSagaResponse();
+    message.saga = (object.saga !== undefined && object.saga !== null) ? Saga.fromPartial(object.saga) : undefined;
+    message.existed = object.existed ?? false;
+    return message;
+  },
+};
+
+function createBaseRunSagaRequest(): RunSagaRequest {
+  return { saga: undefined, timeout: undefined, orNeedsOperator: false };
+}
+
+export const RunSagaRequest: MessageFns<RunSagaRequest> = {
+  encode(message: RunSagaRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.saga !== undefined) {
+      SagaSpec.encode(message.saga, writer.uint32(10).fork()).join();
+    }
+    if (message.timeout !== undefined) {
+      Duration.encode(message.timeout, writer.uint32(18).fork()).join();
+    }
+    if (message.orNeedsOperator !== false) {
+      writer.uint32(24).bool(message.orNeedsOperator);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunSagaRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunSagaRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.saga = SagaSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.timeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.orNeedsOperator = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RunSagaRequest>, I>>(base?: I): RunSagaRequest {
+    return RunSagaRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunSagaRequest>, I>>(object: I): RunSagaRequest {
+    const message = createBaseRunSagaRequest();
+    message.saga = (object.saga !== undefined && object.saga !== null) ? SagaSpec.fromPartial(object.saga) : undefined;
+    message.timeout = (object.timeout !== undefined && object.timeout !== null)
+      ? Duration.fromPartial(object.timeout)
+      : undefined;
+    message.orNeedsOperator = object.orNeedsOperator ?? false;
+    return message;
+  },
+};
+
+function createBaseRunSagaResponse(): RunSagaResponse {
+  return { saga: undefined, existed: false };
+}
+
+export const RunSagaResponse: MessageFns<RunSagaResponse> = {
+  encode(message: RunSagaResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.saga !== undefined) {
+      Saga.encode(message.saga, writer.uint32(10).fork()).join();
+    }
+    if (message.existed !== false) {
+      writer.uint32(16).bool(message.existed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunSagaResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunSagaResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.saga = Saga.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RunSagaResponse>, I>>(base?: I): RunSagaResponse {
+    return RunSagaResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunSagaResponse>, I>>(object: I): RunSagaResponse {
+    const message = createBaseRunSagaResponse();
     message.saga = (object.saga !== undefined && object.saga !== null) ? Saga.fromPartial(object.saga) : undefined;
     message.existed = object.existed ?? false;
     return message;
@@ -4025,6 +4200,21 @@ export const SagaServiceService = {
     responseSerialize: (value: CreateSagasResponse): Buffer => Buffer.from(CreateSagasResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CreateSagasResponse => CreateSagasResponse.decode(value),
   },
+  /**
+   * Creates a saga and waits until it has ended, or needs an operator, or the
+   * time is over; then returns it as it stands. It is durable before the wait
+   * begins. Safe to repeat, on any SEC, where the client gave the id: the same
+   * content finds the saga there and waits for it.
+   */
+  runSaga: {
+    path: "/sagaline.v1.SagaService/RunSaga" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RunSagaRequest): Buffer => Buffer.from(RunSagaRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RunSagaRequest => RunSagaRequest.decode(value),
+    responseSerialize: (value: RunSagaResponse): Buffer => Buffer.from(RunSagaResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RunSagaResponse => RunSagaResponse.decode(value),
+  },
   /** One stream that creates sagas in batches and tells of their ends. */
   runSagas: {
     path: "/sagaline.v1.SagaService/RunSagas" as const,
@@ -4226,6 +4416,13 @@ export interface SagaServiceServer extends UntypedServiceImplementation {
    * others. Safe to repeat.
    */
   createSagas: handleUnaryCall<CreateSagasRequest, CreateSagasResponse>;
+  /**
+   * Creates a saga and waits until it has ended, or needs an operator, or the
+   * time is over; then returns it as it stands. It is durable before the wait
+   * begins. Safe to repeat, on any SEC, where the client gave the id: the same
+   * content finds the saga there and waits for it.
+   */
+  runSaga: handleUnaryCall<RunSagaRequest, RunSagaResponse>;
   /** One stream that creates sagas in batches and tells of their ends. */
   runSagas: handleBidiStreamingCall<RunSagasRequest, RunSagasResponse>;
   /** Returns a saga as it stands. */
@@ -4322,6 +4519,27 @@ export interface SagaServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CreateSagasResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Creates a saga and waits until it has ended, or needs an operator, or the
+   * time is over; then returns it as it stands. It is durable before the wait
+   * begins. Safe to repeat, on any SEC, where the client gave the id: the same
+   * content finds the saga there and waits for it.
+   */
+  runSaga(
+    request: RunSagaRequest,
+    callback: (error: ServiceError | null, response: RunSagaResponse) => void,
+  ): ClientUnaryCall;
+  runSaga(
+    request: RunSagaRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RunSagaResponse) => void,
+  ): ClientUnaryCall;
+  runSaga(
+    request: RunSagaRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RunSagaResponse) => void,
   ): ClientUnaryCall;
   /** One stream that creates sagas in batches and tells of their ends. */
   runSagas(): ClientDuplexStream<RunSagasRequest, RunSagasResponse>;
