@@ -10,7 +10,7 @@ from typing import Self, TypeVar, Unpack
 import grpc
 
 from sagaline.client import calls, methods
-from sagaline.client.calls import DRAIN_DEFAULT_S, SagaFilterOptions, saga_filter
+from sagaline.client.calls import DRAIN_DEFAULT_S, Call, SagaFilterOptions, saga_filter
 from sagaline.client.channels import PATIENCE_DEFAULT_S, TARGET_DEFAULT, TIMEOUT_DEFAULT_S, WINDOW_DEFAULT
 from sagaline.client.ends import Created, Ended, result_of
 from sagaline.client.running import RunBook
@@ -89,7 +89,18 @@ class Client:
 
     def run(self, graph: Graph[P, R], params: P, *, wait_s: float | None = None, **options: Unpack[SagaOptions]) -> R:
         """Create a saga, wait for its end, and return its decoded result."""
-        return self.result(self.create(graph, params, **options), wait_s=wait_s)
+        return self.run_new(NewSaga(graph, params, **options), wait_s=wait_s)
+
+    def run_new(self, new: NewSaga[R], *, wait_s: float | None = None) -> R:
+        """Run a saga that was prepared before."""
+        return result_of(new, self.create_and_wait(new, wait_s=wait_s, or_needs_operator=True))
+
+    def create_and_wait(
+        self, new: NewSaga[R], *, wait_s: float | None = None, or_needs_operator: bool = False
+    ) -> saga_pb2.Saga:
+        """Create a saga and wait for its end, in one call unless it takes long."""
+        waiting = Waiting(new.saga_id, time.monotonic(), wait_s, or_needs_operator)
+        return self._wait(waiting, waiting.first_call(new, time.monotonic()))
 
     def result(self, created: Created[R] | NewSaga[R], *, wait_s: float | None = None) -> R:
         """Wait for the end of a saga that was created, and return its decoded result."""
@@ -192,12 +203,16 @@ class Client:
     def wait(self, saga_id: str, *, wait_s: float | None = None, or_needs_operator: bool = False) -> saga_pb2.Saga:
         """Wait until a saga has ended and return it, in the BASIC view."""
         waiting = Waiting(saga_id, time.monotonic(), wait_s, or_needs_operator)
+        return self._wait(waiting, waiting.next_call(time.monotonic()))
+
+    def _wait(self, waiting: Waiting, call: Call[saga_pb2.Saga]) -> saga_pb2.Saga:
         while True:
             asked_s = time.monotonic()
-            saga = self._link.unary(waiting.next_call(asked_s))
+            saga = self._link.unary(call)
             if waiting.is_over(saga, time.monotonic()):
                 return saga
             self._link.sleep(waiting.pause_s(asked_s, time.monotonic(), random.random()))
+            call = waiting.next_call(time.monotonic())
 
     def workers(self) -> Sequence[admin_service_pb2.WorkerStatus]:
         """Return the workers that have a session with the SEC that answers."""

@@ -28,6 +28,8 @@ UNARY_DEADLINE = 30.0
 """Seconds that a unary call without a deadline may take."""
 DEADLINES: Mapping[str, float] = {
     "/sagaline.v1.SagaService/WaitSaga": limits.WAIT_SECONDS_MAX + 10.0,
+    # The creation has as long as any call; then comes the wait.
+    "/sagaline.v1.SagaService/RunSaga": UNARY_DEADLINE + limits.WAIT_SECONDS_MAX + 10.0,
     "/sagaline.v1.AdminService/DrainSec": limits.DRAIN_SECONDS_MAX + 10.0,
     # Longer than the 20 s that the owner of a saga is given to carry out what another SEC asks of it.
     "/sagaline.v1.AdminService/HandOff": 60.0,

@@ -1,11 +1,8 @@
-"""GetSaga, GetSagaLog, WatchSaga and WaitSaga."""
+"""GetSaga, GetSagaLog and WatchSaga."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from typing import Any
-
-import grpc
 
 from sagaline.v1 import log_pb2, saga_pb2, saga_service_pb2
 from sagaline_server.api import checks
@@ -15,17 +12,11 @@ from sagaline_server.core import limits
 from sagaline_server.core.entries import SagaState, Stamped
 from sagaline_server.core.validate import Problem, check_saga_id
 from sagaline_server.wire.entries import entry_message
-from sagaline_server.wire.times import to_seconds
 
 RESPONSE_BYTES = 4 * 1024 * 1024 - 64 * 1024
 """A little less than what gRPC clients take by default."""
 LOG_PAGE_BYTES = 3 * 1024 * 1024
 """Record and entries of one page; an entry has 256 KiB and a bit at most, so that there is always room for one more."""
-WAIT_MARGIN_SHARE = 0.1
-WAIT_MARGIN_MAX = 0.5
-"""Seconds that a wait ends before the call's deadline, so that the client gets an answer and no error."""
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 async def get_saga(runtime: SagaRuntime, request: saga_service_pb2.GetSagaRequest) -> saga_service_pb2.GetSagaResponse:
@@ -110,20 +101,3 @@ def _still_open(state: SagaState) -> SagaState:
         case SagaState.UNWOUND:
             return SagaState.UNWINDING
     return state
-
-
-async def wait_saga(
-    runtime: SagaRuntime, request: saga_service_pb2.WaitSagaRequest, context: Context
-) -> saga_service_pb2.WaitSagaResponse:
-    """Return a saga once it has ended, or the time is over."""
-    problems = check_saga_id(request.saga_id)
-    timeout = limits.WAIT_SECONDS_MAX
-    if request.HasField("timeout"):
-        problems += checks.span(request.timeout, "timeout", limits.WAIT_SECONDS_MAX)
-        timeout = to_seconds(request.timeout)
-    refuse(problems)
-    remaining: float | None = context.time_remaining()
-    if remaining is not None:
-        timeout = min(timeout, remaining - min(WAIT_MARGIN_MAX, remaining * WAIT_MARGIN_SHARE))
-    saga = await runtime.wait(request.saga_id, timeout=max(timeout, 0.0), or_needs_operator=request.or_needs_operator)
-    return saga_service_pb2.WaitSagaResponse(saga=saga)

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from sagaline.v1 import saga_service_pb2 as pb
 from sagaline.v1 import saga_service_pb2_grpc
-from sagaline_server.api import creating, listing, ordering, reading, selecting
+from sagaline_server.api import creating, listing, ordering, reading, selecting, waiting
 from sagaline_server.api.creation import CreationMaker
 from sagaline_server.api.handlers import Context
 from sagaline_server.api.ids import RandomBytes
@@ -41,6 +41,9 @@ class SagaService(saga_service_pb2_grpc.SagaServiceServicer):
     async def CreateSagas(self, request: pb.CreateSagasRequest, context: Context) -> pb.CreateSagasResponse:
         return await creating.create_sagas(self._runtime, self._maker, request)
 
+    async def RunSaga(self, request: pb.RunSagaRequest, context: Context) -> pb.RunSagaResponse:
+        return await waiting.run_saga(self._runtime, self._maker, request, context)
+
     async def RunSagas(
         self, request_iterator: AsyncIterator[pb.RunSagasRequest], context: Context
     ) -> AsyncIterator[pb.RunSagasResponse]:
@@ -60,7 +63,7 @@ class SagaService(saga_service_pb2_grpc.SagaServiceServicer):
                 yield frame
 
     async def WaitSaga(self, request: pb.WaitSagaRequest, context: Context) -> pb.WaitSagaResponse:
-        return await reading.wait_saga(self._runtime, request, context)
+        return await waiting.wait_saga(self._runtime, request, context)
 
     async def GetSagaLog(self, request: pb.GetSagaLogRequest, context: Context) -> pb.GetSagaLogResponse:
         return await reading.get_saga_log(self._runtime, request)

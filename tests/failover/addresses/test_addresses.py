@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sagaline.client import Client
+from sagaline.client import Client, NewSaga
+from sagaline.errors import SagaAlreadyExists, SagaNotFound, SagaUnfinished, SagaUnwound
 from sagaline.v1 import log_pb2, saga_pb2
 from tests.etcd_server import EtcdServer, etcd_server
 from tests.failover.orders.test_orders import one
@@ -66,3 +67,44 @@ async def test_watches_waits_and_orders_go_on_over_the_other_sec(secs: dict[str,
         assert [entry.seq for entry in seen] == list(range(1, len(seen) + 1))
         assert seen[-1].saga_finished.state == UNWOUND
         assert seen == [entry async for entry in client.log("watched")]
+
+
+async def test_a_run_whose_sec_was_killed_attaches_over_the_other_sec(secs: dict[str, Process]) -> None:
+    """Rule 17: the call that creates and waits is lost with its SEC; repeated, it finds the saga and waits for it."""
+    first, second = secs
+    async with Client([first, second], patience_s=SECONDS) as client, Client(second) as other:
+        new = NewSaga(one().build(), "x", saga_id="run")
+        running = asyncio.create_task(client.create_and_wait(new))
+        async with asyncio.timeout(SECONDS):
+            assert await owner_of(other, "run") == "sec-1"
+            secs[first].signal(signal.SIGKILL)
+            assert (await other.unwind("run", reason="enough")).state == UNWOUND
+            ended = await running
+        assert (ended.saga_id, ended.state) == ("run", UNWOUND)
+        assert [saga.saga_id async for saga in other.list()] == ["run"]
+        with pytest.raises(SagaUnwound):
+            await other.run(one().build(), "x", saga_id="run")
+        with pytest.raises(SagaAlreadyExists):
+            await other.run(one().build(), "other", saga_id="run")
+
+
+async def test_a_run_waits_on_any_sec_for_a_saga_of_another(secs: dict[str, Process]) -> None:
+    """The saga is there already, and another SEC owns it."""
+    first, second = secs
+    async with Client(first) as owner, Client(second) as other:
+        await owner.create(one().build(), "x", saga_id="run")
+        with pytest.raises(SagaUnfinished):
+            await other.run(one().build(), "x", saga_id="run", wait_s=0.0)
+        running = asyncio.create_task(other.create_and_wait(NewSaga(one().build(), "x", saga_id="run")))
+        assert await owner_of(other, "run") == "sec-1"
+        await owner.unwind("run", reason="enough")
+        assert (await asyncio.wait_for(running, SECONDS)).state == UNWOUND
+
+
+async def owner_of(client: Client, saga_id: str) -> str:
+    """Return who owns a saga, as soon as it is there."""
+    while True:
+        try:
+            return (await client.get(saga_id)).owner
+        except SagaNotFound:
+            continue

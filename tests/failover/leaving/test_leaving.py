@@ -11,8 +11,9 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from sagaline.client import NewSaga
 from sagaline.v1 import saga_service_pb2, saga_service_pb2_grpc
-from tests.failover.figures.take_over import create_held
+from tests.failover.figures.take_over import create_held, one
 from tests.failover.hosts import SecHost, SecSettings
 from tests.failover.site import PREFIX, Site
 
@@ -52,6 +53,20 @@ async def test_who_waits_for_a_saga_is_told_to_ask_another_sec(site: Site) -> No
     async with grpc.aio.insecure_channel(leaving.address) as channel:
         call = saga_service_pb2_grpc.SagaServiceStub(channel).WaitSaga(request, timeout=SECONDS)
         assert await status_when_it_leaves(leaving, call) is UNAVAILABLE
+
+
+async def test_who_runs_a_saga_is_told_to_ask_another_sec(site: Site) -> None:
+    """Created by the call that waits: it is durable, and goes on at the other SEC."""
+    leaving, staying = site.secs
+    request = saga_service_pb2.RunSagaRequest(timeout=Duration(seconds=60))
+    request.saga.CopyFrom(NewSaga(one(), "value", saga_id="run", start_paused=True).full_spec())
+    async with grpc.aio.insecure_channel(leaving.address) as channel:
+        call = saga_service_pb2_grpc.SagaServiceStub(channel).RunSaga(request, timeout=SECONDS)
+        assert await status_when_it_leaves(leaving, call) is UNAVAILABLE
+    async with grpc.aio.insecure_channel(staying.address) as channel:
+        request.timeout.Clear()
+        answer = await saga_service_pb2_grpc.SagaServiceStub(channel).RunSaga(request, timeout=SECONDS)
+        assert (answer.saga.saga_id, answer.existed) == ("run", True)
 
 
 async def test_who_gave_an_order_for_a_saga_of_a_sec_that_hangs_is_told_too(site: Site) -> None:

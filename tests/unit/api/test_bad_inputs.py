@@ -37,6 +37,7 @@ async def call(served: Served, name: str, request: Message) -> Any:
 EMPTY: dict[str, tuple[Message, list[tuple[str, str]]]] = {
     "CreateSaga": (pb.CreateSagaRequest(), [("saga", "REQUIRED")]),
     "CreateSagas": (pb.CreateSagasRequest(), [("sagas", "REQUIRED")]),
+    "RunSaga": (pb.RunSagaRequest(), [("saga", "REQUIRED")]),
     "GetSaga": (pb.GetSagaRequest(), [MISSING_ID]),
     "WatchSaga": (pb.WatchSagaRequest(), [MISSING_ID]),
     "WaitSaga": (pb.WaitSagaRequest(), [MISSING_ID]),

@@ -25,6 +25,7 @@ SECRET = "hunter2 in /etc/passwd"
 LEAKY = {name: filled(name) for name in WITH_ID} | {
     "CreateSaga": pb.CreateSagaRequest(saga=trip("s1")),
     "CreateSagas": pb.CreateSagasRequest(sagas=[trip("s1")]),
+    "RunSaga": pb.RunSagaRequest(saga=trip("s1")),
     "ListSagas": pb.ListSagasRequest(),
     "ListWorkers": admin.ListWorkersRequest(),
     "ListSecs": admin.ListSecsRequest(),
@@ -164,3 +165,4 @@ async def test_what_a_handler_tells_on_purpose_passes(channel: Any) -> None:
 
 def test_a_wait_may_take_as_long_as_it_may() -> None:
     assert DEADLINES["/sagaline.v1.SagaService/WaitSaga"] > limits.WAIT_SECONDS_MAX
+    assert DEADLINES["/sagaline.v1.SagaService/RunSaga"] > limits.WAIT_SECONDS_MAX

@@ -1,4 +1,4 @@
-"""GetSaga, GetSagaLog, WatchSaga and WaitSaga."""
+"""GetSaga, GetSagaLog and WatchSaga."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sagaline_server.core.entries import NodeSucceeded, SagaState, Stamped
 from sagaline_server.core.values import Payload
 from sagaline_server.ownership.cluster_runtime import ClusterRuntime
 from tests.unit.api.conftest import Served
-from tests.unit.api.fake_runtime import NO_EFFECT, FakeRuntime
+from tests.unit.api.fake_runtime import FakeRuntime
 from tests.unit.api.refusals import refused
 from tests.unit.api.specs import TRIP, trip
 from tests.unit.api.waiting import SECONDS, until
@@ -180,36 +180,3 @@ def test_large_entries_are_cut_into_frames_and_only_the_last_says_that_the_saga_
         assert [entry.seq for frame in frames for entry in frame.entries] == [1, 2, 3, 4, 5]
         assert all(frame.ByteSize() <= 1024 * 1024 for frame in frames)
         assert [frame.state for frame in frames] == [before, before, int(state)]
-
-
-# ---- WaitSaga
-
-
-async def test_a_wait_ends_with_the_saga(served: Served) -> None:
-    await create(served)
-    waiting = asyncio.ensure_future(served.sagas.WaitSaga(pb.WaitSagaRequest(saga_id="s1")))
-    await until(lambda: bool(served.runtime.waits))
-    served.runtime.run_on()
-    assert (await waiting).saga.state == saga_pb2.SAGA_STATE_SUCCEEDED
-    assert served.runtime.waits == [600.0]
-
-
-async def test_a_wait_ends_with_its_time_and_before_the_deadline_of_the_call(served: Served) -> None:
-    await create(served)
-    request = pb.WaitSagaRequest(saga_id="s1")
-    request.timeout.SetInParent()
-    assert (await served.sagas.WaitSaga(request)).saga.state == saga_pb2.SAGA_STATE_RUNNING
-    request.ClearField("timeout")
-    assert (await served.sagas.WaitSaga(request, timeout=0.4)).saga.state == saga_pb2.SAGA_STATE_RUNNING
-    assert served.runtime.waits[0] == 0.0
-    assert 0.2 < served.runtime.waits[1] < 0.38
-
-
-async def test_a_wait_may_end_with_the_need_for_an_operator(served: Served) -> None:
-    await create(served)
-    served.runtime.finish("s1", "pay")
-    served.runtime.ending = lambda *_: NO_EFFECT
-    served.runtime.finish("s1", "hotel", NO_EFFECT)
-    response = await served.sagas.WaitSaga(pb.WaitSagaRequest(saga_id="s1", or_needs_operator=True))
-    assert response.saga.state == saga_pb2.SAGA_STATE_STUCK
-    assert response.saga.needs_operator

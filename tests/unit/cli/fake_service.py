@@ -46,6 +46,10 @@ class FakeService:
             self.add(saga_pb2.Saga(saga_id=saga_id, graph_name="trip", state=saga_pb2.SAGA_STATE_RUNNING))
         return saga_service_pb2.CreateSagaResponse(saga=self.sagas[saga_id], existed=existed)
 
+    def RunSaga(self, request: Any, context: Any) -> saga_service_pb2.RunSagaResponse:
+        created = self.CreateSaga(request, context)
+        return saga_service_pb2.RunSagaResponse(saga=created.saga, existed=created.existed)
+
     def GetSaga(self, request: Any, context: Any) -> saga_service_pb2.GetSagaResponse:
         return saga_service_pb2.GetSagaResponse(saga=self._find(request, context))
 

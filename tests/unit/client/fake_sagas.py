@@ -55,6 +55,10 @@ class FakeSagas:
             await context.abort(self.unary_failures.popleft(), "lost")
         return saga_service_pb2.CreateSagaResponse(saga=self._saga(request.saga.saga_id), existed=existed)
 
+    async def RunSaga(self, request: Any, context: Any) -> saga_service_pb2.RunSagaResponse:
+        created = await self.CreateSaga(request, context)
+        return saga_service_pb2.RunSagaResponse(saga=created.saga, existed=created.existed)
+
     async def WaitSaga(self, request: Any, context: Any) -> saga_service_pb2.WaitSagaResponse:
         return saga_service_pb2.WaitSagaResponse(saga=self._saga(request.saga_id))
 

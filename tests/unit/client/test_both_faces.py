@@ -27,6 +27,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "create_new": lambda client: client.create_new(trip("t")),
     "create_many": lambda client: client.create_many([trip("t")]),
     "run": lambda client: client.run(TRIP, Trip("Oslo"), saga_id="t"),
+    "run_new": lambda client: client.run_new(trip("t")),
+    "create_and_wait": lambda client: client.create_and_wait(trip("t"), or_needs_operator=True),
     "result": lambda client: client.result(trip("t")),
     "get": lambda client: client.get("t", view=saga_pb2.SAGA_VIEW_BASIC),
     "list": lambda client: client.list(graph_name="trip", view=saga_pb2.SAGA_VIEW_FULL),
@@ -54,12 +56,13 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "signal": lambda client: client.signal("t", "go", {"a": 1}, request_id="r"),
     "resolve": lambda client: client.resolve("t", "n", log_pb2.RESOLUTION_RETRY, output=OUTPUT, **BY),
 }
-STREAMS = {"run_many", "watch"}
+STREAMS = ("run_many", "watch")
 """Their own tests, of each face, say more than a request could."""
 
 ANSWERS = {
     "CreateSaga": saga_service_pb2.CreateSagaResponse(saga=DONE),
     "CreateSagas": saga_service_pb2.CreateSagasResponse(results=[saga_service_pb2.CreateResult(saga_id="t")]),
+    "RunSaga": saga_service_pb2.RunSagaResponse(saga=DONE),
     "GetSaga": saga_service_pb2.GetSagaResponse(saga=DONE),
     "ListSagas": saga_service_pb2.ListSagasResponse(sagas=[DONE]),
     "CountSagas": saga_service_pb2.CountSagasResponse(counts=[saga_service_pb2.StateCount(state=SUCCEEDED, count=3)]),

@@ -159,18 +159,28 @@ def test_create_many_sends_batches_and_keeps_the_order(wire: Wire) -> None:
 # ---- running and waiting
 
 
-def test_run_creates_waits_and_decodes(wire: Wire) -> None:
-    running = wire.call(wire.client.run, TRIP, Trip("Oslo"), saga_id="t")
-    wire.answer("CreateSaga", saga_service_pb2.CreateSagaResponse())
-    request = wire.answer("WaitSaga", saga_service_pb2.WaitSagaResponse(saga=DONE))
-    assert (request.saga_id, request.or_needs_operator) == ("t", True)
+def test_run_creates_waits_and_decodes_in_one_call(wire: Wire) -> None:
+    running = wire.call(wire.client.run, TRIP, Trip("Oslo"), saga_id="t", labels={"team": "a"})
+    request = wire.answer("RunSaga", saga_service_pb2.RunSagaResponse(saga=DONE))
+    assert request.saga == trip_spec("t", {"team": "a"})
+    assert request.or_needs_operator
+    assert request.timeout.ToSeconds() == 60
+    assert running.result() == Booking(7)
+
+
+def test_a_run_whose_answer_was_lost_is_repeated_with_the_same_id(wire: Wire) -> None:
+    running = wire.call(wire.client.run, TRIP, Trip("Oslo"), wait_s=1_000.0)
+    first = wire.refuse("RunSaga", grpc.StatusCode.UNAVAILABLE)
+    assert first.saga.saga_id
+    assert wire.answer("RunSaga", saga_service_pb2.RunSagaResponse(saga=DONE, existed=True)) == first
     assert running.result() == Booking(7)
 
 
 def test_run_goes_on_waiting_until_the_saga_has_ended(wire: Wire) -> None:
     running = wire.call(wire.client.run, TRIP, Trip("Oslo"), saga_id="t")
-    wire.answer("CreateSaga", saga_service_pb2.CreateSagaResponse())
-    wire.answer("WaitSaga", saga_service_pb2.WaitSagaResponse(saga=saga_pb2.Saga(saga_id="t", state=RUNNING)))
+    wire.answer("RunSaga", saga_service_pb2.RunSagaResponse(saga=saga_pb2.Saga(saga_id="t", state=RUNNING)))
+    request = wire.answer("WaitSaga", saga_service_pb2.WaitSagaResponse(saga=saga_pb2.Saga(saga_id="t", state=RUNNING)))
+    assert (request.saga_id, request.or_needs_operator) == ("t", True)
     wire.refuse("WaitSaga", grpc.StatusCode.UNAVAILABLE)
     failure = failure_pb2.Failure(type="Full", message="no room")
     unwound = saga_pb2.Saga(saga_id="t", state=UNWOUND, failed_node="hotel", failure=failure)
@@ -186,6 +196,14 @@ def test_a_wait_ends_when_its_time_is_over(wire: Wire) -> None:
     wire.answer("WaitSaga", saga_service_pb2.WaitSagaResponse(saga=saga_pb2.Saga(saga_id="t", state=RUNNING)))
     with pytest.raises(errors.SagaUnfinished):
         waiting.result()
+
+
+def test_a_run_ends_when_its_time_is_over_and_the_saga_goes_on(wire: Wire) -> None:
+    running = wire.call(wire.client.run, TRIP, Trip("Oslo"), saga_id="t", wait_s=1e-9)
+    request = wire.answer("RunSaga", saga_service_pb2.RunSagaResponse(saga=saga_pb2.Saga(saga_id="t", state=RUNNING)))
+    assert request.timeout.ToMilliseconds() == 0
+    with pytest.raises(errors.SagaUnfinished):
+        running.result()
 
 
 def test_run_many_goes_on_where_its_stream_broke(wire: Wire) -> None:

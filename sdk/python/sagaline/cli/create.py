@@ -64,11 +64,12 @@ def create_command(  # noqa: PLR0917
     if start_delay is not None:
         spec.start_delay.CopyFrom(duration(timedelta(seconds=start_delay)))
     with settings.client(waits=waits) as client:
-        created = client.create_new(NewSaga.of_spec(spec))
+        new = NewSaga.of_spec(spec)
         if not waits:
+            created = client.create_new(new)
             _print_created(created.saga_id, created.saga, existed=created.existed, as_json=settings.json)
             return
-        saga = client.wait(created.saga_id, or_needs_operator=True)
+        saga = client.create_and_wait(new, or_needs_operator=True)
     show_saga(saga, as_json=settings.json)
     click.get_current_context().exit(code_of(saga))
 

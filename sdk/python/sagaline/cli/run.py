@@ -81,10 +81,7 @@ def run_command(
 
 
 def _run(client: Client, spec: saga_pb2.SagaSpec) -> saga_pb2.Saga:
-    new = NewSaga.of_spec(spec)
-    client.create_new(new)
-    client.wait(new.saga_id, or_needs_operator=True)
-    return client.get(new.saga_id)
+    return client.get(client.create_and_wait(NewSaga.of_spec(spec), or_needs_operator=True).saga_id)
 
 
 def _run_to(client: Client, spec: saga_pb2.SagaSpec, breakpoints: Sequence[log_pb2.Breakpoint]) -> saga_pb2.Saga:

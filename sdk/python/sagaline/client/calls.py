@@ -32,6 +32,9 @@ WAIT_SLICE_S = 60.0
 WAIT_MARGIN_S = 10.0
 """How much longer than what it waits for a call may take."""
 
+CREATE_MARGIN_S = 30.0
+"""The same where it creates the saga first."""
+
 SCAN_S = 120.0
 """How long a call may take that goes through many sagas."""
 
@@ -124,6 +127,15 @@ def create(new: NewSaga[R]) -> Call[Created[R]]:
     return Call(methods.CREATE_SAGA, request, parse)
 
 
+def run(new: NewSaga[R], remaining_s: float | None, *, or_needs_operator: bool) -> Call[saga_pb2.Saga]:
+    """Create one saga and wait for the first slice of the time that remains; None is without bound."""
+    slice_s = _slice_s(remaining_s)
+    request = saga_service_pb2.RunSagaRequest(
+        saga=new.full_spec(), timeout=duration(timedelta(seconds=slice_s)), or_needs_operator=or_needs_operator
+    )
+    return Call(methods.RUN_SAGA, request, _saga, timeout_s=slice_s + CREATE_MARGIN_S)
+
+
 def create_batch(batch: Batch, news: Sequence[NewSaga[R]]) -> Call[Sequence[Created[R]]]:
     """Create the sagas of one batch; `news` are those that its specs were made from, in order."""
 
@@ -203,13 +215,17 @@ def record(saga_id: str) -> Call[log_pb2.SagaRecord]:
 
 def wait(saga_id: str, remaining_s: float | None, *, or_needs_operator: bool) -> Call[saga_pb2.Saga]:
     """Wait for one slice of the time that remains; None is without bound."""
-    slice_s = WAIT_SLICE_S if remaining_s is None else max(0.0, min(WAIT_SLICE_S, remaining_s))
+    slice_s = _slice_s(remaining_s)
     request = saga_service_pb2.WaitSagaRequest(
         saga_id=saga_id,
         timeout=duration(timedelta(seconds=slice_s)),
         or_needs_operator=or_needs_operator,
     )
     return Call(methods.WAIT_SAGA, request, _saga, timeout_s=slice_s + WAIT_MARGIN_S)
+
+
+def _slice_s(remaining_s: float | None) -> float:
+    return WAIT_SLICE_S if remaining_s is None else max(0.0, min(WAIT_SLICE_S, remaining_s))
 
 
 def list_workers() -> Call[Sequence[admin_service_pb2.WorkerStatus]]:

@@ -38,6 +38,12 @@ CREATE_SAGAS = Method(
     saga_service_pb2.CreateSagasRequest,
     saga_service_pb2.CreateSagasResponse,
 )
+RUN_SAGA = Method(
+    # Safe to repeat because the client always gives an id.
+    f"{_SAGAS}/RunSaga",
+    saga_service_pb2.RunSagaRequest,
+    saga_service_pb2.RunSagaResponse,
+)
 RUN_SAGAS = Method(
     f"{_SAGAS}/RunSagas",
     saga_service_pb2.RunSagasRequest,

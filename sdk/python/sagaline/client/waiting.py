@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sagaline.client import calls
 from sagaline.client.calls import WAIT_SLICE_S, Call
 from sagaline.client.ends import not_succeeded
+from sagaline.client.sagas import NewSaga
 from sagaline.client.states import is_final
 from sagaline.v1 import saga_pb2
 
@@ -25,10 +27,16 @@ class Waiting:
     or_needs_operator: bool
     """True: also stop waiting when only an operator can bring it further."""
 
+    def first_call(self, new: NewSaga[Any], now_s: float) -> Call[saga_pb2.Saga]:
+        """Return the call that creates the saga, and waits for the first slice."""
+        return calls.run(new, self._remaining_s(now_s), or_needs_operator=self.or_needs_operator)
+
     def next_call(self, now_s: float) -> Call[saga_pb2.Saga]:
         """Return the call that waits for the next slice of the time that remains."""
-        remaining_s = None if self.timeout_s is None else self.started_s + self.timeout_s - now_s
-        return calls.wait(self.saga_id, remaining_s, or_needs_operator=self.or_needs_operator)
+        return calls.wait(self.saga_id, self._remaining_s(now_s), or_needs_operator=self.or_needs_operator)
+
+    def _remaining_s(self, now_s: float) -> float | None:
+        return None if self.timeout_s is None else self.started_s + self.timeout_s - now_s
 
     def is_over(self, saga: saga_pb2.Saga, now_s: float) -> bool:
         """Say whether the saga is what was waited for.
