@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Generic, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, TypeVarTuple, overload
 
 from sagaline import limits
 from sagaline.context import Context
@@ -78,6 +78,7 @@ class Action(Generic[Ins, R_co]):
         max_in_flight: int = 0,
         elsewhere: bool = False,
     ) -> None:
+        _refuse_action(function)
         self.forward, inputs, self.output_type = read_action(function, scope)
         self.input_types: Mapping[str, Any] = inputs
         self.name = name if name is not None else str(getattr(function, "__name__", ""))
@@ -93,6 +94,15 @@ class Action(Generic[Ins, R_co]):
 
     def __repr__(self) -> str:
         return f"<Action {self.name} version {self.version}({', '.join(self.input_types)})>"
+
+    if not TYPE_CHECKING:  # for a type checker an action is not callable, and it says so by itself
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            """Say what an action is for: calling it is a mistake."""
+            raise TypeError(
+                f"action {self.name} runs on a worker, for a node of a saga: give it to GraphBuilder.add. "
+                f"To call its function, in a test say: {self.__name__}.forward.function(...)"
+            )
 
     def _check_options(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -145,6 +155,7 @@ class Action(Generic[Ins, R_co]):
         Raises:
             ActionError: It cannot be this action's undo action, or the action has one already.
         """
+        _refuse_action(function)
         if self.backward is not None:
             raise ActionError(f"action {self.name} has an undo action already: {self.backward.function.__qualname__}")
         scope = sys._getframe(1).f_locals  # noqa: SLF001 - annotations may name what the caller has defined
@@ -272,6 +283,11 @@ def action(function: Any = None, /, **options: Any) -> Any:
     if function is None or isinstance(function, str):
         return ActionDecorator(function, options)
     return Action(function, sys._getframe(1).f_locals, None, **options)  # noqa: SLF001 - as in `undo`
+
+
+def _refuse_action(function: object) -> None:
+    if isinstance(function, Action):
+        raise ActionError(f"{function.name} is an action already: decorate a function, and only once")
 
 
 def _decode_named(name: str, payload: Payload, declared: Any) -> Any:

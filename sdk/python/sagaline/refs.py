@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sagaline import limits
 from sagaline.codecs.codec import Unsupported
@@ -34,6 +34,14 @@ class Ref(Generic[T_co]):
 
     def __repr__(self) -> str:
         return "".join([f"<Ref {self.node or 'params'}", *(f".{part}" for part in self.path), ">"])
+
+    if not TYPE_CHECKING:  # for a type checker there is no such attribute, and it says so by itself
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"{self!r} has no {name!r}: it stands for a value that is not there yet. "
+                f"To take a field of that: ref.select(lambda value: value.{name})"
+            )
 
     def select(self, choose: Callable[[T_co], U]) -> Ref[U]:
         """Return a reference to a field inside the value: `order.select(lambda order: order.lines[0].price)`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Sequence
@@ -42,15 +43,29 @@ def bind(server: grpc.aio.Server, settings: Settings) -> str:
         SettingsError: It can't be bound, or the certificate can't be read.
     """
     host = settings.listen.rpartition(":")[0]
+    _check_free(settings.listen)
     try:
         if settings.tls_cert:
             port = server.add_secure_port(settings.listen, _credentials(settings))
         else:
             port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
-        raise SettingsError(f"can't serve on {settings.listen}: is another process using it?") from error
+        raise SettingsError(f"listen: can't serve on {settings.listen}: is another process using it?") from error
     # "Every address of this host" means something else on every other host.
     return f"{socket.gethostname() if host in WILDCARDS else host}:{port}"
+
+
+def _check_free(listen: str) -> None:
+    """Take the port for a moment: gRPC's own error says no more than that it can't be had."""
+    host, _, port = listen.rpartition(":")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host.strip("[]"), int(port)), family=family).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE:
+            why = "another process is using it, perhaps another SEC: stop that, or take another port"
+        raise SettingsError(f"listen: can't serve on {listen}: {why}") from error
 
 
 def _credentials(settings: Settings) -> grpc.ServerCredentials:

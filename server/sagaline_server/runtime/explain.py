@@ -18,9 +18,10 @@ from sagaline_server.wire.views import hold_text
 WARNINGS = 100
 
 _OPERATOR = {
-    NodeStatus.HELD: "its worker asked for an operator: resolve the node",
+    NodeStatus.HELD: "its outcome is for an operator to decide: resolve the node",
     NodeStatus.UNDO_FAILED: "its undo failed for good: resolve the node",
 }
+FAILURE_CHARS = 400
 
 
 def explain(dispatcher: Dispatcher, live: LiveSaga, now: float) -> admin_service_pb2.ExplainSagaResponse:
@@ -59,9 +60,10 @@ def _wait(dispatcher: Dispatcher, live: LiveSaga, node: int, now: float) -> admi
     wait = admin_service_pb2.NodeWait(node=saga.topology.nodes[node].name)
     wait.kind = saga_pb2.INVOCATION_KIND_ACTION
     if status in _OPERATOR:
-        wait.reason, wait.message = admin_service_pb2.WAIT_REASON_OPERATOR, _OPERATOR[status]
-        if status is NodeStatus.UNDO_FAILED:
-            wait.kind = saga_pb2.INVOCATION_KIND_UNDO
+        wait.reason = admin_service_pb2.WAIT_REASON_OPERATOR
+        kind = Kind.UNDO if status is NodeStatus.UNDO_FAILED else Kind.ACTION
+        wait.kind = saga_pb2.InvocationKind.ValueType(kind)
+        wait.message = _OPERATOR[status] + _last_failure(live, node, kind)
         return wait
     for kind in Kind:
         run = saga.run(node, kind)
@@ -94,6 +96,12 @@ def _wait(dispatcher: Dispatcher, live: LiveSaga, node: int, now: float) -> admi
     return wait
 
 
+def _last_failure(live: LiveSaga, node: int, kind: Kind) -> str:
+    """Return how the last attempt ended, to stand behind a reason; nothing where none has failed."""
+    failure = live.state.run(node, kind).failure
+    return "" if failure is None else f"; last: {failure.type}: {failure.message}"[:FAILURE_CHARS]
+
+
 def _event_text(live: LiveSaga, node: int, now: float) -> str:
     flat, ends = live.state.topology.nodes[node], live.state.wait_ends(node)
     if flat.map is not None:
@@ -112,7 +120,8 @@ def _startable_reason(
     if gate(saga, node, kind) is Verdict.HOLD:
         return admin_service_pb2.WAIT_REASON_GATE, f"the gate holds it: {hold_text(saga, node, kind)}"
     if due > now:
-        return admin_service_pb2.WAIT_REASON_BACKOFF, f"the next attempt is due in {due - now:.1f} s"
+        told = f"the next attempt is due in {due - now:.1f} s{_last_failure(live, node, kind)}"
+        return admin_service_pb2.WAIT_REASON_BACKOFF, told
     if kind is Kind.ACTION and not saga.unwinds(node):
         told = live.held_by or dispatcher.permits.why(live.action_key(node, kind))
         if told:
@@ -125,9 +134,9 @@ def _startable_reason(
     return admin_service_pb2.WAIT_REASON_NO_WORKER, message
 
 
-def waiting_text(dispatcher: Dispatcher, live: LiveSaga, node: int, kind: Kind) -> str:
-    """Say for people why one side of a node that could start does not."""
-    return dispatcher.why(live.action_key(node, kind))[2]
+def waiting_text(dispatcher: Dispatcher, live: LiveSaga, now: float, node: int, kind: Kind) -> str:
+    """Say for people why one side of a node that could start does not: as `explain` says it."""
+    return _startable_reason(dispatcher, live, node, kind, now)[1]
 
 
 def worker_status(session: Session) -> admin_service_pb2.WorkerStatus:

@@ -83,7 +83,8 @@ class Runtime:
         assert live.claim is not None
         view = summary(live.saga_id, live.about, live.state, Ownership(self.engine.sec_id, live.claim.epoch))
         if full:
-            add_details(view, live.parsed_record(), live.state, partial(waiting_text, self.engine.dispatcher, live))
+            waiting = partial(waiting_text, self.engine.dispatcher, live, self.engine.clock.wall())
+            add_details(view, live.parsed_record(), live.state, waiting)
         return view
 
     def _stored_view(self, stored: StoredSaga, *, full: bool) -> saga_pb2.Saga:

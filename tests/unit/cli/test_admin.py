@@ -39,6 +39,16 @@ def test_workers(sagaline: Sagaline, service: FakeService) -> None:
     assert json.loads(sagaline("workers", "-o", "json").stdout)["worker_id"] == "w-1"
 
 
+def test_no_workers_and_no_sagas_are_told_in_words(sagaline: Sagaline, service: FakeService) -> None:
+    service.workers.clear()
+    service.sagas.clear()
+    result = sagaline("workers")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "`sagaline worker MODULE:ATTR` starts one" in result.stderr
+    result = sagaline("list", "--state", "stuck")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no saga is selected\n")
+
+
 def test_why(sagaline: Sagaline, service: FakeService) -> None:
     service.add(running("t"))
     empty = sagaline("why", "t")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from pathlib import Path
 
@@ -29,6 +30,23 @@ def test_a_saga_from_a_file(sagaline: Sagaline, service: FakeService, tmp_path: 
     assert (result.exit_code, result.stdout, result.stderr) == (0, "t-9\n", "")
     [request] = service.requests
     assert request.saga == saga_pb2.SagaSpec(saga_id="t-9", graph=graph(), labels={"team": "a"})
+
+
+def test_a_file_may_be_the_request_that_other_clients_send(sagaline: Sagaline, service: FakeService) -> None:
+    result = sagaline("create", "-", input=f'{{"saga": {spec_json(saga_id="t-9")}}}')
+    assert result.stdout == "t-9\n"
+    assert service.requests[0].saga.graph == graph()
+
+
+def test_a_program_that_raises_is_told_by_its_line(
+    sagaline_offline: Sagaline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raising_program.py").write_text("import json\n\njson.loads('{')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    result = sagaline_offline("create", "raising_program:graph")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "raising_program.py, line 3: JSONDecodeError" in result.stderr
 
 
 def test_a_saga_from_standard_input_with_options(sagaline: Sagaline, service: FakeService) -> None:
@@ -93,7 +111,12 @@ def test_a_refused_saga_prints_nothing_on_standard_output(sagaline: Sagaline, se
         ([PROGRAM, "--params", '{"town": 1}'], "", "city"),
         (["tests.unit.cli.program:ACTIONS"], "", "is a list, not a graph"),
         (["tests.unit.cli.program:NOBODY"], "", "cannot load"),
-        (["tests.unit.cli.no_such:GRAPH"], "", "ModuleNotFoundError"),
+        (["tests.unit.cli.program:GRAHP"], "", "did you mean GRAPH?"),
+        (["tests.unit.cli.no_such:GRAPH"], "", "there is no module 'tests.unit.cli.no_such' in "),
+        (["order.py"], "", "name the graph in it, as in order:graph"),
+        (["-", "--params", "Ann"], "{}", """a text has quotes of its own, as in --params '"Ann"'"""),
+        ([PROGRAM], "", "give them with --params"),
+        (["-", "--address", "nowhere"], "{}", "give HOST:PORT"),
         (["tests.unit.cli.program:"], "", "MODULE:ATTR"),
     ],
 )

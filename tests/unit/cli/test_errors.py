@@ -7,6 +7,7 @@ import socket
 import pytest
 from google.rpc import code_pb2, error_details_pb2
 
+from sagaline.cli import settings
 from tests.unit.cli.conftest import Sagaline
 from tests.unit.cli.fake_service import FakeService, status
 
@@ -68,6 +69,24 @@ def test_nobody_at_the_address(sagaline_offline: Sagaline) -> None:
     assert (result.exit_code, result.stdout) == (5, "")
     assert result.stderr.startswith("error: ")
     assert address in result.stderr
+
+
+def test_without_an_address_it_is_said_how_to_get_a_sec(
+    sagaline_offline: Sagaline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(settings, "ADDRESS_DEFAULT", f"127.0.0.1:{unused.getsockname()[1]}")
+        result = sagaline_offline("get", "t", "--timeout", "300ms")
+    assert result.exit_code == 5
+    assert "sagaline dev" in result.stderr.splitlines()[1]
+
+
+@pytest.mark.parametrize(("wrong", "meant"), [("gett", "get"), ("lst", "list"), ("exlpain", None)])
+def test_a_command_that_is_nearly_one(sagaline_offline: Sagaline, wrong: str, meant: str | None) -> None:
+    result = sagaline_offline(wrong)
+    assert result.exit_code == 2
+    assert (f"Did you mean {meant}" in result.stderr) == (meant is not None)
 
 
 def test_the_address_may_come_from_the_environment(

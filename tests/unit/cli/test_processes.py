@@ -21,6 +21,11 @@ def test_anything_else_is_no_list_of_actions(found: object) -> None:
         actions_of(found, "m:a")
 
 
+def test_what_stands_there_instead_is_named() -> None:
+    with pytest.raises(UnusableInput, match="it is a list with a str in it"):
+        actions_of([book, "count"], "m:a")
+
+
 @pytest.mark.parametrize("attribute", ["NOTHING", "MIXED", "nobody"])
 def test_a_worker_of_nothing_does_not_start(sagaline_offline: Sagaline, attribute: str) -> None:
     result = sagaline_offline("worker", f"tests.unit.cli.program:{attribute}")

@@ -344,6 +344,20 @@ def test_what_can_be_an_undo_action(signature: str) -> None:
     assert fresh.backward.takes_output == ("output" in signature)
 
 
+def test_an_action_is_no_function() -> None:
+    """To call it, to decorate it again and to undo by it are mistakes, and each says what to do instead."""
+
+    @action
+    async def pay(cents: int) -> None: ...
+
+    with pytest.raises(TypeError, match=r"give it to GraphBuilder\.add.*pay\.forward\.function"):
+        pay(5)  # type: ignore[operator]
+    with pytest.raises(ActionError, match="pay is an action already"):
+        action(pay)  # type: ignore[call-overload]
+    with pytest.raises(ActionError, match="pay is an action already"):
+        pay.undo(pay)  # type: ignore[call-overload]
+
+
 def test_there_is_one_undo_action() -> None:
     with pytest.raises(ActionError, match="has an undo action already: refund"):
         charge.undo(refund)

@@ -147,6 +147,11 @@ def test_a_selected_field_makes_its_node_a_dependency(g: GraphBuilder[Order]) ->
     assert list(node.after) == ["pay"]
 
 
+def test_a_field_is_not_an_attribute_of_the_reference(g: GraphBuilder[Order]) -> None:
+    with pytest.raises(AttributeError, match=r"ref\.select\(lambda value: value\.amount\)"):
+        g.params.amount  # type: ignore[attr-defined]  # noqa: B018 - reading it is the mistake
+
+
 def test_subsagas_are_graphs_inside(g: GraphBuilder[Order]) -> None:
     inner = GraphBuilder("payment", params=Card)
     payment = inner.build(result=inner.add("pay", charge, inner.params, 3))

@@ -25,6 +25,9 @@ def workers_command(settings: Settings) -> None:
         for worker in workers:
             print_json_line(worker)
         return
+    if not workers:
+        click.echo("no worker has a session with this SEC: `sagaline worker MODULE:ATTR` starts one", err=True)
+        return
     header = ["WORKER", "IDENTITY", "STATE", "IN FLIGHT", "SINCE", "SDK", "ACTIONS"]
     print_table(header, [_worker_row(worker) for worker in workers])
 

@@ -11,13 +11,14 @@ import click
 from sagaline.cli.arguments import as_labels, label
 from sagaline.cli.durations import seconds
 from sagaline.cli.exits import UnusableInput
-from sagaline.cli.loading import load_attribute, looks_like_attribute, parse_message, read_text
+from sagaline.cli.loading import load_attribute, looks_like_attribute, parse_message, read_text, refuse_program
 from sagaline.cli.output import print_json
 from sagaline.cli.sagas import code_of
 from sagaline.cli.settings import Settings, common_options, pass_settings
 from sagaline.cli.show import show_saga
 from sagaline.cli.text import clean
 from sagaline.client.sagas import NewSaga, duration
+from sagaline.errors import ConversionError
 from sagaline.graph import Graph
 from sagaline.v1 import payload_pb2, saga_pb2, saga_service_pb2
 from sagaline.values import decode, encode
@@ -51,8 +52,8 @@ def create_command(  # noqa: PLR0917
 ) -> None:
     """Create a saga and start it.
 
-    SOURCE is a file with the JSON of a SagaSpec, "-" for standard input, or MODULE:GRAPH of a Python program.
-    Options replace what the file says. Prints the saga's id, alone on its line.
+    SOURCE is a file with the JSON of a SagaSpec or CreateSagaRequest, "-" for standard input, or MODULE:GRAPH of a
+    Python program. Options replace what the file says. Prints the saga's id, alone on its line.
     """
     spec = spec_of(source, params)
     spec.saga_id = saga_id or spec.saga_id
@@ -93,15 +94,31 @@ def spec_of(source: str, params: str | None) -> saga_pb2.SagaSpec:
     if looks_like_attribute(source):
         graph = load_attribute(source)
         if not isinstance(graph, Graph):
-            raise UnusableInput(f"{source} is a {type(graph).__name__}, not a graph")
+            raise UnusableInput(f"{source} is a {type(graph).__name__}, not a graph, which GraphBuilder.build returns")
         given = payload_pb2.Payload(json=text if text is not None else "null")
         # Decoded and encoded again, they are checked, and fields that were left out have their defaults.
-        whole = encode(decode(given, graph.params_type), graph.params_type)
+        try:
+            whole = encode(decode(given, graph.params_type), graph.params_type)
+        except ConversionError as error:
+            missing = "; give them with --params" if text is None else ""
+            raise UnusableInput(f"the graph's parameters: {error}{missing}") from error
         return saga_pb2.SagaSpec(graph=graph.to_proto(), params=whole)
-    spec = parse_message(read_text(source), saga_pb2.SagaSpec(), source)
+    refuse_program(source)
+    spec = _spec_of_json(read_text(source), source)
     if text is not None:
         spec.params.json = text
     return spec
+
+
+def _spec_of_json(text: str, source: str) -> saga_pb2.SagaSpec:
+    """Read a SagaSpec, or the request around it that other clients send."""
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError):
+        tree = None
+    if isinstance(tree, dict) and tree.keys() == {"saga"}:
+        return parse_message(text, saga_service_pb2.CreateSagaRequest(), source).saga
+    return parse_message(text, saga_pb2.SagaSpec(), source)
 
 
 def _params_text(params: str | None) -> str | None:
@@ -111,5 +128,6 @@ def _params_text(params: str | None) -> str | None:
     try:
         json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UnusableInput(f"--params is not JSON: {error}") from error
+        quotes = f""": a text has quotes of its own, as in --params '"{text}"'""" if text.isidentifier() else ""
+        raise UnusableInput(f"--params is not JSON: {error}{quotes}") from error
     return text

@@ -58,8 +58,10 @@ class UnusableInput(click.ClickException):
 def report(error: errors.SagalineError) -> int:
     """Print `error` on standard error and return its exit code."""
     if isinstance(error, errors.Unavailable):
-        addresses = click.get_current_context().ensure_object(Settings).addresses
-        print_error(f"no SEC answers at {' or '.join(addresses)}: {error.message}")
+        settings = click.get_current_context().ensure_object(Settings)
+        print_error(f"no SEC answers at {' or '.join(settings.addresses)}: {error.message}")
+        if not settings.named:
+            click.echo("  start one with `sagaline dev`, or name one with --address or SAGALINE_ADDRESS", err=True)
     elif isinstance(error, (errors.RpcError, errors.GraphError)):
         reason = getattr(error, "reason", "")
         print_error(f"{error.message} [{reason}]" if reason else error.message)

@@ -69,11 +69,18 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for title in header:
         table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
     screen = console()
     with screen.capture() as capture:
         screen.print(table)
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def _style(cell: str) -> str:
+    state, comma, marks = cell.partition(", ")
+    if comma and "needs an operator" in marks:
+        state = "stuck"
+    return STATUS_STYLES.get(state, "") if not comma or state in STATUS_STYLES else ""
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:

@@ -13,7 +13,7 @@ from sagaline.cli.exits import ENDED_BADLY, OK
 from sagaline.cli.filters import filter_of, filter_options
 from sagaline.cli.output import print_json, print_json_line, print_labels, print_table
 from sagaline.cli.settings import Settings, common_options, pass_settings
-from sagaline.cli.show import show_saga
+from sagaline.cli.show import show_saga, state_text
 from sagaline.cli.text import age_text, clean, enum_text, failure_text
 from sagaline.v1 import saga_pb2, saga_service_pb2
 
@@ -43,8 +43,10 @@ def list_command(settings: Settings, /, limit: int, **given: Any) -> None:
     if settings.json:
         for saga in sagas:
             print_json_line(saga)
-    else:
+    elif sagas:
         print_table(["SAGA", "GRAPH", "STATE", "AGE", "LABELS", "FAILURE"], [_row(saga) for saga in sagas])
+    else:
+        click.echo("no saga is selected" if which else "there is no saga", err=True)
     if more:
         click.echo(f"there are more than {limit}: see --limit", err=True)
 
@@ -69,7 +71,7 @@ def _row(saga: saga_pb2.Saga) -> tuple[str, ...]:
     return (
         clean(saga.saga_id),
         clean(saga.graph_name),
-        enum_text(saga_pb2.SagaState.DESCRIPTOR, saga.state),
+        state_text(saga),
         age_text(saga.create_time, None),
         print_labels(dict(saga.labels)),
         failure_text(saga.failure),

@@ -44,12 +44,17 @@ class Settings:
     given_key: str | None = None
 
     @property
-    def addresses(self) -> list[str]:
-        """The SECs to ask: the option, else the environment, else this machine."""
+    def named(self) -> list[str]:
+        """The SECs that the option names, else those that the environment does."""
         from sagaline.addresses import split_addresses
 
         given = split_addresses(self.given_addresses or ())
-        return given or split_addresses(os.environ.get("SAGALINE_ADDRESS") or "") or [ADDRESS_DEFAULT]
+        return given or split_addresses(os.environ.get("SAGALINE_ADDRESS") or "")
+
+    @property
+    def addresses(self) -> list[str]:
+        """The SECs to ask: the named ones, else this machine."""
+        return self.named or [ADDRESS_DEFAULT]
 
     @property
     def json(self) -> bool:
@@ -76,6 +81,11 @@ class Settings:
         """Open a client of the SEC, for as long as the context lasts. `waits`: for a command that waits anyway."""
         from sagaline.sync import Client
 
+        for address in self.addresses:
+            if ":" not in address:
+                from sagaline.cli.exits import UnusableInput
+
+                raise UnusableInput(f"{address!r} is not the address of a SEC: give HOST:PORT")
         timeout_s = self.given_timeout_s or TIMEOUT_DEFAULT_S
         patience_s = PATIENCE_WAITING_S if waits else PATIENCE_S
         credentials = self.credentials()

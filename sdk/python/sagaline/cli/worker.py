@@ -48,6 +48,9 @@ def worker_command(
     MODULE:ATTR names a list of actions, or one action. Modules beside the working directory are found.
     """
     actions = actions_of(load_attribute(source), source)
+    served = ", ".join(
+        action.name if action.version == "1" else f"{action.name} {action.version}" for action in actions
+    )
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     worker = Worker(
         settings.addresses,
@@ -58,6 +61,7 @@ def worker_command(
         build_id=build_id,
         credentials=settings.credentials(),
     )
+    logging.getLogger("sagaline.worker").info("serving %s at %s", served, ", ".join(settings.addresses))
     worker.run_forever()
 
 
@@ -70,5 +74,11 @@ def actions_of(found: object, source: str) -> list[Action[object, object]]:
     items = [found] if isinstance(found, Action) else list(found) if isinstance(found, Iterable) else []
     actions = [item for item in items if isinstance(item, Action)]
     if not actions or len(actions) < len(items):
-        raise UnusableInput(f"{source} is no list of actions: decorate functions with @sagaline.action")
+        what = "empty" if found == [] else f"a {type(found).__name__}"
+        if len(actions) < len(items):
+            other = next(item for item in items if not isinstance(item, Action))
+            what = f"a {type(found).__name__} with a {type(other).__name__} in it"
+        raise UnusableInput(
+            f"{source} is no list of actions, it is {what}: name a list of functions decorated with @sagaline.action"
+        )
     return actions
