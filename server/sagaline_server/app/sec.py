@@ -113,7 +113,7 @@ class Sec:
         """Serve until `stop` is called.
 
         Raises:
-            SecNameTaken: Another process holds the store.
+            SecNameTaken: Another process holds the store, or goes by this SEC's name.
             SettingsError: An address can't be served on, or a certificate can't be used.
         """
         server = make_server(interceptors(self.registry, self._clock, self._random.entropy))
@@ -209,7 +209,25 @@ class Sec:
             await self._set_serving(serving=False)
             self._engine.forget_all()
             self.runtime.creations.forget_all()
+            await self._give_way()
             await self._open_and_recover()
+
+    async def _give_way(self) -> None:
+        """Leave this SEC's name to a younger process that goes by it: the two would take it from each other for ever.
+
+        Raises:
+            SecNameTaken: There is one.
+        """
+        younger = self._membership.secs.get(self.settings.sec_id)
+        if younger is None or younger.incarnation <= self._store.incarnation:
+            return
+        if younger.address != self.address:
+            raise SecNameTaken(
+                f"a younger process, at {younger.address}, goes by the name of this SEC, {self.settings.sec_id}, and "
+                "has its sagas now: give each SEC a sec_id of its own"
+            )
+        # A registration of our own whose outcome was unknown, or a process that can't be told from us: gently.
+        await asyncio.sleep(OPEN_RETRY_SECONDS)
 
     async def _is_alive(self) -> bool:
         """Tell whether this incarnation lives: a fence may also mean that one saga has another owner now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sagaline_server.app.settings import Settings, SettingsError
@@ -21,7 +22,7 @@ def make_store(settings: Settings, clock: Clock) -> ClusterStore:
     if settings.store == "sqlite":
         from sagaline_server.store.sqlite import SqliteStore  # noqa: PLC0415 - see above
 
-        return SqliteStore(Path(settings.data_dir))
+        return SqliteStore(_directory(settings.data_dir))
     if settings.store == "memory":
         from sagaline_server.store.memory import MemoryBackend, MemoryStore  # noqa: PLC0415 - see above
 
@@ -69,6 +70,18 @@ def _etcd(settings: Settings, clock: Clock) -> ClusterStore:
     except ValueError as error:
         raise SettingsError(f"settings: {error}") from error
     return EtcdStore(options, clock)
+
+
+def _directory(path: str) -> Path:
+    """Return the directory, made where it is missing: what can't be had now won't come by waiting."""
+    directory = Path(path)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"settings: data_dir: {directory} can't be used: {error.strerror}") from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise SettingsError(f"settings: data_dir: {directory} can't be written to by this user")
+    return directory
 
 
 def _read(path: str) -> bytes | None:

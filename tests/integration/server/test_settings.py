@@ -103,8 +103,17 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | None) -
         ((*SERVER, "--listen", ANY_PORT, "--tls-cert", "nowhere.pem", "--tls-key", "no.pem"), "tls_cert nowhere.pem"),
         ((*SERVER, "--listen", ANY_PORT, "--store", "etcd", "--etcd-ca", "nowhere.pem"), "nowhere.pem"),
         ((*SERVER, "--listen", ANY_PORT, "--store", "etcd", "--etcd-endpoints", ","), "etcd"),
+        ((*SERVER, "--listen", ANY_PORT, "--data-dir", f"{__file__}/data"), "data_dir"),
     ],
-    ids=["module", "sagaline server", "sagaline dev", "no certificate", "no authority of etcd", "no endpoint"],
+    ids=[
+        "module",
+        "sagaline server",
+        "sagaline dev",
+        "no certificate",
+        "no authority of etcd",
+        "no endpoint",
+        "no directory",
+    ],
 )
 async def test_a_sec_with_wrong_settings_says_so_in_one_line_and_does_not_start(
     command: tuple[str, ...], named: str

@@ -41,6 +41,14 @@ def test_the_exit_code_follows_the_kind_of_error(
     assert result.stderr == "error: it cannot be [SOME_REASON]\n"
 
 
+def test_an_answer_that_does_not_come(sagaline: Sagaline, service: FakeService) -> None:
+    service.refusal = status(code_pb2.DEADLINE_EXCEEDED, "", "Deadline Exceeded")
+    result = sagaline("list")
+    assert result.exit_code == 5
+    assert result.stderr.startswith("error: no answer came in time (Deadline Exceeded)")
+    assert "without its store" in result.stderr
+
+
 def test_each_field_that_is_wrong_has_a_line(sagaline: Sagaline, service: FakeService) -> None:
     fields = [("saga.graph.nodes[2]", "no node x"), ("saga.labels", "33 labels")]
     violations = [

@@ -62,6 +62,11 @@ def report(error: errors.SagalineError) -> int:
         print_error(f"no SEC answers at {' or '.join(settings.addresses)}: {error.message}")
         if not settings.named:
             click.echo("  start one with `sagaline dev`, or name one with --address or SAGALINE_ADDRESS", err=True)
+    elif isinstance(error, errors.CallTimeout) and not error.reason:
+        print_error(f"no answer came in time ({error.message}); whether the call had its effect is not known")
+        click.echo(
+            "  a SEC without its store answers late or never: look at its health and log, or give --timeout", err=True
+        )
     elif isinstance(error, (errors.RpcError, errors.GraphError)):
         reason = getattr(error, "reason", "")
         print_error(f"{error.message} [{reason}]" if reason else error.message)
