@@ -151,8 +151,8 @@ class Simulator:
                     coroutine.close()
                 except RuntimeError:
                     continue  # it awaited something while it was closed
-                except Exception:  # noqa: BLE001 - nobody is left whom it would tell something
-                    pass
+                except (Exception, BaseExceptionGroup):  # noqa: BLE001 - nobody is left whom it would tell something
+                    pass  # a group: a TaskGroup raises its being closed so
                 break
         self._graveyard.clear()
 

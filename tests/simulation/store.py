@@ -19,6 +19,7 @@ from sagaline_server.ports.store import (
     Claim,
     ListQuery,
     OwnedSaga,
+    Pace,
     SecRecord,
     Status,
     StoredHead,
@@ -147,6 +148,11 @@ class SimStore:
             raise StoreError("the incarnation is dead")
 
     # ---- writing
+
+    @property
+    def pace(self) -> Pace:
+        """Let each incarnation have its own: one commit after the other up to several of a write each at once."""
+        return Pace(at_once=1 + self._incarnation % 4, full=1 + self._incarnation % 2)
 
     async def commit(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
         check_writes(writes)

@@ -195,6 +195,15 @@ class WriteRefused(ValueError):
         """Whose writes. The others of the commit can be sent again, unchanged: those that were done are DONE."""
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """How commits are best given to a store."""
+
+    at_once: int
+    """Commits that gain from being under way side by side."""
+    full: int
+    """Writes that are worth a commit of their own while another one is under way."""
+
+
 class SagaStore(Protocol):
     """Durable, fenced storage of sagas.
 
@@ -229,6 +238,11 @@ class SagaStore(Protocol):
     @property
     def incarnation(self) -> int:
         """Number of the incarnation; greater than that of every earlier one of any SEC."""
+        ...
+
+    @property
+    def pace(self) -> Pace:
+        """How commits are best given to it."""
         ...
 
     async def commit(self, writes: Sequence[Write]) -> Sequence[WriteResult]:

@@ -22,6 +22,7 @@ from sagaline_server.ports.store import (
     Claim,
     ListQuery,
     OwnedSaga,
+    Pace,
     SecRecord,
     Status,
     StoredHead,
@@ -45,6 +46,9 @@ from sagaline_server.store.log_tail import BATCHES_PER_PAGE, LogTail
 from sagaline_server.store.memory_backend import FENCED, Fault, MemoryBackend, Snapshot
 
 __all__ = ["FENCED", "Fault", "MemoryBackend", "MemoryStore", "Snapshot"]
+
+PACE = Pace(at_once=1, full=1)
+"""Its commits never wait."""
 
 
 class MemoryStore:
@@ -84,6 +88,10 @@ class MemoryStore:
     @property
     def incarnation(self) -> int:
         return self._incarnation
+
+    @property
+    def pace(self) -> Pace:
+        return PACE
 
     @property
     def serving_until(self) -> float | None:

@@ -32,6 +32,7 @@ from sagaline_server.ports.store import (
     Claim,
     ListQuery,
     OwnedSaga,
+    Pace,
     SecNameTaken,
     SecRecord,
     Status,
@@ -66,6 +67,8 @@ LOCK = "lock"
 COMMIT_SECONDS = 10.0
 """After this a commit is of unknown outcome. The disk may still carry it out."""
 READ_SECONDS = 30.0
+PACE = Pace(at_once=4, full=64)
+"""One commit for the disk, and the next ones ready: it begins without having asked the event loop."""
 
 CHECKPOINT_PAGES = 4000
 """16 MiB of log before a commit moves it into the database: rarely enough for its syncs not to be felt."""
@@ -153,6 +156,10 @@ class SqliteStore:
     @property
     def incarnation(self) -> int:
         return self._incarnation
+
+    @property
+    def pace(self) -> Pace:
+        return PACE
 
     @property
     def serving_until(self) -> float | None:

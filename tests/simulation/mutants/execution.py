@@ -119,10 +119,12 @@ def _send_before_durable() -> Sequence[Patch]:
 def _unknown_is_done() -> Sequence[Patch]:
     """An append of unknown outcome counts as done."""
 
-    def deliver(self: GroupCommit, batch: Any, outcomes: Sequence[WriteResult], *, may_repeat: bool) -> None:
-        for (_, on_written), result in zip(batch, outcomes, strict=True):
-            unknown = result.status is Status.UNKNOWN
-            on_written(WriteResult(Status.DONE, 1) if unknown else result)
+    original = GroupCommit._deliver
+
+    def deliver(self: GroupCommit, batch: Any, outcomes: Sequence[WriteResult], *, may_repeat: bool) -> Any:
+        done = WriteResult(Status.DONE, 1)
+        known = [done if result.status is Status.UNKNOWN else result for result in outcomes]
+        return original(self, batch, known, may_repeat=may_repeat)
 
     return [(GroupCommit, "_deliver", deliver)]
 
@@ -158,6 +160,23 @@ def _turn_while_writing() -> Sequence[Patch]:
         drain(self)
 
     return [(SagaEngine, "_enqueue", enqueue_at_once), (SagaEngine, "_drain", drain_all)]
+
+
+@plant("append-overtakes")
+def _append_overtakes() -> Sequence[Patch]:
+    """The next append of a saga leaves while the one before is under way, and may be there first."""
+    original = SagaEngine._write
+
+    def write(self: SagaEngine, live: Any, made: Any, answers: Any, consumed: Any) -> None:
+        original(self, live, made, answers, consumed)
+        live.is_writing = False
+        live.state = made.saga
+
+    def take(self: GroupCommit, size: int) -> Any:
+        batch, self._waiting = self._waiting[:size], self._waiting[size:]
+        return batch
+
+    return [(SagaEngine, "_write", write), (GroupCommit, "_take_without_pairs", take)]
 
 
 @plant("no-owner-compare", "several secs")

@@ -21,6 +21,7 @@ from sagaline_server.ports.store import (
     Claim,
     ListQuery,
     OwnedSaga,
+    Pace,
     SecRecord,
     Status,
     StoredHead,
@@ -57,6 +58,8 @@ from sagaline_server.store.log_tail import BATCHES_PER_PAGE, LogTail
 
 TRANSACTIONS_IN_FLIGHT = 4
 """At once, over all calls. More make each slower and the whole no faster."""
+PACE = Pace(at_once=TRANSACTIONS_IN_FLIGHT, full=64)
+"""What fills a transaction."""
 READS_AT_ONCE = 16
 TAILS_AT_ONCE = 8
 """Logs that are read at once to be followed: thousands of followers lose their watch at the same moment."""
@@ -139,6 +142,10 @@ class EtcdStore:
     @property
     def incarnation(self) -> int:
         return self._fence.incarnation
+
+    @property
+    def pace(self) -> Pace:
+        return PACE
 
     @property
     def serving_until(self) -> float | None:
