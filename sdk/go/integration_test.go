@@ -13,6 +13,9 @@ import (
 	pb "sagaline.dev/sdk/go/sagaline/v1"
 )
 
+// bound of what takes a moment: no test waits for it to be over, however slow the machine.
+const bound = 2 * time.Minute
+
 type chargeIn struct {
 	Traveller string `json:"traveller"`
 	Amount    int    `json:"amount"`
@@ -48,7 +51,7 @@ func serve(t *testing.T, actions ...sagaline.Served) *sagaline.Worker {
 	go func() { left <- worker.Run(ctx) }()
 	select {
 	case <-worker.Ready():
-	case <-time.After(20 * time.Second):
+	case <-time.After(bound):
 		t.Fatal("no welcome")
 	}
 	t.Cleanup(func() {
@@ -58,7 +61,7 @@ func serve(t *testing.T, actions ...sagaline.Served) *sagaline.Worker {
 			if err != nil {
 				t.Errorf("the worker ended with %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(bound):
 			t.Error("the worker did not leave")
 		}
 	})
@@ -67,7 +70,7 @@ func serve(t *testing.T, actions ...sagaline.Served) *sagaline.Worker {
 
 func connect(t *testing.T) (context.Context, *sagaline.Client) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	t.Cleanup(cancel)
 	client, err := sagaline.NewClient(sagaline.ClientConfig{Addresses: secAddress(t)})
 	if err != nil {
@@ -166,7 +169,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			t.Fatalf("it ended with %v, connected: %v", err, worker.Connected())
 		}
 	}
-	end := time.After(10 * time.Second)
+	end := time.After(bound)
 	for look := time.Tick(10 * time.Millisecond); runtime.NumGoroutine() > before; <-look {
 		select {
 		case <-end:

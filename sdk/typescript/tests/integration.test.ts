@@ -21,6 +21,9 @@ import { Sec } from "./sec.js";
 
 const QUIET: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
+/** Milliseconds for what takes a moment: no test waits for it to be over, however slow the machine. */
+const BOUND = 120_000;
+
 let sec: Sec;
 let client: Client;
 
@@ -60,7 +63,7 @@ test("a saga runs, and its result is typed", async () => {
   const shouted = builder.add("shout", shout, { text: greeting, times: 2 });
   const greetings = builder.build(shouted);
   await serving([greet, shout], async () => {
-    const result: { text: string } = await client.run(greetings, { name: "Ada" }, { timeout: 20_000 });
+    const result: { text: string } = await client.run(greetings, { name: "Ada" }, { timeout: BOUND });
     assert.deepEqual(result, { text: "HELLO ADA!!" });
   });
 });
@@ -79,7 +82,7 @@ test("a failed saga is unwound, with inputs and outputs for undo", async () => {
   const booking = builder.add("reserve", reserve, { seat: 7 });
   const trip = builder.build(builder.add("pay", pay, { booking: booking.at("booking") }));
   await serving([reserve, pay], async () => {
-    await assert.rejects(client.run(trip, null, { timeout: 20_000 }), (error: unknown) => {
+    await assert.rejects(client.run(trip, null, { timeout: BOUND }), (error: unknown) => {
       assert.ok(error instanceof SagaUnwound);
       assert.equal(error.code, "SAGA_UNWOUND");
       assert.equal(error.saga.failure?.type, "Declined");
@@ -102,7 +105,7 @@ test("what user code throws by accident is tried again under the same key", asyn
   const builder = graph("flaky");
   const node = builder.add("flaky", flaky, {}, { retry: { initialBackoff: 1, maxBackoff: 1 } });
   await serving([flaky], async () => {
-    assert.equal(await client.run(builder.build(node), null, { timeout: 20_000 }), 3);
+    assert.equal(await client.run(builder.build(node), null, { timeout: BOUND }), 3);
     assert.equal(new Set(seen.map((context) => context.idempotencyKey)).size, 1);
     assert.ok((seen[2]?.fencingToken ?? 0n) > (seen[0]?.fencingToken ?? 0n));
   });
@@ -116,9 +119,9 @@ test("a held node waits for a decision, and the watch tells all of it", async ()
   const odds = builder.build(builder.add("odd", odd, {}));
   await serving([odd], async () => {
     const { sagaId } = await client.create(odds, null);
-    const saga = await client.wait(sagaId, { timeout: 20_000 });
+    const saga = await client.wait(sagaId, { timeout: BOUND });
     assert.equal(saga.needsOperator, true);
-    await assert.rejects(client.run(odds, null, { sagaId, timeout: 20_000 }), SagaNeedsOperator);
+    await assert.rejects(client.run(odds, null, { sagaId, timeout: BOUND }), SagaNeedsOperator);
     await client.resolve(sagaId, "odd", "mark_failed", { actor: "ada", reason: "looked" });
     const kinds: string[] = [];
     for await (const { kind, seq } of client.watch(sagaId)) {
@@ -144,7 +147,7 @@ test("signals, delays and maps", async () => {
   await serving([double], async () => {
     const { sagaId } = await client.create(many, [1, 2, 3]);
     await client.signal(sagaId, "go", { go: true });
-    const result: number[] = await client.run(many, [1, 2, 3], { sagaId, timeout: 20_000 });
+    const result: number[] = await client.run(many, [1, 2, 3], { sagaId, timeout: BOUND });
     assert.deepEqual(result, [2, 4, 6]);
   });
 });
@@ -169,12 +172,12 @@ test("errors have classes and stable codes", async () => {
   const stop = AbortSignal.abort();
   await assert.rejects(client.wait(sagaId, { signal: stop }), { code: "CALL_STOPPED" });
   await client.unwind(sagaId, { actor: "ada", reason: "enough" });
-  assert.equal((await client.wait(sagaId, { timeout: 20_000 })).state, "unwound");
+  assert.equal((await client.wait(sagaId, { timeout: BOUND })).state, "unwound");
 });
 
 test("an action that blocks the event loop hears an order to stop, and keeps the session", async () => {
   const block = action("block", {}, (_: object, context: Context) => {
-    const until = Date.now() + 10_000;
+    const until = Date.now() + BOUND;
     while (context.cancelReason === undefined && Date.now() < until) {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
     }
@@ -185,7 +188,7 @@ test("an action that blocks the event loop hears an order to stop, and keeps the
   const node = builder.add("block", block, {}, { timeouts: { startToClose: 300 }, retry: { maxAttempts: 1 } });
   await serving([block], async () => {
     const { sagaId } = await client.create(builder.build(node), null);
-    const saga = await client.wait(sagaId, { timeout: 20_000 });
+    const saga = await client.wait(sagaId, { timeout: BOUND });
     assert.equal(saga.state, "unwound");
     assert.equal((await client.get(sagaId)).nodes[0]?.failure?.type, "sagaline.StartToCloseTimeout");
   });
@@ -204,7 +207,7 @@ test("worker and client outlive a SEC that is killed", async () => {
     await sec.end("SIGKILL");
     open[0]?.();
     await sec.begin();
-    assert.equal(await client.run(gates, null, { sagaId, timeout: 30_000 }), "through");
+    assert.equal(await client.run(gates, null, { sagaId, timeout: BOUND }), "through");
     assert.equal(open.length, 1);
   });
 });

@@ -6,7 +6,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import fc from "fast-check";
 
 import { durationOf } from "../src/durations.js";
 import {
@@ -31,6 +30,7 @@ import { Fleet } from "../src/worker/machine/fleet.js";
 import { Holdings } from "../src/worker/machine/holdings.js";
 import type { Session } from "../src/worker/machine/session.js";
 import { split } from "../src/worker/machine/windows.js";
+import { fc } from "./random.js";
 
 const SLOTS = 2;
 const OUTPUT = { $case: "output", value: jsonPayload("1") } as const;
@@ -383,6 +383,5 @@ test("whatever happens: once, one at a time, within the slots, no lower epoch, a
       assert.equal(world.fleet.holdings.results.size, 0, "every result has arrived");
       assert.deepEqual([...unanswered], [], "everything that was sent is answered");
     }),
-    { numRuns: Number(process.env["SAGALINE_RUNS"] ?? "300") },
   );
 });

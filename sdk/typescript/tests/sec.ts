@@ -10,7 +10,7 @@ import { Client } from "../src/index.js";
 
 /** What starts a SEC; the Makefile names the one of .venv. */
 const COMMAND = process.env["SAGALINE_COMMAND"] ?? "sagaline";
-const READY_MS = 30_000;
+const READY_MS = 120_000;
 
 export class Sec {
   private child: ChildProcess | undefined;

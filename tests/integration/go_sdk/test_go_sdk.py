@@ -14,7 +14,7 @@ from tests.postgres_server import SUPERUSER, PostgresServer, postgres_server
 __all__ = ["postgres_server"]
 
 ROOT = Path(__file__).resolve().parents[3]
-TEST = ("go", "test", "-count=1", "-timeout=60s", ".")
+TEST = ("go", "test", "-count=1", "-timeout=300s", ".")
 SECONDS = 600.0
 """The first time everything is compiled."""
 
