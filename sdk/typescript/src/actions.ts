@@ -43,6 +43,8 @@ export interface Action<In extends object, Out> {
   readonly run: Run<In, Out>;
   readonly undo: Undo<In, Out> | undefined;
   readonly output: Codec<Out>;
+  /** Other programs serve it; graphs here only name it. */
+  readonly elsewhere: boolean;
 }
 
 /** Any action; lists of actions have this type. */
@@ -77,5 +79,23 @@ export function action<In extends object, Out>(
   if (!VERSION.test(version)) {
     throw new DefinitionError(`${JSON.stringify(version)} can't be a version: use 1 to 64 of A-Z a-z 0-9 . _ -`);
   }
-  return { name, version, options, run, undo: sides.undo, output: options.output ?? json<Out>() };
+  return { name, version, options, run, undo: sides.undo, output: options.output ?? json<Out>(), elsewhere: false };
+}
+
+/**
+ * Names an action that other programs serve, perhaps in another language, so that graphs can be built of it. Its nodes are
+ * undone by its undo action unless they say otherwise.
+ *
+ * ```ts
+ * const charge = declareAction<{ card: string; cents: number }, Receipt>("payments.charge", { version: "2" });
+ * ```
+ */
+export function declareAction<In extends object, Out>(
+  name: string,
+  options: ActionOptions<In, Out> = {},
+): Action<In, Out> {
+  const run = (): never => {
+    throw new DefinitionError(`action ${name} is only declared: it has no function that could run`);
+  };
+  return { ...action<In, Out>(name, options, run), elsewhere: true };
 }

@@ -2,6 +2,7 @@
 
 export {
   action,
+  declareAction,
   type Action,
   type ActionOptions,
   type AnyAction,

@@ -57,6 +57,9 @@ export interface MapOptions extends NodeOptions {
   readonly maxFailures?: number;
 }
 
+const GRAPH_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+const NODE_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,63}$/;
+
 /**
  * ```ts
  * const trip = graph<{ card: string; city: string }>("trip");
@@ -78,7 +81,12 @@ export class GraphBuilder<P> {
   constructor(
     readonly name: string,
     private readonly paramsCodec: Codec<P>,
-  ) {}
+  ) {
+    if (!GRAPH_NAME.test(name)) {
+      const rule = "use 1 to 128 of A-Z a-z 0-9 . _ -, a letter or digit first";
+      throw new DefinitionError(`${JSON.stringify(name)} can't name a graph: ${rule}`);
+    }
+  }
 
   /** A node that a worker runs. */
   add<In extends object, Out>(
@@ -98,7 +106,10 @@ export class GraphBuilder<P> {
 
   /** A graph as a node. */
   subsaga<P2, R2>(name: string, inner: Graph<P2, R2>, params: Input<NoInfer<P2>>, options: After = {}): Ref<R2> {
-    const value: SubsagaNode = { graph: inner.message, params: this.source(params, inner.params) };
+    const value: SubsagaNode = {
+      graph: inner.message,
+      params: params === null ? undefined : this.source(params, inner.params),
+    };
     return this.node<R2>(name, { $case: "subsaga", value }, options);
   }
 
@@ -116,6 +127,9 @@ export class GraphBuilder<P> {
       $case: "action",
       value: this.actionNode(action, options.inputs ?? {}, options),
     };
+    if (options.pivot === true) {
+      throw new DefinitionError(`node ${name}: a pivot is one node, and a map has as many as its list has elements`);
+    }
     const node = this.mapNode(items, each, options, options.item);
     return this.node<Out[]>(name, { $case: "map", value: node }, options);
   }
@@ -139,6 +153,7 @@ export class GraphBuilder<P> {
   /** Waits for `client.signal` with this signal, absent the node's name, for at most `timeout` milliseconds. */
   signal<T>(name: string, options: After & { readonly signal?: string; readonly timeout?: number } = {}): Ref<T> {
     const timeout = options.timeout === undefined ? undefined : durationOf(options.timeout);
+    this.named(options.signal ?? name, "a signal");
     return this.node<T>(name, { $case: "signal", value: { signal: options.signal ?? "", timeout } }, options);
   }
 
@@ -161,6 +176,7 @@ export class GraphBuilder<P> {
   }
 
   private node<T>(name: string, kind: Node["kind"], options: After, output?: Codec<unknown>): Ref<T> {
+    this.named(name, "a node");
     if (this.nodes.has(name)) {
       throw new DefinitionError(`graph ${this.name} has two nodes ${name}`);
     }
@@ -194,7 +210,7 @@ export class GraphBuilder<P> {
       .filter(([, value]) => value !== undefined)
       .map(([name, value]): [string, InputSource] => [name, this.source(value, codecOf(name))]);
     const undo =
-      action.undo === undefined && options.undo?.kind === undefined
+      action.undo === undefined && !action.elsewhere && options.undo?.kind === undefined
         ? ({ ...options.undo, kind: "noop" } as const)
         : options.undo;
     return {
@@ -209,6 +225,13 @@ export class GraphBuilder<P> {
       inputTypes: new Map(types),
       outputType: action.output.type,
     };
+  }
+
+  private named(name: string, what: string): void {
+    if (!NODE_NAME.test(name)) {
+      const rule = "use 1 to 64 of A-Z a-z 0-9 _ . -, a letter or _ first";
+      throw new DefinitionError(`graph ${this.name}: ${JSON.stringify(name)} can't name ${what}: ${rule}`);
+    }
   }
 
   private mapNode(items: unknown, each: MapNode["each"], options: MapOptions, item = ""): MapNode {

@@ -35,7 +35,7 @@ export interface Timeouts {
 }
 
 export interface UndoPolicy {
-  /** `action`: the undo action. `noop`: there is nothing to undo. `none`: it cannot be undone. */
+  /** `action` (absent too): the undo action. `noop`: there is nothing to undo. `none`: it cannot be undone. */
   readonly kind?: "action" | "noop" | "none";
   readonly retry?: RetryPolicy;
   readonly timeouts?: Timeouts;
@@ -84,7 +84,7 @@ const UNKNOWN = {
 export function undoMessage(policy: UndoPolicy | undefined): UndoMessage | undefined {
   return (
     policy && {
-      kind: policy.kind === undefined ? UndoKind.UNSPECIFIED : UNDO_KINDS[policy.kind],
+      kind: UNDO_KINDS[policy.kind ?? "action"],
       retry: retryMessage(policy.retry),
       timeouts: timeoutsMessage(policy.timeouts),
       irreversible:

@@ -33,6 +33,9 @@ export function served(actions: readonly AnyAction[], slots: ReadonlyMap<string,
     if (made.actions.has(servedKey(action.name, action.version, ACTION))) {
       throw new DefinitionError(`action ${action.name} version ${action.version} is given twice`);
     }
+    if (action.elsewhere) {
+      throw new DefinitionError(`action ${action.name} is only declared: it has no function that could run`);
+    }
     if (!slots.has(pool)) {
       throw new DefinitionError(`action ${action.name} uses the slot pool ${JSON.stringify(pool)}: add it to slots`);
     }
