@@ -64,8 +64,9 @@ test-typescript: ## format, lint, types and tests of the TypeScript SDK and work
 test-java: ## build and tests of the Java SDK and workers; the rest needs none of it
 	@scripts/test_java.sh
 
-ci: check-protos lint arch types test test-go test-typescript test-java ## all that CI runs, a short demonstration at the end included
+ci: check-protos lint arch types test test-go test-typescript test-java ## all that CI runs, the demonstrations at the end included
 	@$(MAKE) --no-print-directory conformance LANG=$(CI_LANGUAGES)
+	@$(MAKE) --no-print-directory demo-polyglot
 	@$(MAKE) --no-print-directory demo DEMO=--fast
 
 demo: setup ## real sagas that run, fail, unwind, get stuck and are resolved, over a SEC that is killed
