@@ -1168,6 +1168,346 @@ func (x *ListLimitsResponse) GetLimits() []*Limit {
 	return nil
 }
 
+// A breakpoint on an action, in every saga.
+type ActionBreakpoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the action, of whatever version. Required.
+	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	// Side of it. Absent: both.
+	Kind InvocationKind `protobuf:"varint,2,opt,name=kind,proto3,enum=sagaline.v1.InvocationKind" json:"kind,omitempty"`
+	// Who. Required.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why. Required.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it was set. Set by the server.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActionBreakpoint) Reset() {
+	*x = ActionBreakpoint{}
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActionBreakpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActionBreakpoint) ProtoMessage() {}
+
+func (x *ActionBreakpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActionBreakpoint.ProtoReflect.Descriptor instead.
+func (*ActionBreakpoint) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ActionBreakpoint) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ActionBreakpoint) GetKind() InvocationKind {
+	if x != nil {
+		return x.Kind
+	}
+	return InvocationKind_INVOCATION_KIND_UNSPECIFIED
+}
+
+func (x *ActionBreakpoint) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ActionBreakpoint) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ActionBreakpoint) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// Request of SetActionBreakpoint.
+type SetActionBreakpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The breakpoint. Required.
+	Breakpoint    *ActionBreakpoint `protobuf:"bytes,1,opt,name=breakpoint,proto3" json:"breakpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetActionBreakpointRequest) Reset() {
+	*x = SetActionBreakpointRequest{}
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetActionBreakpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetActionBreakpointRequest) ProtoMessage() {}
+
+func (x *SetActionBreakpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetActionBreakpointRequest.ProtoReflect.Descriptor instead.
+func (*SetActionBreakpointRequest) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SetActionBreakpointRequest) GetBreakpoint() *ActionBreakpoint {
+	if x != nil {
+		return x.Breakpoint
+	}
+	return nil
+}
+
+// Response of SetActionBreakpoint.
+type SetActionBreakpointResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Breakpoint    *ActionBreakpoint `protobuf:"bytes,1,opt,name=breakpoint,proto3" json:"breakpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetActionBreakpointResponse) Reset() {
+	*x = SetActionBreakpointResponse{}
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetActionBreakpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetActionBreakpointResponse) ProtoMessage() {}
+
+func (x *SetActionBreakpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetActionBreakpointResponse.ProtoReflect.Descriptor instead.
+func (*SetActionBreakpointResponse) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SetActionBreakpointResponse) GetBreakpoint() *ActionBreakpoint {
+	if x != nil {
+		return x.Breakpoint
+	}
+	return nil
+}
+
+// Request of ClearActionBreakpoint.
+type ClearActionBreakpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the action. Required.
+	Action        string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearActionBreakpointRequest) Reset() {
+	*x = ClearActionBreakpointRequest{}
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearActionBreakpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearActionBreakpointRequest) ProtoMessage() {}
+
+func (x *ClearActionBreakpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearActionBreakpointRequest.ProtoReflect.Descriptor instead.
+func (*ClearActionBreakpointRequest) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ClearActionBreakpointRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+// Response of ClearActionBreakpoint. It has no fields yet.
+type ClearActionBreakpointResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearActionBreakpointResponse) Reset() {
+	*x = ClearActionBreakpointResponse{}
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearActionBreakpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearActionBreakpointResponse) ProtoMessage() {}
+
+func (x *ClearActionBreakpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearActionBreakpointResponse.ProtoReflect.Descriptor instead.
+func (*ClearActionBreakpointResponse) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{22}
+}
+
+// Request of ListActionBreakpoints. It has no fields yet.
+type ListActionBreakpointsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListActionBreakpointsRequest) Reset() {
+	*x = ListActionBreakpointsRequest{}
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListActionBreakpointsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListActionBreakpointsRequest) ProtoMessage() {}
+
+func (x *ListActionBreakpointsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListActionBreakpointsRequest.ProtoReflect.Descriptor instead.
+func (*ListActionBreakpointsRequest) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{23}
+}
+
+// Response of ListActionBreakpoints.
+type ListActionBreakpointsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The breakpoints, by action.
+	Breakpoints   []*ActionBreakpoint `protobuf:"bytes,1,rep,name=breakpoints,proto3" json:"breakpoints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListActionBreakpointsResponse) Reset() {
+	*x = ListActionBreakpointsResponse{}
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListActionBreakpointsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListActionBreakpointsResponse) ProtoMessage() {}
+
+func (x *ListActionBreakpointsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListActionBreakpointsResponse.ProtoReflect.Descriptor instead.
+func (*ListActionBreakpointsResponse) Descriptor() ([]byte, []int) {
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListActionBreakpointsResponse) GetBreakpoints() []*ActionBreakpoint {
+	if x != nil {
+		return x.Breakpoints
+	}
+	return nil
+}
+
 // Request of QuarantineSaga.
 type QuarantineSagaRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1183,7 +1523,7 @@ type QuarantineSagaRequest struct {
 
 func (x *QuarantineSagaRequest) Reset() {
 	*x = QuarantineSagaRequest{}
-	mi := &file_sagaline_v1_admin_service_proto_msgTypes[18]
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1535,7 @@ func (x *QuarantineSagaRequest) String() string {
 func (*QuarantineSagaRequest) ProtoMessage() {}
 
 func (x *QuarantineSagaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_admin_service_proto_msgTypes[18]
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1548,7 @@ func (x *QuarantineSagaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantineSagaRequest.ProtoReflect.Descriptor instead.
 func (*QuarantineSagaRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{18}
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *QuarantineSagaRequest) GetSagaId() string {
@@ -1243,7 +1583,7 @@ type QuarantineSagaResponse struct {
 
 func (x *QuarantineSagaResponse) Reset() {
 	*x = QuarantineSagaResponse{}
-	mi := &file_sagaline_v1_admin_service_proto_msgTypes[19]
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1595,7 @@ func (x *QuarantineSagaResponse) String() string {
 func (*QuarantineSagaResponse) ProtoMessage() {}
 
 func (x *QuarantineSagaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_admin_service_proto_msgTypes[19]
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1608,7 @@ func (x *QuarantineSagaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuarantineSagaResponse.ProtoReflect.Descriptor instead.
 func (*QuarantineSagaResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{19}
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *QuarantineSagaResponse) GetSaga() *Saga {
@@ -1293,7 +1633,7 @@ type ReleaseSagaRequest struct {
 
 func (x *ReleaseSagaRequest) Reset() {
 	*x = ReleaseSagaRequest{}
-	mi := &file_sagaline_v1_admin_service_proto_msgTypes[20]
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1645,7 @@ func (x *ReleaseSagaRequest) String() string {
 func (*ReleaseSagaRequest) ProtoMessage() {}
 
 func (x *ReleaseSagaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_admin_service_proto_msgTypes[20]
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1658,7 @@ func (x *ReleaseSagaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseSagaRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseSagaRequest) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{20}
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReleaseSagaRequest) GetSagaId() string {
@@ -1353,7 +1693,7 @@ type ReleaseSagaResponse struct {
 
 func (x *ReleaseSagaResponse) Reset() {
 	*x = ReleaseSagaResponse{}
-	mi := &file_sagaline_v1_admin_service_proto_msgTypes[21]
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1705,7 @@ func (x *ReleaseSagaResponse) String() string {
 func (*ReleaseSagaResponse) ProtoMessage() {}
 
 func (x *ReleaseSagaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sagaline_v1_admin_service_proto_msgTypes[21]
+	mi := &file_sagaline_v1_admin_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1718,7 @@ func (x *ReleaseSagaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseSagaResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseSagaResponse) Descriptor() ([]byte, []int) {
-	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{21}
+	return file_sagaline_v1_admin_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReleaseSagaResponse) GetSaga() *Saga {
@@ -1459,7 +1799,27 @@ const file_sagaline_v1_admin_service_proto_rawDesc = "" +
 	"\x05limit\x18\x01 \x01(\v2\x12.sagaline.v1.LimitR\x05limit\"\x13\n" +
 	"\x11ListLimitsRequest\"@\n" +
 	"\x12ListLimitsResponse\x12*\n" +
-	"\x06limits\x18\x01 \x03(\v2\x12.sagaline.v1.LimitR\x06limits\"^\n" +
+	"\x06limits\x18\x01 \x03(\v2\x12.sagaline.v1.LimitR\x06limits\"\xb9\x01\n" +
+	"\x10ActionBreakpoint\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x12/\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x1b.sagaline.v1.InvocationKindR\x04kind\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"[\n" +
+	"\x1aSetActionBreakpointRequest\x12=\n" +
+	"\n" +
+	"breakpoint\x18\x01 \x01(\v2\x1d.sagaline.v1.ActionBreakpointR\n" +
+	"breakpoint\"\\\n" +
+	"\x1bSetActionBreakpointResponse\x12=\n" +
+	"\n" +
+	"breakpoint\x18\x01 \x01(\v2\x1d.sagaline.v1.ActionBreakpointR\n" +
+	"breakpoint\"6\n" +
+	"\x1cClearActionBreakpointRequest\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\"\x1f\n" +
+	"\x1dClearActionBreakpointResponse\"\x1e\n" +
+	"\x1cListActionBreakpointsRequest\"`\n" +
+	"\x1dListActionBreakpointsResponse\x12?\n" +
+	"\vbreakpoints\x18\x01 \x03(\v2\x1d.sagaline.v1.ActionBreakpointR\vbreakpoints\"^\n" +
 	"\x15QuarantineSagaRequest\x12\x17\n" +
 	"\asaga_id\x18\x01 \x01(\tR\x06sagaId\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
@@ -1485,7 +1845,7 @@ const file_sagaline_v1_admin_service_proto_rawDesc = "" +
 	"\x14WAIT_REASON_OPERATOR\x10\b\x12\x1b\n" +
 	"\x17WAIT_REASON_WORKER_AWAY\x10\t\x12\x15\n" +
 	"\x11WAIT_REASON_EVENT\x10\n" +
-	"2\xcf\x05\n" +
+	"2\x99\b\n" +
 	"\fAdminService\x12G\n" +
 	"\bListSecs\x12\x1c.sagaline.v1.ListSecsRequest\x1a\x1d.sagaline.v1.ListSecsResponse\x12P\n" +
 	"\vListWorkers\x12\x1f.sagaline.v1.ListWorkersRequest\x1a .sagaline.v1.ListWorkersResponse\x12P\n" +
@@ -1494,7 +1854,10 @@ const file_sagaline_v1_admin_service_proto_rawDesc = "" +
 	"\bDrainSec\x12\x1c.sagaline.v1.DrainSecRequest\x1a\x1d.sagaline.v1.DrainSecResponse\x12G\n" +
 	"\bSetLimit\x12\x1c.sagaline.v1.SetLimitRequest\x1a\x1d.sagaline.v1.SetLimitResponse\x12M\n" +
 	"\n" +
-	"ListLimits\x12\x1e.sagaline.v1.ListLimitsRequest\x1a\x1f.sagaline.v1.ListLimitsResponse\x12Y\n" +
+	"ListLimits\x12\x1e.sagaline.v1.ListLimitsRequest\x1a\x1f.sagaline.v1.ListLimitsResponse\x12h\n" +
+	"\x13SetActionBreakpoint\x12'.sagaline.v1.SetActionBreakpointRequest\x1a(.sagaline.v1.SetActionBreakpointResponse\x12n\n" +
+	"\x15ClearActionBreakpoint\x12).sagaline.v1.ClearActionBreakpointRequest\x1a*.sagaline.v1.ClearActionBreakpointResponse\x12n\n" +
+	"\x15ListActionBreakpoints\x12).sagaline.v1.ListActionBreakpointsRequest\x1a*.sagaline.v1.ListActionBreakpointsResponse\x12Y\n" +
 	"\x0eQuarantineSaga\x12\".sagaline.v1.QuarantineSagaRequest\x1a#.sagaline.v1.QuarantineSagaResponse\x12P\n" +
 	"\vReleaseSaga\x12\x1f.sagaline.v1.ReleaseSagaRequest\x1a .sagaline.v1.ReleaseSagaResponseB?\n" +
 	"\x0fdev.sagaline.v1P\x01Z*sagaline.dev/sdk/go/sagaline/v1;sagalinev1b\x06proto3"
@@ -1512,80 +1875,98 @@ func file_sagaline_v1_admin_service_proto_rawDescGZIP() []byte {
 }
 
 var file_sagaline_v1_admin_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_sagaline_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_sagaline_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_sagaline_v1_admin_service_proto_goTypes = []any{
-	(WaitReason)(0),                // 0: sagaline.v1.WaitReason
-	(*ListSecsRequest)(nil),        // 1: sagaline.v1.ListSecsRequest
-	(*SecStatus)(nil),              // 2: sagaline.v1.SecStatus
-	(*ListSecsResponse)(nil),       // 3: sagaline.v1.ListSecsResponse
-	(*ListWorkersRequest)(nil),     // 4: sagaline.v1.ListWorkersRequest
-	(*WorkerStatus)(nil),           // 5: sagaline.v1.WorkerStatus
-	(*ListWorkersResponse)(nil),    // 6: sagaline.v1.ListWorkersResponse
-	(*ExplainSagaRequest)(nil),     // 7: sagaline.v1.ExplainSagaRequest
-	(*NodeWait)(nil),               // 8: sagaline.v1.NodeWait
-	(*ExplainSagaResponse)(nil),    // 9: sagaline.v1.ExplainSagaResponse
-	(*HandOffRequest)(nil),         // 10: sagaline.v1.HandOffRequest
-	(*HandOffResponse)(nil),        // 11: sagaline.v1.HandOffResponse
-	(*DrainSecRequest)(nil),        // 12: sagaline.v1.DrainSecRequest
-	(*DrainSecResponse)(nil),       // 13: sagaline.v1.DrainSecResponse
-	(*Limit)(nil),                  // 14: sagaline.v1.Limit
-	(*SetLimitRequest)(nil),        // 15: sagaline.v1.SetLimitRequest
-	(*SetLimitResponse)(nil),       // 16: sagaline.v1.SetLimitResponse
-	(*ListLimitsRequest)(nil),      // 17: sagaline.v1.ListLimitsRequest
-	(*ListLimitsResponse)(nil),     // 18: sagaline.v1.ListLimitsResponse
-	(*QuarantineSagaRequest)(nil),  // 19: sagaline.v1.QuarantineSagaRequest
-	(*QuarantineSagaResponse)(nil), // 20: sagaline.v1.QuarantineSagaResponse
-	(*ReleaseSagaRequest)(nil),     // 21: sagaline.v1.ReleaseSagaRequest
-	(*ReleaseSagaResponse)(nil),    // 22: sagaline.v1.ReleaseSagaResponse
-	(*Sec)(nil),                    // 23: sagaline.v1.Sec
-	(*ActionSpec)(nil),             // 24: sagaline.v1.ActionSpec
-	(*Capacity)(nil),               // 25: sagaline.v1.Capacity
-	(*timestamppb.Timestamp)(nil),  // 26: google.protobuf.Timestamp
-	(InvocationKind)(0),            // 27: sagaline.v1.InvocationKind
-	(*durationpb.Duration)(nil),    // 28: google.protobuf.Duration
-	(*Saga)(nil),                   // 29: sagaline.v1.Saga
+	(WaitReason)(0),                       // 0: sagaline.v1.WaitReason
+	(*ListSecsRequest)(nil),               // 1: sagaline.v1.ListSecsRequest
+	(*SecStatus)(nil),                     // 2: sagaline.v1.SecStatus
+	(*ListSecsResponse)(nil),              // 3: sagaline.v1.ListSecsResponse
+	(*ListWorkersRequest)(nil),            // 4: sagaline.v1.ListWorkersRequest
+	(*WorkerStatus)(nil),                  // 5: sagaline.v1.WorkerStatus
+	(*ListWorkersResponse)(nil),           // 6: sagaline.v1.ListWorkersResponse
+	(*ExplainSagaRequest)(nil),            // 7: sagaline.v1.ExplainSagaRequest
+	(*NodeWait)(nil),                      // 8: sagaline.v1.NodeWait
+	(*ExplainSagaResponse)(nil),           // 9: sagaline.v1.ExplainSagaResponse
+	(*HandOffRequest)(nil),                // 10: sagaline.v1.HandOffRequest
+	(*HandOffResponse)(nil),               // 11: sagaline.v1.HandOffResponse
+	(*DrainSecRequest)(nil),               // 12: sagaline.v1.DrainSecRequest
+	(*DrainSecResponse)(nil),              // 13: sagaline.v1.DrainSecResponse
+	(*Limit)(nil),                         // 14: sagaline.v1.Limit
+	(*SetLimitRequest)(nil),               // 15: sagaline.v1.SetLimitRequest
+	(*SetLimitResponse)(nil),              // 16: sagaline.v1.SetLimitResponse
+	(*ListLimitsRequest)(nil),             // 17: sagaline.v1.ListLimitsRequest
+	(*ListLimitsResponse)(nil),            // 18: sagaline.v1.ListLimitsResponse
+	(*ActionBreakpoint)(nil),              // 19: sagaline.v1.ActionBreakpoint
+	(*SetActionBreakpointRequest)(nil),    // 20: sagaline.v1.SetActionBreakpointRequest
+	(*SetActionBreakpointResponse)(nil),   // 21: sagaline.v1.SetActionBreakpointResponse
+	(*ClearActionBreakpointRequest)(nil),  // 22: sagaline.v1.ClearActionBreakpointRequest
+	(*ClearActionBreakpointResponse)(nil), // 23: sagaline.v1.ClearActionBreakpointResponse
+	(*ListActionBreakpointsRequest)(nil),  // 24: sagaline.v1.ListActionBreakpointsRequest
+	(*ListActionBreakpointsResponse)(nil), // 25: sagaline.v1.ListActionBreakpointsResponse
+	(*QuarantineSagaRequest)(nil),         // 26: sagaline.v1.QuarantineSagaRequest
+	(*QuarantineSagaResponse)(nil),        // 27: sagaline.v1.QuarantineSagaResponse
+	(*ReleaseSagaRequest)(nil),            // 28: sagaline.v1.ReleaseSagaRequest
+	(*ReleaseSagaResponse)(nil),           // 29: sagaline.v1.ReleaseSagaResponse
+	(*Sec)(nil),                           // 30: sagaline.v1.Sec
+	(*ActionSpec)(nil),                    // 31: sagaline.v1.ActionSpec
+	(*Capacity)(nil),                      // 32: sagaline.v1.Capacity
+	(*timestamppb.Timestamp)(nil),         // 33: google.protobuf.Timestamp
+	(InvocationKind)(0),                   // 34: sagaline.v1.InvocationKind
+	(*durationpb.Duration)(nil),           // 35: google.protobuf.Duration
+	(*Saga)(nil),                          // 36: sagaline.v1.Saga
 }
 var file_sagaline_v1_admin_service_proto_depIdxs = []int32{
-	23, // 0: sagaline.v1.SecStatus.sec:type_name -> sagaline.v1.Sec
+	30, // 0: sagaline.v1.SecStatus.sec:type_name -> sagaline.v1.Sec
 	2,  // 1: sagaline.v1.ListSecsResponse.secs:type_name -> sagaline.v1.SecStatus
-	24, // 2: sagaline.v1.WorkerStatus.actions:type_name -> sagaline.v1.ActionSpec
-	25, // 3: sagaline.v1.WorkerStatus.capacity:type_name -> sagaline.v1.Capacity
-	26, // 4: sagaline.v1.WorkerStatus.connect_time:type_name -> google.protobuf.Timestamp
+	31, // 2: sagaline.v1.WorkerStatus.actions:type_name -> sagaline.v1.ActionSpec
+	32, // 3: sagaline.v1.WorkerStatus.capacity:type_name -> sagaline.v1.Capacity
+	33, // 4: sagaline.v1.WorkerStatus.connect_time:type_name -> google.protobuf.Timestamp
 	5,  // 5: sagaline.v1.ListWorkersResponse.workers:type_name -> sagaline.v1.WorkerStatus
-	27, // 6: sagaline.v1.NodeWait.kind:type_name -> sagaline.v1.InvocationKind
+	34, // 6: sagaline.v1.NodeWait.kind:type_name -> sagaline.v1.InvocationKind
 	0,  // 7: sagaline.v1.NodeWait.reason:type_name -> sagaline.v1.WaitReason
-	28, // 8: sagaline.v1.NodeWait.age:type_name -> google.protobuf.Duration
+	35, // 8: sagaline.v1.NodeWait.age:type_name -> google.protobuf.Duration
 	8,  // 9: sagaline.v1.ExplainSagaResponse.waits:type_name -> sagaline.v1.NodeWait
-	23, // 10: sagaline.v1.HandOffResponse.owner:type_name -> sagaline.v1.Sec
-	28, // 11: sagaline.v1.DrainSecRequest.timeout:type_name -> google.protobuf.Duration
+	30, // 10: sagaline.v1.HandOffResponse.owner:type_name -> sagaline.v1.Sec
+	35, // 11: sagaline.v1.DrainSecRequest.timeout:type_name -> google.protobuf.Duration
 	14, // 12: sagaline.v1.SetLimitRequest.limit:type_name -> sagaline.v1.Limit
 	14, // 13: sagaline.v1.SetLimitResponse.limit:type_name -> sagaline.v1.Limit
 	14, // 14: sagaline.v1.ListLimitsResponse.limits:type_name -> sagaline.v1.Limit
-	29, // 15: sagaline.v1.QuarantineSagaResponse.saga:type_name -> sagaline.v1.Saga
-	29, // 16: sagaline.v1.ReleaseSagaResponse.saga:type_name -> sagaline.v1.Saga
-	1,  // 17: sagaline.v1.AdminService.ListSecs:input_type -> sagaline.v1.ListSecsRequest
-	4,  // 18: sagaline.v1.AdminService.ListWorkers:input_type -> sagaline.v1.ListWorkersRequest
-	7,  // 19: sagaline.v1.AdminService.ExplainSaga:input_type -> sagaline.v1.ExplainSagaRequest
-	10, // 20: sagaline.v1.AdminService.HandOff:input_type -> sagaline.v1.HandOffRequest
-	12, // 21: sagaline.v1.AdminService.DrainSec:input_type -> sagaline.v1.DrainSecRequest
-	15, // 22: sagaline.v1.AdminService.SetLimit:input_type -> sagaline.v1.SetLimitRequest
-	17, // 23: sagaline.v1.AdminService.ListLimits:input_type -> sagaline.v1.ListLimitsRequest
-	19, // 24: sagaline.v1.AdminService.QuarantineSaga:input_type -> sagaline.v1.QuarantineSagaRequest
-	21, // 25: sagaline.v1.AdminService.ReleaseSaga:input_type -> sagaline.v1.ReleaseSagaRequest
-	3,  // 26: sagaline.v1.AdminService.ListSecs:output_type -> sagaline.v1.ListSecsResponse
-	6,  // 27: sagaline.v1.AdminService.ListWorkers:output_type -> sagaline.v1.ListWorkersResponse
-	9,  // 28: sagaline.v1.AdminService.ExplainSaga:output_type -> sagaline.v1.ExplainSagaResponse
-	11, // 29: sagaline.v1.AdminService.HandOff:output_type -> sagaline.v1.HandOffResponse
-	13, // 30: sagaline.v1.AdminService.DrainSec:output_type -> sagaline.v1.DrainSecResponse
-	16, // 31: sagaline.v1.AdminService.SetLimit:output_type -> sagaline.v1.SetLimitResponse
-	18, // 32: sagaline.v1.AdminService.ListLimits:output_type -> sagaline.v1.ListLimitsResponse
-	20, // 33: sagaline.v1.AdminService.QuarantineSaga:output_type -> sagaline.v1.QuarantineSagaResponse
-	22, // 34: sagaline.v1.AdminService.ReleaseSaga:output_type -> sagaline.v1.ReleaseSagaResponse
-	26, // [26:35] is the sub-list for method output_type
-	17, // [17:26] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	34, // 15: sagaline.v1.ActionBreakpoint.kind:type_name -> sagaline.v1.InvocationKind
+	33, // 16: sagaline.v1.ActionBreakpoint.time:type_name -> google.protobuf.Timestamp
+	19, // 17: sagaline.v1.SetActionBreakpointRequest.breakpoint:type_name -> sagaline.v1.ActionBreakpoint
+	19, // 18: sagaline.v1.SetActionBreakpointResponse.breakpoint:type_name -> sagaline.v1.ActionBreakpoint
+	19, // 19: sagaline.v1.ListActionBreakpointsResponse.breakpoints:type_name -> sagaline.v1.ActionBreakpoint
+	36, // 20: sagaline.v1.QuarantineSagaResponse.saga:type_name -> sagaline.v1.Saga
+	36, // 21: sagaline.v1.ReleaseSagaResponse.saga:type_name -> sagaline.v1.Saga
+	1,  // 22: sagaline.v1.AdminService.ListSecs:input_type -> sagaline.v1.ListSecsRequest
+	4,  // 23: sagaline.v1.AdminService.ListWorkers:input_type -> sagaline.v1.ListWorkersRequest
+	7,  // 24: sagaline.v1.AdminService.ExplainSaga:input_type -> sagaline.v1.ExplainSagaRequest
+	10, // 25: sagaline.v1.AdminService.HandOff:input_type -> sagaline.v1.HandOffRequest
+	12, // 26: sagaline.v1.AdminService.DrainSec:input_type -> sagaline.v1.DrainSecRequest
+	15, // 27: sagaline.v1.AdminService.SetLimit:input_type -> sagaline.v1.SetLimitRequest
+	17, // 28: sagaline.v1.AdminService.ListLimits:input_type -> sagaline.v1.ListLimitsRequest
+	20, // 29: sagaline.v1.AdminService.SetActionBreakpoint:input_type -> sagaline.v1.SetActionBreakpointRequest
+	22, // 30: sagaline.v1.AdminService.ClearActionBreakpoint:input_type -> sagaline.v1.ClearActionBreakpointRequest
+	24, // 31: sagaline.v1.AdminService.ListActionBreakpoints:input_type -> sagaline.v1.ListActionBreakpointsRequest
+	26, // 32: sagaline.v1.AdminService.QuarantineSaga:input_type -> sagaline.v1.QuarantineSagaRequest
+	28, // 33: sagaline.v1.AdminService.ReleaseSaga:input_type -> sagaline.v1.ReleaseSagaRequest
+	3,  // 34: sagaline.v1.AdminService.ListSecs:output_type -> sagaline.v1.ListSecsResponse
+	6,  // 35: sagaline.v1.AdminService.ListWorkers:output_type -> sagaline.v1.ListWorkersResponse
+	9,  // 36: sagaline.v1.AdminService.ExplainSaga:output_type -> sagaline.v1.ExplainSagaResponse
+	11, // 37: sagaline.v1.AdminService.HandOff:output_type -> sagaline.v1.HandOffResponse
+	13, // 38: sagaline.v1.AdminService.DrainSec:output_type -> sagaline.v1.DrainSecResponse
+	16, // 39: sagaline.v1.AdminService.SetLimit:output_type -> sagaline.v1.SetLimitResponse
+	18, // 40: sagaline.v1.AdminService.ListLimits:output_type -> sagaline.v1.ListLimitsResponse
+	21, // 41: sagaline.v1.AdminService.SetActionBreakpoint:output_type -> sagaline.v1.SetActionBreakpointResponse
+	23, // 42: sagaline.v1.AdminService.ClearActionBreakpoint:output_type -> sagaline.v1.ClearActionBreakpointResponse
+	25, // 43: sagaline.v1.AdminService.ListActionBreakpoints:output_type -> sagaline.v1.ListActionBreakpointsResponse
+	27, // 44: sagaline.v1.AdminService.QuarantineSaga:output_type -> sagaline.v1.QuarantineSagaResponse
+	29, // 45: sagaline.v1.AdminService.ReleaseSaga:output_type -> sagaline.v1.ReleaseSagaResponse
+	34, // [34:46] is the sub-list for method output_type
+	22, // [22:34] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_sagaline_v1_admin_service_proto_init() }
@@ -1605,7 +1986,7 @@ func file_sagaline_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sagaline_v1_admin_service_proto_rawDesc), len(file_sagaline_v1_admin_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,15 +19,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_ListSecs_FullMethodName       = "/sagaline.v1.AdminService/ListSecs"
-	AdminService_ListWorkers_FullMethodName    = "/sagaline.v1.AdminService/ListWorkers"
-	AdminService_ExplainSaga_FullMethodName    = "/sagaline.v1.AdminService/ExplainSaga"
-	AdminService_HandOff_FullMethodName        = "/sagaline.v1.AdminService/HandOff"
-	AdminService_DrainSec_FullMethodName       = "/sagaline.v1.AdminService/DrainSec"
-	AdminService_SetLimit_FullMethodName       = "/sagaline.v1.AdminService/SetLimit"
-	AdminService_ListLimits_FullMethodName     = "/sagaline.v1.AdminService/ListLimits"
-	AdminService_QuarantineSaga_FullMethodName = "/sagaline.v1.AdminService/QuarantineSaga"
-	AdminService_ReleaseSaga_FullMethodName    = "/sagaline.v1.AdminService/ReleaseSaga"
+	AdminService_ListSecs_FullMethodName              = "/sagaline.v1.AdminService/ListSecs"
+	AdminService_ListWorkers_FullMethodName           = "/sagaline.v1.AdminService/ListWorkers"
+	AdminService_ExplainSaga_FullMethodName           = "/sagaline.v1.AdminService/ExplainSaga"
+	AdminService_HandOff_FullMethodName               = "/sagaline.v1.AdminService/HandOff"
+	AdminService_DrainSec_FullMethodName              = "/sagaline.v1.AdminService/DrainSec"
+	AdminService_SetLimit_FullMethodName              = "/sagaline.v1.AdminService/SetLimit"
+	AdminService_ListLimits_FullMethodName            = "/sagaline.v1.AdminService/ListLimits"
+	AdminService_SetActionBreakpoint_FullMethodName   = "/sagaline.v1.AdminService/SetActionBreakpoint"
+	AdminService_ClearActionBreakpoint_FullMethodName = "/sagaline.v1.AdminService/ClearActionBreakpoint"
+	AdminService_ListActionBreakpoints_FullMethodName = "/sagaline.v1.AdminService/ListActionBreakpoints"
+	AdminService_QuarantineSaga_FullMethodName        = "/sagaline.v1.AdminService/QuarantineSaga"
+	AdminService_ReleaseSaga_FullMethodName           = "/sagaline.v1.AdminService/ReleaseSaga"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -51,6 +54,14 @@ type AdminServiceClient interface {
 	SetLimit(ctx context.Context, in *SetLimitRequest, opts ...grpc.CallOption) (*SetLimitResponse, error)
 	// Lists limits.
 	ListLimits(ctx context.Context, in *ListLimitsRequest, opts ...grpc.CallOption) (*ListLimitsResponse, error)
+	// Sets a breakpoint on an action: every start of it is held, in every saga on
+	// every SEC, until a step lets it pass or the breakpoint is cleared. It stays
+	// over restarts. One for each action; the last one set counts.
+	SetActionBreakpoint(ctx context.Context, in *SetActionBreakpointRequest, opts ...grpc.CallOption) (*SetActionBreakpointResponse, error)
+	// Clears the breakpoint on an action; what it held goes on. Safe to repeat.
+	ClearActionBreakpoint(ctx context.Context, in *ClearActionBreakpointRequest, opts ...grpc.CallOption) (*ClearActionBreakpointResponse, error)
+	// Lists the breakpoints on actions.
+	ListActionBreakpoints(ctx context.Context, in *ListActionBreakpointsRequest, opts ...grpc.CallOption) (*ListActionBreakpointsResponse, error)
 	// Sets a saga aside: nothing of it starts, and results are still logged. Safe
 	// to repeat.
 	QuarantineSaga(ctx context.Context, in *QuarantineSagaRequest, opts ...grpc.CallOption) (*QuarantineSagaResponse, error)
@@ -136,6 +147,36 @@ func (c *adminServiceClient) ListLimits(ctx context.Context, in *ListLimitsReque
 	return out, nil
 }
 
+func (c *adminServiceClient) SetActionBreakpoint(ctx context.Context, in *SetActionBreakpointRequest, opts ...grpc.CallOption) (*SetActionBreakpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetActionBreakpointResponse)
+	err := c.cc.Invoke(ctx, AdminService_SetActionBreakpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ClearActionBreakpoint(ctx context.Context, in *ClearActionBreakpointRequest, opts ...grpc.CallOption) (*ClearActionBreakpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClearActionBreakpointResponse)
+	err := c.cc.Invoke(ctx, AdminService_ClearActionBreakpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListActionBreakpoints(ctx context.Context, in *ListActionBreakpointsRequest, opts ...grpc.CallOption) (*ListActionBreakpointsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListActionBreakpointsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListActionBreakpoints_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) QuarantineSaga(ctx context.Context, in *QuarantineSagaRequest, opts ...grpc.CallOption) (*QuarantineSagaResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(QuarantineSagaResponse)
@@ -177,6 +218,14 @@ type AdminServiceServer interface {
 	SetLimit(context.Context, *SetLimitRequest) (*SetLimitResponse, error)
 	// Lists limits.
 	ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error)
+	// Sets a breakpoint on an action: every start of it is held, in every saga on
+	// every SEC, until a step lets it pass or the breakpoint is cleared. It stays
+	// over restarts. One for each action; the last one set counts.
+	SetActionBreakpoint(context.Context, *SetActionBreakpointRequest) (*SetActionBreakpointResponse, error)
+	// Clears the breakpoint on an action; what it held goes on. Safe to repeat.
+	ClearActionBreakpoint(context.Context, *ClearActionBreakpointRequest) (*ClearActionBreakpointResponse, error)
+	// Lists the breakpoints on actions.
+	ListActionBreakpoints(context.Context, *ListActionBreakpointsRequest) (*ListActionBreakpointsResponse, error)
 	// Sets a saga aside: nothing of it starts, and results are still logged. Safe
 	// to repeat.
 	QuarantineSaga(context.Context, *QuarantineSagaRequest) (*QuarantineSagaResponse, error)
@@ -212,6 +261,15 @@ func (UnimplementedAdminServiceServer) SetLimit(context.Context, *SetLimitReques
 }
 func (UnimplementedAdminServiceServer) ListLimits(context.Context, *ListLimitsRequest) (*ListLimitsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListLimits not implemented")
+}
+func (UnimplementedAdminServiceServer) SetActionBreakpoint(context.Context, *SetActionBreakpointRequest) (*SetActionBreakpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetActionBreakpoint not implemented")
+}
+func (UnimplementedAdminServiceServer) ClearActionBreakpoint(context.Context, *ClearActionBreakpointRequest) (*ClearActionBreakpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ClearActionBreakpoint not implemented")
+}
+func (UnimplementedAdminServiceServer) ListActionBreakpoints(context.Context, *ListActionBreakpointsRequest) (*ListActionBreakpointsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListActionBreakpoints not implemented")
 }
 func (UnimplementedAdminServiceServer) QuarantineSaga(context.Context, *QuarantineSagaRequest) (*QuarantineSagaResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method QuarantineSaga not implemented")
@@ -366,6 +424,60 @@ func _AdminService_ListLimits_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_SetActionBreakpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetActionBreakpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SetActionBreakpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SetActionBreakpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SetActionBreakpoint(ctx, req.(*SetActionBreakpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ClearActionBreakpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClearActionBreakpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ClearActionBreakpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ClearActionBreakpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ClearActionBreakpoint(ctx, req.(*ClearActionBreakpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListActionBreakpoints_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListActionBreakpointsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListActionBreakpoints(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListActionBreakpoints_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListActionBreakpoints(ctx, req.(*ListActionBreakpointsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_QuarantineSaga_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(QuarantineSagaRequest)
 	if err := dec(in); err != nil {
@@ -436,6 +548,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListLimits",
 			Handler:    _AdminService_ListLimits_Handler,
+		},
+		{
+			MethodName: "SetActionBreakpoint",
+			Handler:    _AdminService_SetActionBreakpoint_Handler,
+		},
+		{
+			MethodName: "ClearActionBreakpoint",
+			Handler:    _AdminService_ClearActionBreakpoint_Handler,
+		},
+		{
+			MethodName: "ListActionBreakpoints",
+			Handler:    _AdminService_ListActionBreakpoints_Handler,
 		},
 		{
 			MethodName: "QuarantineSaga",

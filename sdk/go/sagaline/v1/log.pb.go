@@ -1756,7 +1756,9 @@ type AttemptStarted struct {
 	// Attempt, from 1; never reused.
 	Attempt int32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// Worker it is meant for.
-	WorkerId      string `protobuf:"bytes,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	WorkerId string `protobuf:"bytes,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// True: it used up a step, since a breakpoint on its action held it.
+	Stepped       bool `protobuf:"varint,4,opt,name=stepped,proto3" json:"stepped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1810,6 +1812,13 @@ func (x *AttemptStarted) GetWorkerId() string {
 		return x.WorkerId
 	}
 	return ""
+}
+
+func (x *AttemptStarted) GetStepped() bool {
+	if x != nil {
+		return x.Stepped
+	}
+	return false
 }
 
 // An attempt that did not decide its node.
@@ -2273,7 +2282,9 @@ type UndoAttemptStarted struct {
 	// Undo attempt, from 1; never reused.
 	Attempt int32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// Worker it is meant for.
-	WorkerId      string `protobuf:"bytes,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	WorkerId string `protobuf:"bytes,3,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
+	// True: it used up a step, since a breakpoint on its action held it.
+	Stepped       bool `protobuf:"varint,4,opt,name=stepped,proto3" json:"stepped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2327,6 +2338,13 @@ func (x *UndoAttemptStarted) GetWorkerId() string {
 		return x.WorkerId
 	}
 	return ""
+}
+
+func (x *UndoAttemptStarted) GetStepped() bool {
+	if x != nil {
+		return x.Stepped
+	}
+	return false
 }
 
 // An undo attempt that did not decide its node.
@@ -3275,11 +3293,12 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x16\n" +
 	"\x06paused\x18\x02 \x01(\bR\x06paused\x12:\n" +
 	"\vstart_delay\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"startDelay\"[\n" +
+	"startDelay\"u\n" +
 	"\x0eAttemptStarted\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x1b\n" +
-	"\tworker_id\x18\x03 \x01(\tR\bworkerId\"\x8b\x03\n" +
+	"\tworker_id\x18\x03 \x01(\tR\bworkerId\x12\x18\n" +
+	"\astepped\x18\x04 \x01(\bR\astepped\"\x8b\x03\n" +
 	"\fAttemptEnded\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x125\n" +
@@ -3313,11 +3332,12 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\x0fUnwindRequested\x12.\n" +
 	"\x05cause\x18\x01 \x01(\x0e2\x18.sagaline.v1.UnwindCauseR\x05cause\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"_\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"y\n" +
 	"\x12UndoAttemptStarted\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x1b\n" +
-	"\tworker_id\x18\x03 \x01(\tR\bworkerId\"\xd6\x02\n" +
+	"\tworker_id\x18\x03 \x01(\tR\bworkerId\x12\x18\n" +
+	"\astepped\x18\x04 \x01(\bR\astepped\"\xd6\x02\n" +
 	"\x10UndoAttemptEnded\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x125\n" +

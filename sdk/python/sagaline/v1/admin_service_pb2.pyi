@@ -611,6 +611,174 @@ class ListLimitsResponse(_message.Message):
 Global___ListLimitsResponse: _TypeAlias = ListLimitsResponse  # noqa: Y015
 
 @_typing.final
+class ActionBreakpoint(_message.Message):
+    """A breakpoint on an action, in every saga."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    action: _builtins.str
+    """Name of the action, of whatever version. Required."""
+    kind: _saga_pb2.InvocationKind.ValueType
+    """Side of it. Absent: both."""
+    actor: _builtins.str
+    """Who. Required."""
+    reason: _builtins.str
+    """Why. Required."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was set. Set by the server."""
+
+    def __init__(
+        self,
+        *,
+        action: _builtins.str = ...,
+        kind: _saga_pb2.InvocationKind.ValueType = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "kind", b"kind", "reason", b"reason", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActionBreakpoint: _TypeAlias = ActionBreakpoint  # noqa: Y015
+
+@_typing.final
+class SetActionBreakpointRequest(_message.Message):
+    """Request of SetActionBreakpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREAKPOINT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def breakpoint(self) -> Global___ActionBreakpoint:
+        """The breakpoint. Required."""
+
+    def __init__(
+        self,
+        *,
+        breakpoint: Global___ActionBreakpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["breakpoint", b"breakpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakpoint", b"breakpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetActionBreakpointRequest: _TypeAlias = SetActionBreakpointRequest  # noqa: Y015
+
+@_typing.final
+class SetActionBreakpointResponse(_message.Message):
+    """Response of SetActionBreakpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREAKPOINT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def breakpoint(self) -> Global___ActionBreakpoint:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        breakpoint: Global___ActionBreakpoint | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["breakpoint", b"breakpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakpoint", b"breakpoint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetActionBreakpointResponse: _TypeAlias = SetActionBreakpointResponse  # noqa: Y015
+
+@_typing.final
+class ClearActionBreakpointRequest(_message.Message):
+    """Request of ClearActionBreakpoint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    action: _builtins.str
+    """Name of the action. Required."""
+    def __init__(
+        self,
+        *,
+        action: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearActionBreakpointRequest: _TypeAlias = ClearActionBreakpointRequest  # noqa: Y015
+
+@_typing.final
+class ClearActionBreakpointResponse(_message.Message):
+    """Response of ClearActionBreakpoint. It has no fields yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClearActionBreakpointResponse: _TypeAlias = ClearActionBreakpointResponse  # noqa: Y015
+
+@_typing.final
+class ListActionBreakpointsRequest(_message.Message):
+    """Request of ListActionBreakpoints. It has no fields yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActionBreakpointsRequest: _TypeAlias = ListActionBreakpointsRequest  # noqa: Y015
+
+@_typing.final
+class ListActionBreakpointsResponse(_message.Message):
+    """Response of ListActionBreakpoints."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREAKPOINTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def breakpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActionBreakpoint]:
+        """The breakpoints, by action."""
+
+    def __init__(
+        self,
+        *,
+        breakpoints: _abc.Iterable[Global___ActionBreakpoint] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakpoints", b"breakpoints"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListActionBreakpointsResponse: _TypeAlias = ListActionBreakpointsResponse  # noqa: Y015
+
+@_typing.final
 class QuarantineSagaRequest(_message.Message):
     """Request of QuarantineSaga."""
 

@@ -70,6 +70,21 @@ class AdminServiceStub(object):
                 request_serializer=sagaline_dot_v1_dot_admin__service__pb2.ListLimitsRequest.SerializeToString,
                 response_deserializer=sagaline_dot_v1_dot_admin__service__pb2.ListLimitsResponse.FromString,
                 _registered_method=True)
+        self.SetActionBreakpoint = channel.unary_unary(
+                '/sagaline.v1.AdminService/SetActionBreakpoint',
+                request_serializer=sagaline_dot_v1_dot_admin__service__pb2.SetActionBreakpointRequest.SerializeToString,
+                response_deserializer=sagaline_dot_v1_dot_admin__service__pb2.SetActionBreakpointResponse.FromString,
+                _registered_method=True)
+        self.ClearActionBreakpoint = channel.unary_unary(
+                '/sagaline.v1.AdminService/ClearActionBreakpoint',
+                request_serializer=sagaline_dot_v1_dot_admin__service__pb2.ClearActionBreakpointRequest.SerializeToString,
+                response_deserializer=sagaline_dot_v1_dot_admin__service__pb2.ClearActionBreakpointResponse.FromString,
+                _registered_method=True)
+        self.ListActionBreakpoints = channel.unary_unary(
+                '/sagaline.v1.AdminService/ListActionBreakpoints',
+                request_serializer=sagaline_dot_v1_dot_admin__service__pb2.ListActionBreakpointsRequest.SerializeToString,
+                response_deserializer=sagaline_dot_v1_dot_admin__service__pb2.ListActionBreakpointsResponse.FromString,
+                _registered_method=True)
         self.QuarantineSaga = channel.unary_unary(
                 '/sagaline.v1.AdminService/QuarantineSaga',
                 request_serializer=sagaline_dot_v1_dot_admin__service__pb2.QuarantineSagaRequest.SerializeToString,
@@ -136,6 +151,29 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetActionBreakpoint(self, request, context):
+        """Sets a breakpoint on an action: every start of it is held, in every saga on
+        every SEC, until a step lets it pass or the breakpoint is cleared. It stays
+        over restarts. One for each action; the last one set counts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearActionBreakpoint(self, request, context):
+        """Clears the breakpoint on an action; what it held goes on. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListActionBreakpoints(self, request, context):
+        """Lists the breakpoints on actions.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def QuarantineSaga(self, request, context):
         """Sets a saga aside: nothing of it starts, and results are still logged. Safe
         to repeat.
@@ -188,6 +226,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListLimits,
                     request_deserializer=sagaline_dot_v1_dot_admin__service__pb2.ListLimitsRequest.FromString,
                     response_serializer=sagaline_dot_v1_dot_admin__service__pb2.ListLimitsResponse.SerializeToString,
+            ),
+            'SetActionBreakpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetActionBreakpoint,
+                    request_deserializer=sagaline_dot_v1_dot_admin__service__pb2.SetActionBreakpointRequest.FromString,
+                    response_serializer=sagaline_dot_v1_dot_admin__service__pb2.SetActionBreakpointResponse.SerializeToString,
+            ),
+            'ClearActionBreakpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearActionBreakpoint,
+                    request_deserializer=sagaline_dot_v1_dot_admin__service__pb2.ClearActionBreakpointRequest.FromString,
+                    response_serializer=sagaline_dot_v1_dot_admin__service__pb2.ClearActionBreakpointResponse.SerializeToString,
+            ),
+            'ListActionBreakpoints': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListActionBreakpoints,
+                    request_deserializer=sagaline_dot_v1_dot_admin__service__pb2.ListActionBreakpointsRequest.FromString,
+                    response_serializer=sagaline_dot_v1_dot_admin__service__pb2.ListActionBreakpointsResponse.SerializeToString,
             ),
             'QuarantineSaga': grpc.unary_unary_rpc_method_handler(
                     servicer.QuarantineSaga,
@@ -390,6 +443,87 @@ class AdminService(object):
             '/sagaline.v1.AdminService/ListLimits',
             sagaline_dot_v1_dot_admin__service__pb2.ListLimitsRequest.SerializeToString,
             sagaline_dot_v1_dot_admin__service__pb2.ListLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetActionBreakpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sagaline.v1.AdminService/SetActionBreakpoint',
+            sagaline_dot_v1_dot_admin__service__pb2.SetActionBreakpointRequest.SerializeToString,
+            sagaline_dot_v1_dot_admin__service__pb2.SetActionBreakpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearActionBreakpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sagaline.v1.AdminService/ClearActionBreakpoint',
+            sagaline_dot_v1_dot_admin__service__pb2.ClearActionBreakpointRequest.SerializeToString,
+            sagaline_dot_v1_dot_admin__service__pb2.ClearActionBreakpointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListActionBreakpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sagaline.v1.AdminService/ListActionBreakpoints',
+            sagaline_dot_v1_dot_admin__service__pb2.ListActionBreakpointsRequest.SerializeToString,
+            sagaline_dot_v1_dot_admin__service__pb2.ListActionBreakpointsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,15 @@ class AdminServiceStub:
     """
     ListLimits: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListLimitsRequest, _admin_service_pb2.ListLimitsResponse]
     """Lists limits."""
+    SetActionBreakpoint: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetActionBreakpointRequest, _admin_service_pb2.SetActionBreakpointResponse]
+    """Sets a breakpoint on an action: every start of it is held, in every saga on
+    every SEC, until a step lets it pass or the breakpoint is cleared. It stays
+    over restarts. One for each action; the last one set counts.
+    """
+    ClearActionBreakpoint: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ClearActionBreakpointRequest, _admin_service_pb2.ClearActionBreakpointResponse]
+    """Clears the breakpoint on an action; what it held goes on. Safe to repeat."""
+    ListActionBreakpoints: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListActionBreakpointsRequest, _admin_service_pb2.ListActionBreakpointsResponse]
+    """Lists the breakpoints on actions."""
     QuarantineSaga: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.QuarantineSagaRequest, _admin_service_pb2.QuarantineSagaResponse]
     """Sets a saga aside: nothing of it starts, and results are still logged. Safe
     to repeat.
@@ -77,6 +86,15 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     ListLimits: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListLimitsRequest, _admin_service_pb2.ListLimitsResponse]  # type: ignore[assignment]
     """Lists limits."""
+    SetActionBreakpoint: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetActionBreakpointRequest, _admin_service_pb2.SetActionBreakpointResponse]  # type: ignore[assignment]
+    """Sets a breakpoint on an action: every start of it is held, in every saga on
+    every SEC, until a step lets it pass or the breakpoint is cleared. It stays
+    over restarts. One for each action; the last one set counts.
+    """
+    ClearActionBreakpoint: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ClearActionBreakpointRequest, _admin_service_pb2.ClearActionBreakpointResponse]  # type: ignore[assignment]
+    """Clears the breakpoint on an action; what it held goes on. Safe to repeat."""
+    ListActionBreakpoints: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListActionBreakpointsRequest, _admin_service_pb2.ListActionBreakpointsResponse]  # type: ignore[assignment]
+    """Lists the breakpoints on actions."""
     QuarantineSaga: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.QuarantineSagaRequest, _admin_service_pb2.QuarantineSagaResponse]  # type: ignore[assignment]
     """Sets a saga aside: nothing of it starts, and results are still logged. Safe
     to repeat.
@@ -144,6 +162,33 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListLimitsResponse, _abc.Awaitable[_admin_service_pb2.ListLimitsResponse]]:
         """Lists limits."""
+
+    @_abc_1.abstractmethod
+    def SetActionBreakpoint(
+        self,
+        request: _admin_service_pb2.SetActionBreakpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.SetActionBreakpointResponse, _abc.Awaitable[_admin_service_pb2.SetActionBreakpointResponse]]:
+        """Sets a breakpoint on an action: every start of it is held, in every saga on
+        every SEC, until a step lets it pass or the breakpoint is cleared. It stays
+        over restarts. One for each action; the last one set counts.
+        """
+
+    @_abc_1.abstractmethod
+    def ClearActionBreakpoint(
+        self,
+        request: _admin_service_pb2.ClearActionBreakpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ClearActionBreakpointResponse, _abc.Awaitable[_admin_service_pb2.ClearActionBreakpointResponse]]:
+        """Clears the breakpoint on an action; what it held goes on. Safe to repeat."""
+
+    @_abc_1.abstractmethod
+    def ListActionBreakpoints(
+        self,
+        request: _admin_service_pb2.ListActionBreakpointsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListActionBreakpointsResponse, _abc.Awaitable[_admin_service_pb2.ListActionBreakpointsResponse]]:
+        """Lists the breakpoints on actions."""
 
     @_abc_1.abstractmethod
     def QuarantineSaga(

@@ -828,22 +828,26 @@ class AttemptStarted(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     WORKER_ID_FIELD_NUMBER: _builtins.int
+    STEPPED_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Node."""
     attempt: _builtins.int
     """Attempt, from 1; never reused."""
     worker_id: _builtins.str
     """Worker it is meant for."""
+    stepped: _builtins.bool
+    """True: it used up a step, since a breakpoint on its action held it."""
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
         attempt: _builtins.int = ...,
         worker_id: _builtins.str = ...,
+        stepped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "node", b"node", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "node", b"node", "stepped", b"stepped", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1090,22 +1094,26 @@ class UndoAttemptStarted(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     WORKER_ID_FIELD_NUMBER: _builtins.int
+    STEPPED_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Node."""
     attempt: _builtins.int
     """Undo attempt, from 1; never reused."""
     worker_id: _builtins.str
     """Worker it is meant for."""
+    stepped: _builtins.bool
+    """True: it used up a step, since a breakpoint on its action held it."""
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
         attempt: _builtins.int = ...,
         worker_id: _builtins.str = ...,
+        stepped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "node", b"node", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "node", b"node", "stepped", b"stepped", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -225,6 +225,52 @@ export interface ListLimitsResponse {
   limits: Limit[];
 }
 
+/** A breakpoint on an action, in every saga. */
+export interface ActionBreakpoint {
+  /** Name of the action, of whatever version. Required. */
+  action: string;
+  /** Side of it. Absent: both. */
+  kind: InvocationKind;
+  /** Who. Required. */
+  actor: string;
+  /** Why. Required. */
+  reason: string;
+  /** When it was set. Set by the server. */
+  time: Timestamp | undefined;
+}
+
+/** Request of SetActionBreakpoint. */
+export interface SetActionBreakpointRequest {
+  /** The breakpoint. Required. */
+  breakpoint: ActionBreakpoint | undefined;
+}
+
+/** Response of SetActionBreakpoint. */
+export interface SetActionBreakpointResponse {
+  /** As it is now. */
+  breakpoint: ActionBreakpoint | undefined;
+}
+
+/** Request of ClearActionBreakpoint. */
+export interface ClearActionBreakpointRequest {
+  /** Name of the action. Required. */
+  action: string;
+}
+
+/** Response of ClearActionBreakpoint. It has no fields yet. */
+export interface ClearActionBreakpointResponse {
+}
+
+/** Request of ListActionBreakpoints. It has no fields yet. */
+export interface ListActionBreakpointsRequest {
+}
+
+/** Response of ListActionBreakpoints. */
+export interface ListActionBreakpointsResponse {
+  /** The breakpoints, by action. */
+  breakpoints: ActionBreakpoint[];
+}
+
 /** Request of QuarantineSaga. */
 export interface QuarantineSagaRequest {
   /** Id. Required. */
@@ -1561,6 +1607,421 @@ export const ListLimitsResponse: MessageFns<ListLimitsResponse> = {
   },
 };
 
+function createBaseActionBreakpoint(): ActionBreakpoint {
+  return { action: "", kind: 0, actor: "", reason: "", time: undefined };
+}
+
+export const ActionBreakpoint: MessageFns<ActionBreakpoint> = {
+  encode(message: ActionBreakpoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.action !== "") {
+      writer.uint32(10).string(message.action);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(16).int32(message.kind);
+    }
+    if (message.actor !== "") {
+      writer.uint32(26).string(message.actor);
+    }
+    if (message.reason !== "") {
+      writer.uint32(34).string(message.reason);
+    }
+    if (message.time !== undefined) {
+      Timestamp.encode(message.time, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ActionBreakpoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseActionBreakpoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.time = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ActionBreakpoint>, I>>(base?: I): ActionBreakpoint {
+    return ActionBreakpoint.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ActionBreakpoint>, I>>(object: I): ActionBreakpoint {
+    const message = createBaseActionBreakpoint();
+    message.action = object.action ?? "";
+    message.kind = object.kind ?? 0;
+    message.actor = object.actor ?? "";
+    message.reason = object.reason ?? "";
+    message.time = (object.time !== undefined && object.time !== null) ? Timestamp.fromPartial(object.time) : undefined;
+    return message;
+  },
+};
+
+function createBaseSetActionBreakpointRequest(): SetActionBreakpointRequest {
+  return { breakpoint: undefined };
+}
+
+export const SetActionBreakpointRequest: MessageFns<SetActionBreakpointRequest> = {
+  encode(message: SetActionBreakpointRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.breakpoint !== undefined) {
+      ActionBreakpoint.encode(message.breakpoint, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetActionBreakpointRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetActionBreakpointRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.breakpoint = ActionBreakpoint.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetActionBreakpointRequest>, I>>(base?: I): SetActionBreakpointRequest {
+    return SetActionBreakpointRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetActionBreakpointRequest>, I>>(object: I): SetActionBreakpointRequest {
+    const message = createBaseSetActionBreakpointRequest();
+    message.breakpoint = (object.breakpoint !== undefined && object.breakpoint !== null)
+      ? ActionBreakpoint.fromPartial(object.breakpoint)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseSetActionBreakpointResponse(): SetActionBreakpointResponse {
+  return { breakpoint: undefined };
+}
+
+export const SetActionBreakpointResponse: MessageFns<SetActionBreakpointResponse> = {
+  encode(message: SetActionBreakpointResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.breakpoint !== undefined) {
+      ActionBreakpoint.encode(message.breakpoint, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetActionBreakpointResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetActionBreakpointResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.breakpoint = ActionBreakpoint.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SetActionBreakpointResponse>, I>>(base?: I): SetActionBreakpointResponse {
+    return SetActionBreakpointResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SetActionBreakpointResponse>, I>>(object: I): SetActionBreakpointResponse {
+    const message = createBaseSetActionBreakpointResponse();
+    message.breakpoint = (object.breakpoint !== undefined && object.breakpoint !== null)
+      ? ActionBreakpoint.fromPartial(object.breakpoint)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseClearActionBreakpointRequest(): ClearActionBreakpointRequest {
+  return { action: "" };
+}
+
+export const ClearActionBreakpointRequest: MessageFns<ClearActionBreakpointRequest> = {
+  encode(message: ClearActionBreakpointRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.action !== "") {
+      writer.uint32(10).string(message.action);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClearActionBreakpointRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClearActionBreakpointRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.action = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ClearActionBreakpointRequest>, I>>(base?: I): ClearActionBreakpointRequest {
+    return ClearActionBreakpointRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ClearActionBreakpointRequest>, I>>(object: I): ClearActionBreakpointRequest {
+    const message = createBaseClearActionBreakpointRequest();
+    message.action = object.action ?? "";
+    return message;
+  },
+};
+
+function createBaseClearActionBreakpointResponse(): ClearActionBreakpointResponse {
+  return {};
+}
+
+export const ClearActionBreakpointResponse: MessageFns<ClearActionBreakpointResponse> = {
+  encode(_: ClearActionBreakpointResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClearActionBreakpointResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClearActionBreakpointResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ClearActionBreakpointResponse>, I>>(base?: I): ClearActionBreakpointResponse {
+    return ClearActionBreakpointResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ClearActionBreakpointResponse>, I>>(_: I): ClearActionBreakpointResponse {
+    const message = createBaseClearActionBreakpointResponse();
+    return message;
+  },
+};
+
+function createBaseListActionBreakpointsRequest(): ListActionBreakpointsRequest {
+  return {};
+}
+
+export const ListActionBreakpointsRequest: MessageFns<ListActionBreakpointsRequest> = {
+  encode(_: ListActionBreakpointsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListActionBreakpointsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListActionBreakpointsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListActionBreakpointsRequest>, I>>(base?: I): ListActionBreakpointsRequest {
+    return ListActionBreakpointsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListActionBreakpointsRequest>, I>>(_: I): ListActionBreakpointsRequest {
+    const message = createBaseListActionBreakpointsRequest();
+    return message;
+  },
+};
+
+function createBaseListActionBreakpointsResponse(): ListActionBreakpointsResponse {
+  return { breakpoints: [] };
+}
+
+export const ListActionBreakpointsResponse: MessageFns<ListActionBreakpointsResponse> = {
+  encode(message: ListActionBreakpointsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.breakpoints) {
+      ActionBreakpoint.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListActionBreakpointsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListActionBreakpointsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.breakpoints.push(ActionBreakpoint.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListActionBreakpointsResponse>, I>>(base?: I): ListActionBreakpointsResponse {
+    return ListActionBreakpointsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListActionBreakpointsResponse>, I>>(
+    object: I,
+  ): ListActionBreakpointsResponse {
+    const message = createBaseListActionBreakpointsResponse();
+    message.breakpoints = object.breakpoints?.map((e) => ActionBreakpoint.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 function createBaseQuarantineSagaRequest(): QuarantineSagaRequest {
   return { sagaId: "", actor: "", reason: "" };
 }
@@ -1906,6 +2367,46 @@ export const AdminServiceService = {
     responseDeserialize: (value: Buffer): ListLimitsResponse => ListLimitsResponse.decode(value),
   },
   /**
+   * Sets a breakpoint on an action: every start of it is held, in every saga on
+   * every SEC, until a step lets it pass or the breakpoint is cleared. It stays
+   * over restarts. One for each action; the last one set counts.
+   */
+  setActionBreakpoint: {
+    path: "/sagaline.v1.AdminService/SetActionBreakpoint" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetActionBreakpointRequest): Buffer =>
+      Buffer.from(SetActionBreakpointRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetActionBreakpointRequest => SetActionBreakpointRequest.decode(value),
+    responseSerialize: (value: SetActionBreakpointResponse): Buffer =>
+      Buffer.from(SetActionBreakpointResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetActionBreakpointResponse => SetActionBreakpointResponse.decode(value),
+  },
+  /** Clears the breakpoint on an action; what it held goes on. Safe to repeat. */
+  clearActionBreakpoint: {
+    path: "/sagaline.v1.AdminService/ClearActionBreakpoint" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ClearActionBreakpointRequest): Buffer =>
+      Buffer.from(ClearActionBreakpointRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ClearActionBreakpointRequest => ClearActionBreakpointRequest.decode(value),
+    responseSerialize: (value: ClearActionBreakpointResponse): Buffer =>
+      Buffer.from(ClearActionBreakpointResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ClearActionBreakpointResponse => ClearActionBreakpointResponse.decode(value),
+  },
+  /** Lists the breakpoints on actions. */
+  listActionBreakpoints: {
+    path: "/sagaline.v1.AdminService/ListActionBreakpoints" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListActionBreakpointsRequest): Buffer =>
+      Buffer.from(ListActionBreakpointsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListActionBreakpointsRequest => ListActionBreakpointsRequest.decode(value),
+    responseSerialize: (value: ListActionBreakpointsResponse): Buffer =>
+      Buffer.from(ListActionBreakpointsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListActionBreakpointsResponse => ListActionBreakpointsResponse.decode(value),
+  },
+  /**
    * Sets a saga aside: nothing of it starts, and results are still logged. Safe
    * to repeat.
    */
@@ -1950,6 +2451,16 @@ export interface AdminServiceServer extends UntypedServiceImplementation {
   setLimit: handleUnaryCall<SetLimitRequest, SetLimitResponse>;
   /** Lists limits. */
   listLimits: handleUnaryCall<ListLimitsRequest, ListLimitsResponse>;
+  /**
+   * Sets a breakpoint on an action: every start of it is held, in every saga on
+   * every SEC, until a step lets it pass or the breakpoint is cleared. It stays
+   * over restarts. One for each action; the last one set counts.
+   */
+  setActionBreakpoint: handleUnaryCall<SetActionBreakpointRequest, SetActionBreakpointResponse>;
+  /** Clears the breakpoint on an action; what it held goes on. Safe to repeat. */
+  clearActionBreakpoint: handleUnaryCall<ClearActionBreakpointRequest, ClearActionBreakpointResponse>;
+  /** Lists the breakpoints on actions. */
+  listActionBreakpoints: handleUnaryCall<ListActionBreakpointsRequest, ListActionBreakpointsResponse>;
   /**
    * Sets a saga aside: nothing of it starts, and results are still logged. Safe
    * to repeat.
@@ -2074,6 +2585,58 @@ export interface AdminServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListLimitsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Sets a breakpoint on an action: every start of it is held, in every saga on
+   * every SEC, until a step lets it pass or the breakpoint is cleared. It stays
+   * over restarts. One for each action; the last one set counts.
+   */
+  setActionBreakpoint(
+    request: SetActionBreakpointRequest,
+    callback: (error: ServiceError | null, response: SetActionBreakpointResponse) => void,
+  ): ClientUnaryCall;
+  setActionBreakpoint(
+    request: SetActionBreakpointRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetActionBreakpointResponse) => void,
+  ): ClientUnaryCall;
+  setActionBreakpoint(
+    request: SetActionBreakpointRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetActionBreakpointResponse) => void,
+  ): ClientUnaryCall;
+  /** Clears the breakpoint on an action; what it held goes on. Safe to repeat. */
+  clearActionBreakpoint(
+    request: ClearActionBreakpointRequest,
+    callback: (error: ServiceError | null, response: ClearActionBreakpointResponse) => void,
+  ): ClientUnaryCall;
+  clearActionBreakpoint(
+    request: ClearActionBreakpointRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ClearActionBreakpointResponse) => void,
+  ): ClientUnaryCall;
+  clearActionBreakpoint(
+    request: ClearActionBreakpointRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ClearActionBreakpointResponse) => void,
+  ): ClientUnaryCall;
+  /** Lists the breakpoints on actions. */
+  listActionBreakpoints(
+    request: ListActionBreakpointsRequest,
+    callback: (error: ServiceError | null, response: ListActionBreakpointsResponse) => void,
+  ): ClientUnaryCall;
+  listActionBreakpoints(
+    request: ListActionBreakpointsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListActionBreakpointsResponse) => void,
+  ): ClientUnaryCall;
+  listActionBreakpoints(
+    request: ListActionBreakpointsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListActionBreakpointsResponse) => void,
   ): ClientUnaryCall;
   /**
    * Sets a saga aside: nothing of it starts, and results are still logged. Safe

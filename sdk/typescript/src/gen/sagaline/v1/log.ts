@@ -340,6 +340,8 @@ export interface AttemptStarted {
   attempt: number;
   /** Worker it is meant for. */
   workerId: string;
+  /** True: it used up a step, since a breakpoint on its action held it. */
+  stepped: boolean;
 }
 
 /** An attempt that did not decide its node. */
@@ -448,6 +450,8 @@ export interface UndoAttemptStarted {
   attempt: number;
   /** Worker it is meant for. */
   workerId: string;
+  /** True: it used up a step, since a breakpoint on its action held it. */
+  stepped: boolean;
 }
 
 /** An undo attempt that did not decide its node. */
@@ -2188,7 +2192,7 @@ export const SagaCreated: MessageFns<SagaCreated> = {
 };
 
 function createBaseAttemptStarted(): AttemptStarted {
-  return { node: "", attempt: 0, workerId: "" };
+  return { node: "", attempt: 0, workerId: "", stepped: false };
 }
 
 export const AttemptStarted: MessageFns<AttemptStarted> = {
@@ -2201,6 +2205,9 @@ export const AttemptStarted: MessageFns<AttemptStarted> = {
     }
     if (message.workerId !== "") {
       writer.uint32(26).string(message.workerId);
+    }
+    if (message.stepped !== false) {
+      writer.uint32(32).bool(message.stepped);
     }
     return writer;
   },
@@ -2242,6 +2249,14 @@ export const AttemptStarted: MessageFns<AttemptStarted> = {
             message.workerId = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.stepped = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2262,6 +2277,7 @@ export const AttemptStarted: MessageFns<AttemptStarted> = {
     message.node = object.node ?? "";
     message.attempt = object.attempt ?? 0;
     message.workerId = object.workerId ?? "";
+    message.stepped = object.stepped ?? false;
     return message;
   },
 };
@@ -2848,7 +2864,7 @@ export const UnwindRequested: MessageFns<UnwindRequested> = {
 };
 
 function createBaseUndoAttemptStarted(): UndoAttemptStarted {
-  return { node: "", attempt: 0, workerId: "" };
+  return { node: "", attempt: 0, workerId: "", stepped: false };
 }
 
 export const UndoAttemptStarted: MessageFns<UndoAttemptStarted> = {
@@ -2861,6 +2877,9 @@ export const UndoAttemptStarted: MessageFns<UndoAttemptStarted> = {
     }
     if (message.workerId !== "") {
       writer.uint32(26).string(message.workerId);
+    }
+    if (message.stepped !== false) {
+      writer.uint32(32).bool(message.stepped);
     }
     return writer;
   },
@@ -2902,6 +2921,14 @@ export const UndoAttemptStarted: MessageFns<UndoAttemptStarted> = {
             message.workerId = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.stepped = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2922,6 +2949,7 @@ export const UndoAttemptStarted: MessageFns<UndoAttemptStarted> = {
     message.node = object.node ?? "";
     message.attempt = object.attempt ?? 0;
     message.workerId = object.workerId ?? "";
+    message.stepped = object.stepped ?? false;
     return message;
   },
 };
