@@ -228,7 +228,7 @@ class SimSec:
 
     async def _set_limit(self, limit: admin_service_pb2.Limit) -> None:
         with refusals():
-            await self._runtime.set_limit(subject(limit), b"" if is_lifted(limit) else limit.SerializeToString())
+            await self._runtime.set_condition(subject(limit), b"" if is_lifted(limit) else limit.SerializeToString())
 
     async def _wait(self, saga_id: str) -> saga_pb2.Saga:
         with refusals():

@@ -12,8 +12,8 @@ from sagaline_server.ports.cluster import (
     HandOff,
     HandOffFate,
     LogPart,
+    StoredCondition,
     StoredControl,
-    StoredLimit,
 )
 from sagaline_server.ports.store import (
     Claim,
@@ -184,8 +184,8 @@ class SimStore:
     async def put_control(self, saga_id: str, control_id: str, control: bytes) -> bool:
         return await self._ask(lambda: self._etcd.backend.put_control(saga_id, control_id, control))
 
-    async def put_limit(self, subject: str, limit: bytes) -> None:
-        await self._ask(lambda: self._etcd.backend.put_limit(subject, limit))
+    async def put_condition(self, subject: str, value: bytes) -> None:
+        await self._ask(lambda: self._etcd.backend.put_condition(subject, value))
 
     async def adopt(self, sagas: Sequence[OwnedSaga]) -> Sequence[Claim | None]:
         sec_id, incarnation = self._sec_id, self._incarnation
@@ -222,8 +222,8 @@ class SimStore:
     async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]:
         return await self._ask(lambda: self._etcd.backend.controls(saga_id))
 
-    async def list_limits(self) -> Sequence[StoredLimit]:
-        return await self._ask(self._etcd.backend.limits)
+    async def list_conditions(self) -> Sequence[StoredCondition]:
+        return await self._ask(self._etcd.backend.conditions)
 
     async def read_owners(self, saga_ids: Sequence[str]) -> Sequence[OwnedSaga | None]:
         return await self._ask(lambda: self._etcd.backend.owners(saga_ids))

@@ -326,6 +326,25 @@ class Client:
         """List the limits on scopes and actions."""
         return self._link.unary(calls.list_limits())
 
+    def set_action_breakpoint(
+        self,
+        action: str,
+        *,
+        kind: saga_pb2.InvocationKind.ValueType = saga_pb2.INVOCATION_KIND_UNSPECIFIED,
+        actor: str,
+        reason: str,
+    ) -> admin_service_pb2.ActionBreakpoint:
+        """Hold every start of an action in every saga, as `sagaline.Client.set_action_breakpoint`."""
+        return self._link.unary(calls.set_action_breakpoint(action, kind, actor, reason))
+
+    def clear_action_breakpoint(self, action: str) -> None:
+        """Clear the breakpoint on an action, as `sagaline.Client.clear_action_breakpoint`."""
+        self._link.unary(calls.clear_action_breakpoint(action))
+
+    def action_breakpoints(self) -> Sequence[admin_service_pb2.ActionBreakpoint]:
+        """List the breakpoints on actions."""
+        return self._link.unary(calls.list_action_breakpoints())
+
     def hand_off(self, saga_id: str, *, to_sec_id: str = "") -> admin_service_pb2.HandOffResponse:
         """Make another SEC the owner of a saga. Never repeated by itself."""
         return self._link.unary(calls.hand_off(saga_id, to_sec_id))

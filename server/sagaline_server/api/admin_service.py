@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 from sagaline.v1 import admin_service_pb2 as pb
 from sagaline.v1 import admin_service_pb2_grpc
-from sagaline_server.api import checks, limiting, ordering
+from sagaline_server.api import breaking, checks, limiting, ordering
 from sagaline_server.api.errors import refusal, refuse
 from sagaline_server.api.handlers import Context
 from sagaline_server.api.runtime_port import SagaRuntime
 from sagaline_server.core import limits
 from sagaline_server.core.validate import check_saga_id
+from sagaline_server.ports.clock import Clock
 from sagaline_server.runtime.requests import RequestRefused
 from sagaline_server.wire.times import to_seconds
 
@@ -20,9 +21,10 @@ from sagaline_server.wire.times import to_seconds
 class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
     """What operators use."""
 
-    def __init__(self, runtime: SagaRuntime) -> None:
+    def __init__(self, runtime: SagaRuntime, clock: Clock) -> None:
         """Make the service of one SEC."""
         self._runtime = runtime
+        self._clock = clock
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
         return pb.ListWorkersResponse(workers=self._runtime.workers())
@@ -66,6 +68,21 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
 
     async def ListLimits(self, request: pb.ListLimitsRequest, context: Context) -> pb.ListLimitsResponse:
         return await limiting.list_limits(self._runtime)
+
+    async def SetActionBreakpoint(
+        self, request: pb.SetActionBreakpointRequest, context: Context
+    ) -> pb.SetActionBreakpointResponse:
+        return await breaking.set_breakpoint(self._runtime, request, self._clock)
+
+    async def ClearActionBreakpoint(
+        self, request: pb.ClearActionBreakpointRequest, context: Context
+    ) -> pb.ClearActionBreakpointResponse:
+        return await breaking.clear_breakpoint(self._runtime, request)
+
+    async def ListActionBreakpoints(
+        self, request: pb.ListActionBreakpointsRequest, context: Context
+    ) -> pb.ListActionBreakpointsResponse:
+        return await breaking.list_breakpoints(self._runtime)
 
 
 @contextmanager

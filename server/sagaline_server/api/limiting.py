@@ -10,6 +10,8 @@ from sagaline_server.api.errors import refuse
 from sagaline_server.api.runtime_port import SagaRuntime
 from sagaline_server.core import limits
 from sagaline_server.core.validate import Problem
+from sagaline_server.ports.cluster import StoredCondition
+from sagaline_server.wire.breakpoints import is_of_point
 from sagaline_server.wire.limits import is_lifted, subject
 
 _OF_SCOPE = ("max_running", "max_failing")
@@ -21,17 +23,21 @@ async def set_limit(runtime: SagaRuntime, request: pb.SetLimitRequest) -> pb.Set
     limit = request.limit
     refuse(_problems(limit))
     if is_lifted(limit):
-        await runtime.set_limit(subject(limit), b"")
+        await runtime.set_condition(subject(limit), b"")
         return pb.SetLimitResponse(limit=limit)
-    others = [stored for stored in await runtime.limits() if stored.subject != subject(limit)]
+    others = [stored for stored in await _limits(runtime) if stored.subject != subject(limit)]
     refuse(checks.at_most_items(len(others) + 1, limits.LIMITS, "limit"))
-    await runtime.set_limit(subject(limit), limit.SerializeToString())
+    await runtime.set_condition(subject(limit), limit.SerializeToString())
     return pb.SetLimitResponse(limit=limit)
 
 
 async def list_limits(runtime: SagaRuntime) -> pb.ListLimitsResponse:
     """List all limits, by their subjects."""
-    return pb.ListLimitsResponse(limits=[pb.Limit.FromString(stored.limit) for stored in await runtime.limits()])
+    return pb.ListLimitsResponse(limits=[pb.Limit.FromString(stored.value) for stored in await _limits(runtime)])
+
+
+async def _limits(runtime: SagaRuntime) -> list[StoredCondition]:
+    return [stored for stored in await runtime.conditions() if not is_of_point(stored.subject)]
 
 
 def _problems(limit: pb.Limit) -> list[Problem]:

@@ -56,7 +56,7 @@ async def add_services(
     """
     sagas = SagaService(runtime, clock, random, fault_injection=fault_injection)
     saga_service_pb2_grpc.add_SagaServiceServicer_to_server(sagas, server)
-    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(runtime), server)
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(runtime, clock), server)
     services = (SAGA_SERVICE, ADMIN_SERVICE, *others)
     health = Health(services)
     await health.add_to(server)

@@ -11,7 +11,7 @@ from typing import Protocol
 from sagaline.v1 import admin_service_pb2, saga_pb2, saga_service_pb2, worker_service_pb2
 from sagaline_server.core.decide import Order
 from sagaline_server.core.entries import SagaState, Stamped
-from sagaline_server.ports.cluster import StoredLimit
+from sagaline_server.ports.cluster import StoredCondition
 from sagaline_server.ports.store import ListQuery
 from sagaline_server.runtime.requests import CreateFate, Creation, RuntimeRefusal
 
@@ -121,12 +121,12 @@ class SagaRuntime(Protocol):
         """Return the live SECs."""
         ...
 
-    async def set_limit(self, subject: str, limit: bytes) -> None:
-        """Set the limit of a subject for the whole cluster; an empty one lifts it."""
+    async def set_condition(self, subject: str, value: bytes) -> None:
+        """Set the condition of a subject for the whole cluster; an empty one lifts it."""
         ...
 
-    async def limits(self) -> Sequence[StoredLimit]:
-        """Return all limits."""
+    async def conditions(self) -> Sequence[StoredCondition]:
+        """Return all limits, and all breakpoints on actions."""
         ...
 
     async def hand_off(self, saga_id: str, to_sec_id: str) -> tuple[worker_service_pb2.Sec, int]:

@@ -145,7 +145,7 @@ class Sec:
                 tasks.append(asyncio.create_task(self._live_on(), name="incarnations"))
                 tasks.append(asyncio.create_task(self._keeper.run(), name="keeper"))
                 tasks.append(asyncio.create_task(self._hand_offs.serve_orders(self._keeper.orders), name="hand-offs"))
-                tasks.append(asyncio.create_task(self._keeper.limits.move_stranded(self._hand_offs), name="limits"))
+                tasks.append(asyncio.create_task(self._keeper.conditions.move_stranded(self._hand_offs), name="limits"))
                 if self._retention.is_wanted:
                     tasks.append(asyncio.create_task(self._retention.run(), name="retention"))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -219,10 +219,10 @@ class _Step:
             saga.statuses[node] = self._check(node, Event.PASS)
             passed(saga, node, self.time)
 
-    def _pass_gate(self, node: int, kind: Kind) -> None:
+    def _pass_gate(self, node: int, kind: Kind, *, stepped: bool) -> None:
         """Use a step up. A start that a gate should have held is no breach: a release may come to hold more."""
         saga = self.saga
-        if saga.steps and is_held(saga, node, kind):
+        if saga.steps and (stepped or is_held(saga, node, kind)):
             saga.steps -= 1
 
     # ---- going forward
@@ -236,7 +236,7 @@ class _Step:
         old = saga.runs.get(node, NO_RUN)
         if entry.attempt != old.attempt + 1:
             raise self._illegal(f"the next attempt of node {entry.node!r} is {old.attempt + 1}")
-        self._pass_gate(node, Kind.ACTION)
+        self._pass_gate(node, Kind.ACTION, stepped=entry.stepped)
         saga.runs[node] = runs.started(old, entry.worker_id, self.time)
         saga.statuses[node] = new
 
@@ -374,7 +374,7 @@ class _Step:
         old = saga.undo_runs.get(node, NO_RUN)
         if entry.attempt != old.attempt + 1:
             raise self._illegal(f"the next undo attempt of node {entry.node!r} is {old.attempt + 1}")
-        self._pass_gate(node, Kind.UNDO)
+        self._pass_gate(node, Kind.UNDO, stepped=entry.stepped)
         saga.undo_runs[node] = runs.started(old, entry.worker_id, self.time)
         saga.statuses[node] = new
 

@@ -30,7 +30,7 @@ from sagaline_server.core.entries import (
     UndoFailed,
     UndoneHow,
 )
-from sagaline_server.core.gate import Verdict, gate
+from sagaline_server.core.gate import NO_POINTS, ActionPoints, Verdict, gate, is_stepped
 from sagaline_server.core.graph import ActionNode, UndoKind, UnknownPolicy
 from sagaline_server.core.growth import room
 from sagaline_server.core.inputs import (
@@ -98,7 +98,7 @@ __all__ = [
 ]
 
 
-def decide(saga: Saga, given: Input, now: float, draw: float) -> Decision:
+def decide(saga: Saga, given: Input, now: float, draw: float, points: ActionPoints = NO_POINTS) -> Decision:
     """Decide what follows from an input; changes nothing.
 
     Args:
@@ -106,14 +106,15 @@ def decide(saga: Saga, given: Input, now: float, draw: float) -> Decision:
         given: What has happened.
         now: Seconds since 1970.
         draw: A random number in [0, 1), for the jitter of backoffs.
+        points: The breakpoints on actions.
     """
     match given:
         case Result():
             return _result(saga, given, draw)
         case Placed():
-            return placed(saga, given.node, given.kind, given.worker_id, now)
+            return placed(saga, given.node, given.kind, given.worker_id, now, points)
         case Look():
-            return look(saga, given.node, now)
+            return look(saga, given.node, now, points)
         case Close():
             return _close(saga)
         case Rejected():
@@ -123,7 +124,7 @@ def decide(saga: Saga, given: Input, now: float, draw: float) -> Decision:
         case (
             Unwind() | SetPaused() | Step() | SetBreakpoints() | Signal() | InjectFault() | SetQuarantined() | Resolve()
         ):
-            return orders.order(saga, given)
+            return orders.order(saga, given, points)
         case NewOwner():
             return _new_owner(saga, given)
         case _:
@@ -318,23 +319,23 @@ def _delay(saga: Saga, node: int, kind: Kind, run: Run, failure: Failure, draw: 
 # ---- going on --------------------------------------------------------------------
 
 
-def placed(saga: Saga, node: int, kind: Kind, worker_id: str, now: float) -> Decision:
+def placed(saga: Saga, node: int, kind: Kind, worker_id: str, now: float, points: ActionPoints = NO_POINTS) -> Decision:
     """Decide about `Placed`."""
-    if not may_start(saga, node, kind, now):
+    if not may_start(saga, node, kind, now, points):
         return NOTHING
     name = saga.topology.nodes[node].name
     attempt = saga.run(node, kind).attempt + 1
-    if kind is Kind.UNDO:
-        return Decision((UndoAttemptStarted(name, attempt, worker_id),))
-    return Decision((AttemptStarted(name, attempt, worker_id),))
+    started = UndoAttemptStarted if kind is Kind.UNDO else AttemptStarted
+    return Decision((started(name, attempt, worker_id, is_stepped(saga, node, kind, points)),))
 
 
-def may_start(saga: Saga, node: int, kind: Kind, now: float) -> bool:
+def may_start(saga: Saga, node: int, kind: Kind, now: float, points: ActionPoints = NO_POINTS) -> bool:
     """True when one side of a node could start at this moment, if a worker had a slot."""
-    return saga.startable(node) is kind and saga.due(node, kind) <= now and gate(saga, node, kind) is Verdict.GO
+    is_due = saga.startable(node) is kind and saga.due(node, kind) <= now
+    return is_due and gate(saga, node, kind, points) is Verdict.GO
 
 
-def look(saga: Saga, node: int, now: float) -> Decision:
+def look(saga: Saga, node: int, now: float, points: ActionPoints = NO_POINTS) -> Decision:
     """Decide about `Look`."""
     if saga.is_waiting(node):
         return _look_at_wait(saga, node, now)
@@ -345,12 +346,12 @@ def look(saga: Saga, node: int, now: float) -> Decision:
     action = flat.action
     assert action is not None
     if kind is Kind.UNDO:
-        return _look_at_undo(saga, node, action, now)
+        return _look_at_undo(saga, node, action, now, points)
     if saga.statuses[node] == NodeStatus.RETRYING and is_given_up(action, saga.run(node, kind), now, saga.seq):
         decision = _give_up(saga, node, action)
         if decision.entries:
             return decision
-    if _is_late(saga, node, kind, now):
+    if _is_late(saga, node, kind, now, points):
         decision = _not_started(saga, node, action)
         if decision.entries:
             return decision
@@ -393,7 +394,7 @@ def _look_at_map(saga: Saga, node: int) -> Decision:
     return Decision((NodeFailed(name, 0, failure),), unwind_cancels(saga, node))
 
 
-def _look_at_undo(saga: Saga, node: int, action: ActionNode, now: float) -> Decision:
+def _look_at_undo(saga: Saga, node: int, action: ActionNode, now: float, points: ActionPoints) -> Decision:
     flat, run = saga.topology.nodes[node], saga.run(node, Kind.UNDO)
     if saga.statuses[node] == NodeStatus.UNDO_RETRYING:
         if exhausted(action.undo_retry, run, now, saga.seq):
@@ -405,7 +406,7 @@ def _look_at_undo(saga: Saga, node: int, action: ActionNode, now: float) -> Deci
         message = "it can't be undone; see to it by hand and say so, or leave what it has done"
         failure = Failure("sagaline.Irreversible", message, Disposition.HOLD, FailureSource.SEC)
         return Decision((UndoFailed(flat.name, run.attempt, failure),))
-    if _is_late(saga, node, Kind.UNDO, now):
+    if _is_late(saga, node, Kind.UNDO, now, points):
         return Decision((UndoFailed(flat.name, run.attempt, _NO_WORKER),))
     return NOTHING
 
@@ -430,10 +431,10 @@ _NO_WORKER = Failure(
 )
 
 
-def _is_late(saga: Saga, node: int, kind: Kind, now: float) -> bool:
+def _is_late(saga: Saga, node: int, kind: Kind, now: float, points: ActionPoints) -> bool:
     """True when a node has waited for a worker for longer than its policy allows."""
-    limit = start_by(saga, node, kind)
-    return limit is not None and now >= limit and gate(saga, node, kind) is Verdict.GO
+    limit = start_by(saga, node, kind, points)
+    return limit is not None and now >= limit and gate(saga, node, kind, points) is Verdict.GO
 
 
 def _not_started(saga: Saga, node: int, action: ActionNode) -> Decision:

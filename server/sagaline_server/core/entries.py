@@ -103,6 +103,8 @@ class AttemptStarted(msgspec.Struct, frozen=True, gc=False):
     node: str
     attempt: int
     worker_id: str
+    stepped: bool = False
+    """True: it used up a step, since a breakpoint on its action held it."""
 
 
 class AttemptEnded(msgspec.Struct, frozen=True):
@@ -159,6 +161,8 @@ class UndoAttemptStarted(msgspec.Struct, frozen=True, gc=False):
     node: str
     attempt: int
     worker_id: str
+    stepped: bool = False
+    """As of `AttemptStarted`."""
 
 
 class UndoAttemptEnded(msgspec.Struct, frozen=True):

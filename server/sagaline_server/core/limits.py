@@ -59,6 +59,8 @@ LIMITS = 1_000
 """Limits on scopes and actions. Every SEC keeps them all."""
 BREAKPOINTS = 100
 """Breakpoints of one saga."""
+ACTION_BREAKPOINTS = 100
+"""Breakpoints on actions. Every SEC keeps them all."""
 
 MAX_ATTEMPTS = 1_000_000
 BACKOFF_SECONDS_MAX = 30 * 86_400.0

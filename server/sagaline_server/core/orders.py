@@ -15,7 +15,7 @@ from sagaline_server.core.entries import (
     SignalReceived,
     UnwindRequested,
 )
-from sagaline_server.core.gate import EVERY_NODE, is_place
+from sagaline_server.core.gate import EVERY_NODE, NO_POINTS, ActionPoints, is_place, may_stop
 from sagaline_server.core.graph import UndoKind
 from sagaline_server.core.growth import members
 from sagaline_server.core.inputs import (
@@ -86,7 +86,7 @@ def unwind_cancels(saga: Saga, failed: int | None) -> tuple[Cancel, ...]:
     )
 
 
-def order(saga: Saga, given: Order) -> Decision:
+def order(saga: Saga, given: Order, points: ActionPoints = NO_POINTS) -> Decision:
     """Decide about an order."""
     match given:
         case Unwind():
@@ -94,9 +94,9 @@ def order(saga: Saga, given: Order) -> Decision:
         case SetPaused():
             return set_paused(saga, given)
         case Step():
-            return step(saga, given)
+            return step(saga, given, points)
         case SetBreakpoints():
-            return set_breakpoints(saga, given)
+            return set_breakpoints(saga, given, points)
         case Signal():
             return signal(saga, given)
         case Resolve():
@@ -137,18 +137,18 @@ def set_quarantined(saga: Saga, given: SetQuarantined) -> Decision:
     return Decision((QuarantineChanged(given.quarantined, given.actor, given.reason),))
 
 
-def step(saga: Saga, given: Step) -> Decision:
+def step(saga: Saga, given: Step, points: ActionPoints) -> Decision:
     """Decide about `Step`. Steps add up, so that nobody's are lost."""
     if saga.finished is not None:
         return _FINISHED
-    if not saga.paused and not saga.breakpoints:
+    if not saga.paused and not saga.breakpoints and not may_stop(saga, points):
         message = "the gate holds nothing: pause the saga, or set a breakpoint, and then step"
         return Decision(refusal=Refusal("SAGA_NOT_PAUSED", message))
     steps = min(saga.steps + given.steps, limits.STEPS)
     return Decision((GateChanged(saga.paused, given.actor, given.reason, steps, saga.breakpoints),))
 
 
-def set_breakpoints(saga: Saga, given: SetBreakpoints) -> Decision:
+def set_breakpoints(saga: Saga, given: SetBreakpoints, points: ActionPoints) -> Decision:
     """Decide about `SetBreakpoints`."""
     if saga.finished is not None:
         return _FINISHED
@@ -159,7 +159,8 @@ def set_breakpoints(saga: Saga, given: SetBreakpoints) -> Decision:
     breakpoints = tuple(dict.fromkeys(given.breakpoints))
     if breakpoints == saga.breakpoints:
         return NOTHING
-    steps = saga.steps if saga.paused or breakpoints else 0
+    # Steps that nothing has taken are not for what comes to be held only now.
+    steps = saga.steps if saga.paused or (saga.breakpoints and breakpoints) or may_stop(saga, points) else 0
     return Decision((GateChanged(saga.paused, given.actor, given.reason, steps, breakpoints),))
 
 

@@ -79,6 +79,7 @@ def _attempt_started(saga: Saga, entry: AttemptStarted, time: float) -> bool:
         or not saga.seq
         or node in saga.runs
         or entry.attempt != 1
+        or entry.stepped
         or topology.nodes[node].action is None
         or not holds_nothing(saga)
     ):
@@ -110,7 +111,7 @@ def _node_succeeded(saga: Saga, entry: NodeSucceeded, time: float) -> bool:  # n
 
 def _undo_started(saga: Saga, entry: UndoAttemptStarted, time: float) -> bool:
     node = saga.topology.index.get(entry.node)
-    if node is None or entry.attempt != 1 or not may_undo(saga, node, saga.starts):
+    if node is None or entry.attempt != 1 or entry.stepped or not may_undo(saga, node, saga.starts):
         return False
     saga.undo_runs[node] = Run(1, 1, entry.worker_id, 1, 1, first_start=time, started=time)
     saga.statuses[node] = UNDOING

@@ -8,6 +8,7 @@ even then, and no undo starts beside it until its worker has answered or is lost
 from __future__ import annotations
 
 from sagaline_server.core.entries import Kind
+from sagaline_server.core.gate import NO_POINTS, ActionPoints
 from sagaline_server.core.graph import ActionNode, Timeouts
 from sagaline_server.core.state import Ready, Saga
 
@@ -42,7 +43,7 @@ def stop_at(saga: Saga, node: int, kind: Kind, heard: float) -> float | None:
     return min(ends, default=None)
 
 
-def start_by(saga: Saga, node: int, kind: Kind) -> float | None:
+def start_by(saga: Saga, node: int, kind: Kind, points: ActionPoints = NO_POINTS) -> float | None:
     """Return until when a node that could start but for a worker may wait for one; None: for ever.
 
     Time in which it could not start for another reason, its backoff or the gate, does not count.
@@ -54,7 +55,7 @@ def start_by(saga: Saga, node: int, kind: Kind) -> float | None:
     ready = saga.ready.get(node)
     if limits is None or limits.schedule_to_start is None or ready is None or ready.kind is not kind:
         return None
-    return max(ready.since, saga.due(node, kind), saga.gate_changed) + limits.schedule_to_start
+    return max(ready.since, saga.due(node, kind), saga.gate_changed, points.changed) + limits.schedule_to_start
 
 
 def note_ready(saga: Saga, first: int, time: float) -> None:

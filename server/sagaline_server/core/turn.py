@@ -41,7 +41,7 @@ from sagaline_server.core.entries import (
     UndoAttemptStarted,
     UndoFailed,
 )
-from sagaline_server.core.gate import Verdict, gate
+from sagaline_server.core.gate import NO_POINTS, ActionPoints, Verdict, gate
 from sagaline_server.core.state import Saga
 from sagaline_server.core.timeouts import GRACE_SECONDS, start_by, stop_at
 from sagaline_server.core.values import Payload
@@ -91,6 +91,7 @@ class Turn:
         "cancels",
         "crashes",
         "entries",
+        "points",
         "saga",
         "starts",
         "timers",
@@ -98,7 +99,13 @@ class Turn:
     )
 
     def __init__(
-        self, saga: Saga, epoch: int, now: float, draw: Callable[[], float], feel: Feel = _nothing_heard
+        self,
+        saga: Saga,
+        epoch: int,
+        now: float,
+        draw: Callable[[], float],
+        feel: Feel = _nothing_heard,
+        points: ActionPoints = NO_POINTS,
     ) -> None:
         """Begin a turn.
 
@@ -108,6 +115,7 @@ class Turn:
             now: Seconds since 1970; the time of every entry of the turn.
             draw: Gives random numbers in [0, 1).
             feel: Tells of progress.
+            points: The breakpoints on actions.
         """
         self.saga = saga.copy()
         self._epoch = epoch
@@ -116,6 +124,7 @@ class Turn:
         self.crashes = False
         """True: an injected fault. The SEC dies once the entries are durable."""
         self._feel = feel
+        self.points = points
         self._room = ENTRIES
         self.entries: list[Stamped] = []
         self.starts: list[tuple[int, Kind]] = []
@@ -139,7 +148,7 @@ class Turn:
             if entry is not None:
                 self.write(entry)
                 return RECORDED
-        return self._carry_out(decide(self.saga, given, self._now, self._draw()))
+        return self._carry_out(decide(self.saga, given, self._now, self._draw(), self.points))
 
     def _carry_out(self, decision: Decision) -> Decision:
         for entry in decision.entries:
@@ -183,12 +192,13 @@ class Turn:
 
     def _go_on_with(self, node: int, place: Place) -> None:
         saga = self.saga
-        if plain.may_start(saga, node, self._now):
-            self._start_plainly(node, Kind.ACTION, place)
-            return
-        if plain.may_undo(saga, node, self._now):
-            self._start_plainly(node, Kind.UNDO, place)
-            return
+        if not self.points.by_action:
+            if plain.may_start(saga, node, self._now):
+                self._start_plainly(node, Kind.ACTION, place)
+                return
+            if plain.may_undo(saga, node, self._now):
+                self._start_plainly(node, Kind.UNDO, place)
+                return
         if saga.is_waiting(node):
             self._wait(node)
             return
@@ -196,12 +206,12 @@ class Turn:
         if kind is None:
             self._watch_attempts(node)
             return
-        if self._carry_out(look(saga, node, self._now)).entries:
+        if self._carry_out(look(saga, node, self._now, self.points)).entries:
             return
         due = saga.due(node, kind)
         if due > self._now:
             self.timers.append((node, due))
-        elif gate(saga, node, kind) is Verdict.GO:
+        elif gate(saga, node, kind, self.points) is Verdict.GO:
             self._start(node, kind, place)
 
     def _start_plainly(self, node: int, kind: Kind, place: Place) -> None:
@@ -217,7 +227,7 @@ class Turn:
 
     def _wait(self, node: int) -> None:
         """Let a node go on whose time has come, or note when that will be."""
-        if self._carry_out(look(self.saga, node, self._now)).entries:
+        if self._carry_out(look(self.saga, node, self._now, self.points)).entries:
             return
         ends = self.saga.wait_ends(node)
         if ends is not None and ends > self._now:
@@ -240,7 +250,7 @@ class Turn:
             self._started(node, kind, worker_id)
             return
         self.unplaced.append((node, kind))
-        limit = start_by(self.saga, node, kind)
+        limit = start_by(self.saga, node, kind, self.points)
         if limit is not None and limit > self._now:
             self.timers.append((node, limit))
 
@@ -269,14 +279,14 @@ class Turn:
 
         It has waited for the slot, perhaps beyond the time that its policy allows. Let the saga `go_on` afterwards.
         """
-        if self._carry_out(look(self.saga, node, self._now)).entries:
+        if self._carry_out(look(self.saga, node, self._now, self.points)).entries:
             return False
-        if self.saga.faults and may_start(self.saga, node, kind, self._now) and self._struck(node, kind):
+        if self.saga.faults and may_start(self.saga, node, kind, self._now, self.points) and self._struck(node, kind):
             return False
         return self._started(node, kind, worker_id)
 
     def _started(self, node: int, kind: Kind, worker_id: str) -> bool:
-        if not self._carry_out(placed(self.saga, node, kind, worker_id, self._now)).entries:
+        if not self._carry_out(placed(self.saga, node, kind, worker_id, self._now, self.points)).entries:
             return False
         self.starts.append((node, kind))
         self._note_end(node, kind)

@@ -30,7 +30,7 @@ from sagaline_server.core.state import Saga
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
-from sagaline_server.ports.cluster import ClusterStore, StoredLimit
+from sagaline_server.ports.cluster import ClusterStore, StoredCondition
 from sagaline_server.ports.store import OwnedSaga, SecRecord, StoredSaga, StoreError
 from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
@@ -141,7 +141,7 @@ class ClusterRuntime(Runtime):
             The decision, and the number of the log's last entry.
         """
         saga = self._fold(stored)
-        return decide(saga, given, self.engine.clock.wall(), 0.0), saga.seq
+        return decide(saga, given, self.engine.clock.wall(), 0.0, self.engine.breakpoints.points), saga.seq
 
     def _fold(self, stored: StoredSaga) -> Saga:
         try:
@@ -352,26 +352,26 @@ class ClusterRuntime(Runtime):
             status.workers = sum(1 for _ in self.engine.dispatcher.attached_sessions())
         return status
 
-    async def set_limit(self, subject: str, limit: bytes) -> None:
-        """Set the limit of a subject, or lift it; the other SECs hear of it.
+    async def set_condition(self, subject: str, value: bytes) -> None:
+        """Set the condition of a subject, or lift it; the other SECs hear of it.
 
         Raises:
             NotServing: The store can't be reached.
         """
         try:
-            await self._store.put_limit(subject, limit)
-            await self._keeper.limits.refresh()
+            await self._store.put_condition(subject, value)
+            await self._keeper.conditions.refresh()
         except StoreError as error:
             raise NotServing("the store can't be reached; try again") from error
 
-    async def limits(self) -> Sequence[StoredLimit]:
-        """Return all limits.
+    async def conditions(self) -> Sequence[StoredCondition]:
+        """Return all conditions of the whole cluster.
 
         Raises:
             NotServing: The store can't be reached.
         """
         try:
-            return await self._store.list_limits()
+            return await self._store.list_conditions()
         except StoreError as error:
             raise NotServing("the store can't be reached; try again") from error
 

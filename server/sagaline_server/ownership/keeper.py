@@ -16,14 +16,14 @@ from sagaline.v1 import log_pb2
 from sagaline_server.core.decide import NewOwner
 from sagaline_server.core.entries import OwnerChange
 from sagaline_server.core.placement import plan_adoption
-from sagaline_server.ownership.limit_table import LimitTable
+from sagaline_server.ownership.conditions import Conditions
 from sagaline_server.ownership.membership import Membership
 from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.cluster import (
     ClusterStore,
+    ConditionsChanged,
     ControlGone,
     ControlPut,
-    LimitsChanged,
     Resync,
     SecsChanged,
     StoredControl,
@@ -54,7 +54,7 @@ class Keeper:
         self._recovery = recovery
         self._membership = membership
         self._clock = clock
-        self.limits = LimitTable(store, engine, membership)
+        self.conditions = Conditions(store, engine, membership)
         self._next_sweep = 0.0
         self._waits: dict[tuple[str, str], asyncio.Event] = {}
         self._handed: dict[str, StoredControl] = {}
@@ -92,8 +92,8 @@ class Keeper:
             case SecsChanged():
                 if await self.refresh():
                     await self.sweep()
-            case LimitsChanged():
-                await self.limits.refresh()
+            case ConditionsChanged():
+                await self.conditions.refresh()
             case Resync():
                 await self.refresh()
                 await self._check_waits()
@@ -111,14 +111,14 @@ class Keeper:
         return record.WhichOneof("request") == "quarantine" and not record.quarantine.quarantined
 
     async def refresh(self) -> bool:
-        """Read who lives, and the limits; True when an incarnation has gone.
+        """Read who lives, and the conditions; True when an incarnation has gone.
 
         If it is this one, the engine is told: a SEC that owns nothing would not hear of it by any append.
         """
         has_gone = self._membership.update(await self._store.list_secs(), self._store.revision)
         if not self._membership.is_alive(self._membership.me, self._store.incarnation):
             self._engine.incarnation_lost.set()
-        await self.limits.refresh()
+        await self.conditions.refresh()
         return has_gone
 
     async def sweep(self) -> None:

@@ -56,13 +56,13 @@ class StoredControl(msgspec.Struct, frozen=True):
     """Encoded ControlRecord."""
 
 
-class StoredLimit(msgspec.Struct, frozen=True):
-    """A limit on a scope or on an action, for the whole cluster."""
+class StoredCondition(msgspec.Struct, frozen=True):
+    """A condition of the gate that is the whole cluster's: a limit, or a breakpoint on an action."""
 
     subject: str
-    """What it limits: "scope:" or "action:" and the name."""
-    limit: bytes
-    """Encoded Limit."""
+    """What it is on: "scope:" or "action:" and the name for a limit, "break:" and the action for a breakpoint."""
+    value: bytes
+    """Encoded Limit, or ActionBreakpoint."""
 
 
 class SecsChanged(msgspec.Struct, frozen=True):
@@ -86,11 +86,11 @@ class Resync(msgspec.Struct, frozen=True):
     """Events may have been missed: read everything anew. The first event of every watch."""
 
 
-class LimitsChanged(msgspec.Struct, frozen=True):
-    """A limit was set or lifted. Read `list_limits`."""
+class ConditionsChanged(msgspec.Struct, frozen=True):
+    """A limit or a breakpoint on an action was set or lifted. Read `list_conditions`."""
 
 
-ClusterEvent = SecsChanged | ControlPut | ControlGone | LimitsChanged | Resync
+ClusterEvent = SecsChanged | ControlPut | ControlGone | ConditionsChanged | Resync
 
 
 class LogPart(msgspec.Struct, frozen=True):
@@ -174,8 +174,8 @@ class ClusterStore(SagaStore, Protocol):
         """
         ...
 
-    async def put_limit(self, subject: str, limit: bytes) -> None:
-        """Set the limit of a subject; an empty one lifts it. Putting the same again does no harm.
+    async def put_condition(self, subject: str, value: bytes) -> None:
+        """Set the condition of a subject; an empty one lifts it. Putting the same again does no harm.
 
         Raises:
             ValueError: The subject is empty.
@@ -183,8 +183,8 @@ class ClusterStore(SagaStore, Protocol):
         """
         ...
 
-    async def list_limits(self) -> Sequence[StoredLimit]:
-        """Read all limits, in the order of their subjects' bytes.
+    async def list_conditions(self) -> Sequence[StoredCondition]:
+        """Read all conditions, in the order of their subjects' bytes.
 
         Raises:
             StoreError: The store can't be reached.

@@ -85,7 +85,7 @@ class Creations:
         )
         state = Saga(creation.topology, spec.params, creation.digest)
         live = LiveSaga(spec.saga_id, creation.record, told, state, claim=None)
-        turn = live.turn(1, self._engine.now(), self._engine.draw)
+        turn = live.turn(1, self._engine.now(), self._engine.draw, self._engine.breakpoints.points)
         turn.write(SagaCreated(creation.digest, spec.start_paused, spec.start_delay))
         turn.go_on(partial(self._engine.place, live), may_close=False)
         writer_id = self._engine.new_writer_id()
@@ -134,6 +134,8 @@ class Creations:
         for node, kind in turn.unplaced:
             # No slot was free when the saga was decided, and a worker may have come while it was written.
             self._engine.dispatcher.look_again(live.action_key(node, kind))
+        if turn.points is not self._engine.breakpoints.points and not live.is_gone:
+            self._engine.let_start(live)
         self._engine.metrics.created += 1
 
     async def create(self, creations: Sequence[Creation]) -> Sequence[CreateFate | RuntimeRefusal]:

@@ -27,6 +27,7 @@ from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.sagas import NotTaken, OnFate
 from sagaline_server.ports.store import Append, SagaStore, Status, WriteResult
 from sagaline_server.runtime.admissions import Admissions
+from sagaline_server.runtime.breakpoints import Breakpoints
 from sagaline_server.runtime.commit import GroupCommit
 from sagaline_server.runtime.crashpoints import die, reach
 from sagaline_server.runtime.fates import answer_result, retry_later
@@ -81,7 +82,8 @@ class SagaEngine:
         self.sec_id = sec_id
         self.metrics = metrics
         self.sagas: dict[str, LiveSaga] = {}
-        self.admissions = Admissions(self.sagas, self._let_start)
+        self.admissions = Admissions(self.sagas, self.let_start)
+        self.breakpoints = Breakpoints(self.sagas, clock.wall, self.let_start)
         self.creating: Container[str] = ()
         """Sagas that are being created."""
         self.quarantined: dict[str, str] = {}
@@ -203,8 +205,8 @@ class SagaEngine:
         live = self.sagas.get(saga_id)
         return live is None or live.ahead.unwinds(node)
 
-    def _let_start(self, live: LiveSaga) -> None:
-        """Go on with a saga that a limit held; one that is being created is gone on with when it is durable."""
+    def let_start(self, live: LiveSaga) -> None:
+        """Go on with a saga that the gate held; one that is being created is gone on with when it is durable."""
         if live.claim is not None:
             live.wake_startable()
             self._enqueue(live)
@@ -231,7 +233,7 @@ class SagaEngine:
     def _guarded_turn(self, live: LiveSaga) -> None:
         """Run a turn; a saga that the machine can't run is set aside, and the others go on."""
         assert live.claim is not None
-        turn = live.turn(live.claim.epoch, self.now(), self.draw)
+        turn = live.turn(live.claim.epoch, self.now(), self.draw, self.breakpoints.points)
         try:
             self._turn(live, turn)
         except Exception as error:
@@ -245,8 +247,7 @@ class SagaEngine:
         inbox, live.inbox = live.inbox, []
         answers: list[Answer] = []
         consumed: list[str] = []
-        taken = 0
-        last = len(inbox) - 1
+        taken, last = 0, len(inbox) - 1
         for i, (given, on_decision) in enumerate(inbox):
             if taken > TURN_BYTES:
                 live.inbox = inbox[i:]
@@ -399,8 +400,7 @@ class SagaEngine:
 
     def release(self, live: LiveSaga, turn: Turn) -> None:
         for node, kind in turn.starts:
-            worker_id = turn.saga.run(node, kind).worker_id
-            self.dispatcher.release(worker_id, live.action_key(node, kind))
+            self.dispatcher.release(turn.saga.run(node, kind).worker_id, live.action_key(node, kind))
 
     def _fenced(self, live: LiveSaga, turn: Turn) -> None:
         log.warning("fenced", saga_id=live.saga_id, epoch=live.claim.epoch if live.claim else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sagaline.v1 import admin_service_pb2, saga_pb2
 from sagaline_server.core.data_types import drift
 from sagaline_server.core.entries import Kind
-from sagaline_server.core.gate import Verdict, gate
+from sagaline_server.core.gate import NO_POINTS, ActionPoints, Verdict, gate
 from sagaline_server.core.maps import hold_of
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.dispatch.dispatcher import Dispatcher
@@ -24,11 +24,13 @@ _OPERATOR = {
 FAILURE_CHARS = 400
 
 
-def explain(dispatcher: Dispatcher, live: LiveSaga, now: float) -> admin_service_pb2.ExplainSagaResponse:
+def explain(
+    dispatcher: Dispatcher, live: LiveSaga, now: float, points: ActionPoints = NO_POINTS
+) -> admin_service_pb2.ExplainSagaResponse:
     """Return the reasons, in topological order, and what will go wrong with the workers that are here."""
     waits = []
     for node in live.state.topology.in_order():
-        wait = _wait(dispatcher, live, node, now)
+        wait = _wait(dispatcher, live, node, now, points)
         if wait is not None:
             waits.append(wait)
     return admin_service_pb2.ExplainSagaResponse(waits=waits, warnings=_warnings(dispatcher, live))
@@ -54,7 +56,9 @@ def _warnings(dispatcher: Dispatcher, live: LiveSaga) -> list[str]:
     return found
 
 
-def _wait(dispatcher: Dispatcher, live: LiveSaga, node: int, now: float) -> admin_service_pb2.NodeWait | None:
+def _wait(
+    dispatcher: Dispatcher, live: LiveSaga, node: int, now: float, points: ActionPoints
+) -> admin_service_pb2.NodeWait | None:
     saga = live.state
     status = saga.status(node)
     wait = admin_service_pb2.NodeWait(node=saga.topology.nodes[node].name)
@@ -92,7 +96,7 @@ def _wait(dispatcher: Dispatcher, live: LiveSaga, node: int, now: float) -> admi
         wait.message = f"attempt {lingering[0][0]} was given up, and worker {lingering[0][1]} may still be running it"
         return wait
     wait.kind = saga_pb2.InvocationKind.ValueType(startable)
-    wait.reason, wait.message = _startable_reason(dispatcher, live, node, startable, now)
+    wait.reason, wait.message = _startable_reason(dispatcher, live, node, startable, now, points)
     return wait
 
 
@@ -113,12 +117,12 @@ def _event_text(live: LiveSaga, node: int, now: float) -> str:
 
 
 def _startable_reason(
-    dispatcher: Dispatcher, live: LiveSaga, node: int, kind: Kind, now: float
+    dispatcher: Dispatcher, live: LiveSaga, node: int, kind: Kind, now: float, points: ActionPoints
 ) -> tuple[admin_service_pb2.WaitReason.ValueType, str]:
     saga = live.state
     due = saga.due(node, kind)
-    if gate(saga, node, kind) is Verdict.HOLD:
-        return admin_service_pb2.WAIT_REASON_GATE, f"the gate holds it: {hold_text(saga, node, kind)}"
+    if gate(saga, node, kind, points) is Verdict.HOLD:
+        return admin_service_pb2.WAIT_REASON_GATE, f"the gate holds it: {hold_text(saga, node, kind, points)}"
     if due > now:
         told = f"the next attempt is due in {due - now:.1f} s{_last_failure(live, node, kind)}"
         return admin_service_pb2.WAIT_REASON_BACKOFF, told
@@ -136,7 +140,7 @@ def _startable_reason(
 
 def waiting_text(dispatcher: Dispatcher, live: LiveSaga, now: float, node: int, kind: Kind) -> str:
     """Say for people why one side of a node that could start does not: as `explain` says it."""
-    return _startable_reason(dispatcher, live, node, kind, now)[1]
+    return _startable_reason(dispatcher, live, node, kind, now, NO_POINTS)[1]
 
 
 def worker_status(session: Session) -> admin_service_pb2.WorkerStatus:

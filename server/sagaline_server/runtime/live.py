@@ -9,6 +9,7 @@ import msgspec
 from sagaline.v1 import log_pb2
 from sagaline_server.core.decide import Decision, Input, Resolve, Result, Signal
 from sagaline_server.core.entries import Kind, Stamped
+from sagaline_server.core.gate import NO_POINTS, ActionPoints
 from sagaline_server.core.state import Saga
 from sagaline_server.core.turn import Pulse, Turn
 from sagaline_server.core.validate import payload_bytes
@@ -119,9 +120,9 @@ class LiveSaga:
         self.begun = 0.0
         """When this SEC took the saga over, and with it the watch over its attempts. Seconds since 1970; 0: never."""
 
-    def turn(self, epoch: int, now: float, draw: Callable[[], float]) -> Turn:
+    def turn(self, epoch: int, now: float, draw: Callable[[], float], points: ActionPoints = NO_POINTS) -> Turn:
         """Begin a turn."""
-        turn = Turn(self.state, epoch, now, draw, self.feel)
+        turn = Turn(self.state, epoch, now, draw, self.feel, points)
         self.ahead = turn.saga
         return turn
 

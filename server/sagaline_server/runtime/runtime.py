@@ -84,7 +84,7 @@ class Runtime:
         view = summary(live.saga_id, live.about, live.state, Ownership(self.engine.sec_id, live.claim.epoch))
         if full:
             waiting = partial(waiting_text, self.engine.dispatcher, live, self.engine.clock.wall())
-            add_details(view, live.parsed_record(), live.state, waiting)
+            add_details(view, live.parsed_record(), live.state, waiting, self.engine.breakpoints.points)
         return view
 
     def _stored_view(self, stored: StoredSaga, *, full: bool) -> saga_pb2.Saga:
@@ -101,7 +101,7 @@ class Runtime:
             return self._quarantined_view(stored)
         view = summary(stored.saga_id, about(folded.record), folded.saga, owner)
         if full:
-            add_details(view, folded.record, folded.saga)
+            add_details(view, folded.record, folded.saga, points=self.engine.breakpoints.points)
         if stored.saga_id in self.engine.quarantined:
             view.state = saga_pb2.SAGA_STATE_QUARANTINED
             view.needs_operator = True
@@ -371,7 +371,7 @@ class Runtime:
         if live is None:
             await self._read(saga_id)
             return admin_service_pb2.ExplainSagaResponse()
-        return explain(self.engine.dispatcher, live, self.engine.clock.wall())
+        return explain(self.engine.dispatcher, live, self.engine.clock.wall(), self.engine.breakpoints.points)
 
     def workers(self) -> list[admin_service_pb2.WorkerStatus]:
         """Return the worker sessions of this SEC."""

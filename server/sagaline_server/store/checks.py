@@ -106,13 +106,13 @@ def check_control_id(control_id: str) -> None:
 
 
 def check_subject(subject: str) -> None:
-    """Check what a limit is on.
+    """Check what a condition is on.
 
     Raises:
         ValueError: It is empty.
     """
     if not subject:
-        raise ValueError("a limit is on something")
+        raise ValueError("a condition is on something")
 
 
 def check_saga_id(saga_id: str) -> None:

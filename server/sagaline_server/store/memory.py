@@ -15,8 +15,8 @@ from sagaline_server.ports.cluster import (
     HandOff,
     HandOffFate,
     LogPart,
+    StoredCondition,
     StoredControl,
-    StoredLimit,
 )
 from sagaline_server.ports.store import (
     Claim,
@@ -156,13 +156,13 @@ class MemoryStore:
     async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]:
         return self._reachable().controls(saga_id)
 
-    async def put_limit(self, subject: str, limit: bytes) -> None:
+    async def put_condition(self, subject: str, value: bytes) -> None:
         check_subject(subject)
-        with self._request("put_limit") as backend:
-            backend.put_limit(subject, limit)
+        with self._request("put_condition") as backend:
+            backend.put_condition(subject, value)
 
-    async def list_limits(self) -> Sequence[StoredLimit]:
-        return self._reachable().limits()
+    async def list_conditions(self) -> Sequence[StoredCondition]:
+        return self._reachable().conditions()
 
     async def adopt(self, sagas: Sequence[OwnedSaga]) -> Sequence[Claim | None]:
         check_sagas(sagas)

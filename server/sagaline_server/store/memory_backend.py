@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from sagaline_server.ports.cluster import (
+    ConditionsChanged,
     ControlGone,
     ControlPut,
     HandOff,
     HandOffFate,
-    LimitsChanged,
     SecsChanged,
+    StoredCondition,
     StoredControl,
-    StoredLimit,
     hand_off_id,
 )
 from sagaline_server.ports.store import (
@@ -81,7 +81,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     sagas: dict[str, _Saga]
     controls: dict[str, dict[str, bytes]]
     ids: list[str]
-    limits: dict[str, bytes]
+    conditions: dict[str, bytes]
 
 
 class MemoryBackend:
@@ -101,7 +101,7 @@ class MemoryBackend:
         self._sagas: dict[str, _Saga] = {}
         self._controls: dict[str, dict[str, bytes]] = {}
         self._ids: list[str] = []
-        self._limits: dict[str, bytes] = {}
+        self._conditions: dict[str, bytes] = {}
 
     def register(self, sec_id: str, address: str, version: str) -> int:
         """Make a new incarnation; an older one of the same name is dead from here on."""
@@ -215,18 +215,19 @@ class MemoryBackend:
         found = [StoredControl(saga, id_, control) for saga, some in sagas.items() for id_, control in some.items()]
         return in_order(found)
 
-    def put_limit(self, subject: str, limit: bytes) -> None:
-        """Set the limit of a subject, or lift it."""
-        if limit:
-            self._limits[subject] = limit
+    def put_condition(self, subject: str, value: bytes) -> None:
+        """Set the condition of a subject, or lift it."""
+        if value:
+            self._conditions[subject] = value
         else:
-            self._limits.pop(subject, None)
+            self._conditions.pop(subject, None)
         self.revision += 1
-        self.feed.tell(LimitsChanged())
+        self.feed.tell(ConditionsChanged())
 
-    def limits(self) -> list[StoredLimit]:
-        """Read all limits."""
-        return [StoredLimit(subject, self._limits[subject]) for subject in sorted(self._limits, key=str.encode)]
+    def conditions(self) -> list[StoredCondition]:
+        """Read all conditions."""
+        given = self._conditions
+        return [StoredCondition(subject, given[subject]) for subject in sorted(given, key=str.encode)]
 
     def adopt(self, sec_id: str, incarnation: int, saga: OwnedSaga) -> Claim | None:
         """Claim one saga, if this incarnation lives, the owner is as it was read, and the old one is dead."""
@@ -326,7 +327,7 @@ class MemoryBackend:
     def snapshot(self) -> Snapshot:
         """Return a copy of all that is stored."""
         return Snapshot(
-            *copy.deepcopy((self.revision, self.secs, self._sagas, self._controls, self._ids, self._limits))
+            *copy.deepcopy((self.revision, self.secs, self._sagas, self._controls, self._ids, self._conditions))
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -334,5 +335,5 @@ class MemoryBackend:
         now = copy.deepcopy(snapshot)
         self.revision, self.secs = now.revision, now.secs
         self._sagas, self._controls, self._ids = now.sagas, now.controls, now.ids
-        self._limits = now.limits
+        self._conditions = now.conditions
         self.feed.tell_lost()

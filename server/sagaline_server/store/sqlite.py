@@ -25,8 +25,8 @@ from sagaline_server.ports.cluster import (
     HandOff,
     HandOffFate,
     LogPart,
+    StoredCondition,
     StoredControl,
-    StoredLimit,
 )
 from sagaline_server.ports.store import (
     Claim,
@@ -42,7 +42,7 @@ from sagaline_server.ports.store import (
     Write,
     WriteResult,
 )
-from sagaline_server.store import sqlite_limits, sqlite_schema, sqlite_tables
+from sagaline_server.store import sqlite_conditions, sqlite_schema, sqlite_tables
 from sagaline_server.store.checks import (
     check_control_id,
     check_hand_offs,
@@ -221,12 +221,12 @@ class SqliteStore:
     async def list_controls(self, saga_id: str | None = None) -> Sequence[StoredControl]:
         return await self._read(sqlite_tables.list_controls, saga_id)
 
-    async def put_limit(self, subject: str, limit: bytes) -> None:
+    async def put_condition(self, subject: str, value: bytes) -> None:
         check_subject(subject)
-        await self._write(sqlite_limits.put_limit, subject, limit)
+        await self._write(sqlite_conditions.put_condition, subject, value)
 
-    async def list_limits(self) -> Sequence[StoredLimit]:
-        return await self._read(sqlite_limits.list_limits)
+    async def list_conditions(self) -> Sequence[StoredCondition]:
+        return await self._read(sqlite_conditions.list_conditions)
 
     async def adopt(self, sagas: Sequence[OwnedSaga]) -> Sequence[Claim | None]:
         check_sagas(sagas)

@@ -1,12 +1,15 @@
-"""Breakpoints to and from their messages."""
+"""Breakpoints to and from their messages, and what those on actions are stored as."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Protocol
 
-from sagaline.v1 import log_pb2, saga_pb2
+from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2
 from sagaline_server.core.entries import Breakpoint, Kind
+from sagaline_server.core.gate import ActionPoint
+
+_POINT = "break:"
 
 
 class _Sink(Protocol):
@@ -31,3 +34,22 @@ def fill_breakpoints(out: _Sink, breakpoints: Iterable[Breakpoint]) -> None:
         message.node = point.node
         if point.kind is not None:
             message.kind = saga_pb2.InvocationKind.ValueType(point.kind)
+
+
+def point_subject(action: str) -> str:
+    """Return what a breakpoint on an action is on, as the store names it."""
+    return f"{_POINT}{action}"
+
+
+def is_of_point(subject: str) -> bool:
+    """True for the subject of a breakpoint on an action."""
+    return subject.startswith(_POINT)
+
+
+def action_point_from(message: admin_service_pb2.ActionBreakpoint) -> ActionPoint:
+    """Return a breakpoint on an action.
+
+    Raises:
+        ValueError: Its side is of no known kind.
+    """
+    return ActionPoint(Kind(message.kind) if message.kind else None, message.actor, message.reason)

@@ -139,12 +139,12 @@ def _entry(message: log_pb2.LogEntry, seq: int) -> core.Entry:
 
 def _write_attempt_started(message: log_pb2.LogEntry, entry: core.AttemptStarted) -> None:
     out = message.attempt_started
-    out.node, out.attempt, out.worker_id = entry.node, entry.attempt, entry.worker_id
+    out.node, out.attempt, out.worker_id, out.stepped = entry.node, entry.attempt, entry.worker_id, entry.stepped
 
 
 def _write_undo_started(message: log_pb2.LogEntry, entry: core.UndoAttemptStarted) -> None:
     out = message.undo_attempt_started
-    out.node, out.attempt, out.worker_id = entry.node, entry.attempt, entry.worker_id
+    out.node, out.attempt, out.worker_id, out.stepped = entry.node, entry.attempt, entry.worker_id, entry.stepped
 
 
 def _write_ended(message: log_pb2.LogEntry, entry: core.AttemptEnded) -> None:
@@ -349,14 +349,14 @@ def _read_resolved(m: log_pb2.OperatorResolved) -> core.Entry:
 
 _READERS: dict[str, Callable[[Any], core.Entry]] = {
     "saga_created": _read_created,
-    "attempt_started": lambda m: core.AttemptStarted(m.node, m.attempt, m.worker_id),
+    "attempt_started": lambda m: core.AttemptStarted(m.node, m.attempt, m.worker_id, m.stepped),
     "attempt_ended": _read_ended,
     "node_succeeded": lambda m: core.NodeSucceeded(m.node, m.attempt, payload_from(m.output)),
     "node_failed": _read_failed,
     "node_held": lambda m: core.NodeHeld(m.node, m.attempt, failure_from(m.failure, trusted=True)),
     "map_expanded": lambda m: core.MapExpanded(m.node, m.count),
     "unwind_requested": lambda m: core.UnwindRequested(core.UnwindCause(m.cause), m.actor, m.reason),
-    "undo_attempt_started": lambda m: core.UndoAttemptStarted(m.node, m.attempt, m.worker_id),
+    "undo_attempt_started": lambda m: core.UndoAttemptStarted(m.node, m.attempt, m.worker_id, m.stepped),
     "undo_attempt_ended": _read_undo_ended,
     "node_undone": lambda m: core.NodeUndone(m.node, m.attempt, core.UndoneHow(m.how)),
     "undo_failed": _read_undo_failed,

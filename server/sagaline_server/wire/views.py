@@ -8,7 +8,7 @@ import msgspec
 
 from sagaline.v1 import log_pb2, saga_pb2
 from sagaline_server.core.entries import Kind, SagaState
-from sagaline_server.core.gate import Verdict, breakpoint_at, gate
+from sagaline_server.core.gate import NO_POINTS, ActionPoints, Verdict, action_point_at, breakpoint_at, gate
 from sagaline_server.core.maps import hold_of, progress_of
 from sagaline_server.core.state import NO_RUN, Saga
 from sagaline_server.core.transitions import NodeStatus
@@ -104,15 +104,21 @@ def done_record(saga_id: str, told: About, saga: Saga) -> bytes:
     return encoded.field(b"\x0a", view)
 
 
-def add_details(view: saga_pb2.Saga, record: log_pb2.SagaRecord, saga: Saga, waiting: Waiting | None = None) -> None:
+def add_details(
+    view: saga_pb2.Saga,
+    record: log_pb2.SagaRecord,
+    saga: Saga,
+    waiting: Waiting | None = None,
+    points: ActionPoints = NO_POINTS,
+) -> None:
     """Make a BASIC view FULL."""
     view.params.CopyFrom(record.spec.params)
     view.graph.CopyFrom(record.spec.graph)
     for node in saga.topology.in_order():
-        _fill_node(view.nodes.add(), saga, node, waiting)
+        _fill_node(view.nodes.add(), saga, node, waiting, points)
 
 
-def _fill_node(view: saga_pb2.NodeView, saga: Saga, node: int, waiting: Waiting | None) -> None:
+def _fill_node(view: saga_pb2.NodeView, saga: Saga, node: int, waiting: Waiting | None, points: ActionPoints) -> None:
     flat = saga.topology.nodes[node]
     status = saga.status(node)
     run, undo = saga.runs.get(node, NO_RUN), saga.undo_runs.get(node, NO_RUN)
@@ -146,15 +152,22 @@ def _fill_node(view: saga_pb2.NodeView, saga: Saga, node: int, waiting: Waiting 
     due = saga.due(node, kind)
     if due:
         view.retry_time.CopyFrom(timestamp(due))
-    if gate(saga, node, kind) is Verdict.HOLD:
-        view.waiting_for = f"the gate: {hold_text(saga, node, kind)}"
+    if gate(saga, node, kind, points) is Verdict.HOLD:
+        view.waiting_for = f"the gate: {hold_text(saga, node, kind, points)}"
     elif waiting is not None:
         view.waiting_for = waiting(node, kind)
 
 
-def hold_text(saga: Saga, node: int, kind: Kind) -> str:
+def hold_text(saga: Saga, node: int, kind: Kind, points: ActionPoints = NO_POINTS) -> str:
     """Say for people why the gate holds one side of a node."""
     if saga.quarantined is not None:
         return f"the saga is set aside: {saga.quarantined}"
+    if saga.paused:
+        return "the saga is paused"
     point = breakpoint_at(saga, node, kind)
-    return "the saga is paused" if saga.paused or point is None else f"a breakpoint at {point.node}"
+    if point is not None:
+        return f"a breakpoint at {point.node}"
+    held, action = action_point_at(saga, node, kind, points), saga.topology.nodes[node].action
+    if held is None or action is None:
+        return "it was held a moment ago"
+    return f"a breakpoint on the action {action.action}, set by {held.actor}: {held.reason}"

@@ -11,7 +11,7 @@ from sagaline_server.core.entries import Entry, Kind, SagaCreated, SagaState, St
 from sagaline_server.core.state import Saga
 from sagaline_server.core.turn import Turn
 from sagaline_server.core.values import Disposition, Failure, Payload
-from sagaline_server.ports.cluster import StoredLimit
+from sagaline_server.ports.cluster import StoredCondition
 from sagaline_server.ports.store import ListQuery
 from sagaline_server.runtime.requests import (
     CreateFate,
@@ -99,7 +99,7 @@ class FakeRuntime:
         self.worker_statuses: list[admin_service_pb2.WorkerStatus] = []
         self.other_secs: list[worker_service_pb2.Sec] = []
         """SECs beside this one, whose name is OWNER's."""
-        self.kept_limits: dict[str, bytes] = {}
+        self.kept_conditions: dict[str, bytes] = {}
         self.drains: list[tuple[str, float]] = []
         self._waiting: set[asyncio.Task[None]] = set()
 
@@ -345,16 +345,16 @@ class FakeRuntime:
                 return sec, 2
         raise RequestRefused("SEC_NOT_FOUND", f"there is no live SEC {to_sec_id!r}")
 
-    async def set_limit(self, subject: str, limit: bytes) -> None:
+    async def set_condition(self, subject: str, value: bytes) -> None:
         self._check()
-        if limit:
-            self.kept_limits[subject] = limit
+        if value:
+            self.kept_conditions[subject] = value
         else:
-            self.kept_limits.pop(subject, None)
+            self.kept_conditions.pop(subject, None)
 
-    async def limits(self) -> list[StoredLimit]:
+    async def conditions(self) -> list[StoredCondition]:
         self._check()
-        return [StoredLimit(subject, limit) for subject, limit in sorted(self.kept_limits.items())]
+        return [StoredCondition(*one) for one in sorted(self.kept_conditions.items())]
 
     async def drain(self, sec_id: str, timeout: float) -> None:
         self._check()

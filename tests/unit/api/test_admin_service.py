@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 
@@ -82,10 +84,65 @@ async def test_a_limit_that_makes_no_sense_is_refused(served: Served, limit: pb.
 
 async def test_there_are_only_so_many_limits(served: Served) -> None:
     for number in range(limits.LIMITS):
-        served.runtime.kept_limits[f"action:{number:04}"] = pb.Limit(action=f"{number:04}").SerializeToString()
+        served.runtime.kept_conditions[f"action:{number:04}"] = pb.Limit(action=f"{number:04}").SerializeToString()
     request = pb.SetLimitRequest(limit=pb.Limit(action="more", max_in_flight=1))
     assert (await refused(served.admin.SetLimit(request))).code is grpc.StatusCode.INVALID_ARGUMENT
     await served.admin.SetLimit(pb.SetLimitRequest(limit=pb.Limit(action="0007", max_in_flight=1)))
+
+
+# ---- breakpoints on actions
+
+
+async def test_breakpoints_on_actions_are_set_listed_and_cleared(served: Served) -> None:
+    await served.admin.SetLimit(pb.SetLimitRequest(limit=pb.Limit(action="book", max_in_flight=0)))
+    book = pb.ActionBreakpoint(action="book", actor="ann", reason="a look")
+    pay = pb.ActionBreakpoint(action="pay", kind=saga_pb2.INVOCATION_KIND_UNDO, actor="ann", reason="a look")
+    for point in (pay, book):
+        now = (await served.admin.SetActionBreakpoint(pb.SetActionBreakpointRequest(breakpoint=point))).breakpoint
+        assert now.HasField("time")
+        point.time.CopyFrom(now.time)
+        assert now == point
+    listed = await served.admin.ListActionBreakpoints(pb.ListActionBreakpointsRequest())
+    assert list(listed.breakpoints) == [book, pay]
+    for _ in range(2):
+        await served.admin.ClearActionBreakpoint(pb.ClearActionBreakpointRequest(action="book"))
+    listed = await served.admin.ListActionBreakpoints(pb.ListActionBreakpointsRequest())
+    assert list(listed.breakpoints) == [pay]
+    assert len((await served.admin.ListLimits(pb.ListLimitsRequest())).limits) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "reason"),
+    [
+        ({"action": ""}, "breakpoint.action", "REQUIRED"),
+        ({"action": "x" * 129}, "breakpoint.action", "TOO_LONG"),
+        ({"kind": 7}, "breakpoint.kind", "UNKNOWN_VALUE"),
+        ({"actor": ""}, "breakpoint.actor", "REQUIRED"),
+        ({"actor": "x" * 257}, "breakpoint.actor", "TOO_LONG"),
+        ({"reason": ""}, "breakpoint.reason", "REQUIRED"),
+        ({"reason": "x" * 1025}, "breakpoint.reason", "TOO_LONG"),
+    ],
+)
+async def test_a_breakpoint_that_makes_no_sense_is_refused(
+    served: Served, changed: dict[str, Any], field: str, reason: str
+) -> None:
+    point = pb.ActionBreakpoint(**{"action": "a", "actor": "ann", "reason": "a look"} | changed)
+    told = await refused(served.admin.SetActionBreakpoint(pb.SetActionBreakpointRequest(breakpoint=point)))
+    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert [(problem[0], problem[1]) for problem in told.fields] == [(field, reason)]
+
+
+async def test_there_are_only_so_many_breakpoints_on_actions(served: Served) -> None:
+    def request(action: str) -> pb.SetActionBreakpointRequest:
+        return pb.SetActionBreakpointRequest(
+            breakpoint=pb.ActionBreakpoint(action=action, actor="ann", reason="a look")
+        )
+
+    for number in range(limits.ACTION_BREAKPOINTS):
+        await served.admin.SetActionBreakpoint(request(f"a{number}"))
+    assert (await refused(served.admin.SetActionBreakpoint(request("more")))).code is grpc.StatusCode.INVALID_ARGUMENT
+    await served.admin.SetActionBreakpoint(request("a7"))
+    assert (await refused(served.admin.ClearActionBreakpoint(pb.ClearActionBreakpointRequest()))).fields
 
 
 # ---- HandOff

@@ -29,6 +29,7 @@ class FakeService:
         self.waits: list[admin_service_pb2.NodeWait] = []
         self.secs: list[admin_service_pb2.SecStatus] = []
         self.limits: list[admin_service_pb2.Limit] = []
+        self.points: list[admin_service_pb2.ActionBreakpoint] = []
         self.owner = worker_service_pb2.Sec()
         self.refusal: status_pb2.Status | None = None
         self.requests: list[Any] = []
@@ -150,6 +151,18 @@ class FakeService:
     def ListLimits(self, request: Any, context: Any) -> admin_service_pb2.ListLimitsResponse:
         self._begin(request, context)
         return admin_service_pb2.ListLimitsResponse(limits=self.limits)
+
+    def SetActionBreakpoint(self, request: Any, context: Any) -> admin_service_pb2.SetActionBreakpointResponse:
+        self._begin(request, context)
+        return admin_service_pb2.SetActionBreakpointResponse(breakpoint=request.breakpoint)
+
+    def ClearActionBreakpoint(self, request: Any, context: Any) -> admin_service_pb2.ClearActionBreakpointResponse:
+        self._begin(request, context)
+        return admin_service_pb2.ClearActionBreakpointResponse()
+
+    def ListActionBreakpoints(self, request: Any, context: Any) -> admin_service_pb2.ListActionBreakpointsResponse:
+        self._begin(request, context)
+        return admin_service_pb2.ListActionBreakpointsResponse(breakpoints=self.points)
 
     def DrainSec(self, request: Any, context: Any) -> admin_service_pb2.DrainSecResponse:
         self._begin(request, context)

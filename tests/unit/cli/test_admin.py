@@ -150,3 +150,24 @@ def test_limits(sagaline: Sagaline, service: FakeService) -> None:
 def test_limits_that_make_no_sense(sagaline: Sagaline, service: FakeService, arguments: list[str]) -> None:
     assert sagaline("admin", "limit", *arguments).exit_code == 2
     assert not service.requests
+
+
+def test_breakpoints_on_actions(sagaline: Sagaline, service: FakeService) -> None:
+    who = ["--actor", "ann", "--reason", "a look"]
+    point = admin_service_pb2.ActionBreakpoint(
+        action="book", kind=saga_pb2.INVOCATION_KIND_UNDO, actor="ann", reason="a look"
+    )
+    printed = sagaline("admin", "break", "set", "book", "--side", "undo", *who).stdout.splitlines()[1].split()
+    assert (printed[:2], printed[-3:]) == (["book", "undo"], ["ann", "a", "look"])
+    assert service.requests == [admin_service_pb2.SetActionBreakpointRequest(breakpoint=point)]
+    assert json.loads(sagaline("admin", "break", "set", "pay", *who, "-o", "json").stdout)["action"] == "pay"
+    assert service.requests[-1].breakpoint.kind == saga_pb2.INVOCATION_KIND_UNSPECIFIED
+    assert sagaline("admin", "break", "list").stderr == "no action is held\n"
+    service.points = [point, admin_service_pb2.ActionBreakpoint(action="pay")]
+    lines = [line.split()[:2] for line in sagaline("admin", "break", "list").stdout.splitlines()]
+    assert lines[1:] == [["book", "undo"], ["pay", "both"]]
+    assert len(sagaline("admin", "break", "list", "-o", "json").stdout.splitlines()) == 2
+    assert sagaline("admin", "break", "clear", "book").stderr == "action book is not held\n"
+    assert service.requests[-1] == admin_service_pb2.ClearActionBreakpointRequest(action="book")
+    assert sagaline("admin", "break", "clear", "book", "-o", "json").stdout == "{}\n"
+    assert sagaline("admin", "break", "set", "book").exit_code == 2, "a reason is wanted"

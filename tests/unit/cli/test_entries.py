@@ -36,9 +36,9 @@ CASES: dict[str, tuple[Any, str, str]] = {
         'requested, by ann, "no\\nmore"',
     ),
     "undo_attempt_started": (
-        log_pb2.UndoAttemptStarted(node="n", attempt=1, worker_id="w"),
+        log_pb2.UndoAttemptStarted(node="n", attempt=1, worker_id="w", stepped=True),
         "n",
-        "attempt 1 on worker w",
+        "attempt 1 on worker w, by a step past the breakpoint on its action",
     ),
     "undo_attempt_ended": (log_pb2.UndoAttemptEnded(node="n", attempt=1, outcome=UNKNOWN), "n", "attempt 1 unknown"),
     "node_undone": (log_pb2.NodeUndone(node="n", attempt=1, how=log_pb2.UNDONE_HOW_NOOP), "n", "nothing to undo"),

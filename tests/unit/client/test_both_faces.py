@@ -46,6 +46,11 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "set_scope_limit": lambda client: client.set_scope_limit("rack/1", max_running=2, max_failing=1),
     "set_action_limit": lambda client: client.set_action_limit("book", max_in_flight=2, starts_per_second=0.5),
     "limits": lambda client: client.limits(),
+    "set_action_breakpoint": lambda client: client.set_action_breakpoint(
+        "book", kind=saga_pb2.INVOCATION_KIND_UNDO, **BY
+    ),
+    "clear_action_breakpoint": lambda client: client.clear_action_breakpoint("book"),
+    "action_breakpoints": lambda client: client.action_breakpoints(),
     "hand_off": lambda client: client.hand_off("t", to_sec_id="sec-2"),
     "drain": lambda client: client.drain("sec-2", within_s=1.5),
     "pause": lambda client: client.pause("t", **BY),
@@ -83,6 +88,13 @@ ANSWERS = {
     "ReleaseSaga": admin_service_pb2.ReleaseSagaResponse(saga=DONE),
     "SetLimit": admin_service_pb2.SetLimitResponse(limit=admin_service_pb2.Limit(scope="rack/1", max_running=2)),
     "ListLimits": admin_service_pb2.ListLimitsResponse(limits=[admin_service_pb2.Limit(action="book")]),
+    "SetActionBreakpoint": admin_service_pb2.SetActionBreakpointResponse(
+        breakpoint=admin_service_pb2.ActionBreakpoint(action="book")
+    ),
+    "ClearActionBreakpoint": admin_service_pb2.ClearActionBreakpointResponse(),
+    "ListActionBreakpoints": admin_service_pb2.ListActionBreakpointsResponse(
+        breakpoints=[admin_service_pb2.ActionBreakpoint(action="book")]
+    ),
     "HandOff": admin_service_pb2.HandOffResponse(epoch=2),
     "DrainSec": admin_service_pb2.DrainSecResponse(),
     "ExplainSaga": admin_service_pb2.ExplainSagaResponse(waits=[admin_service_pb2.NodeWait(node="n")]),

@@ -266,7 +266,7 @@ class Auditor:
     def _attempt_started(self, entry: AttemptStarted) -> None:
         name, side = entry.node, self.acts[entry.node]
         decided = self.succeeded | self.failed | self.doubtful | self.undone | self.held
-        self._pass_gate(name, Kind.ACTION)
+        self._pass_gate(name, Kind.ACTION, stepped=entry.stepped)
         self._need(name not in decided, "a decided or held node is not started")
         if not side.sent:
             self._need(not self._is_turned(name), "rule 6: no new node starts after the turn")
@@ -373,7 +373,7 @@ class Auditor:
         self._need(policy is None or policy.undo is not UndoKind.NONE or self.undos[name].last == 0, "it has no undo")
 
     def _undo_started(self, entry: UndoAttemptStarted) -> None:
-        self._pass_gate(entry.node, Kind.UNDO)
+        self._pass_gate(entry.node, Kind.UNDO, stepped=entry.stepped)
         self._need(entry.node not in self.stuck, "rule 12: the node is stuck")
         self._need_undoable(entry.node)
         self._start(self.undos[entry.node], entry.attempt)
@@ -418,12 +418,14 @@ class Auditor:
     def _gate(self, entry: GateChanged) -> None:
         self.paused, self.steps, self.breakpoints = entry.paused, entry.steps, entry.breakpoints
 
-    def _pass_gate(self, name: str, kind: Kind) -> None:
+    def _pass_gate(self, name: str, kind: Kind, *, stepped: bool) -> None:
         self._need(not self.set_aside or not self.gate, "the saga is set aside")
         inside = [name[: i + 1] for i in range(len(name)) if name[i + 1 : i + 2] in ("/", "[")]
         places = {"*", name, *inside}
         stops = any(point.node in places and point.kind in (kind, None) for point in self.breakpoints)
-        if self.paused or stops:
+        holds = self.paused or stops
+        self._need(not (stepped and holds), "only a start that the log would not know to be held says so itself")
+        if holds or stepped:
             self._need(self.steps > 0 or not self.gate, "rule 15: the gate holds")
             self.steps = max(self.steps - 1, 0)
 

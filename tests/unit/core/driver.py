@@ -8,7 +8,7 @@ is known to wait, and the state that the turn began with has not been touched.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -27,7 +27,7 @@ from sagaline_server.core.decide import (
     may_start,
 )
 from sagaline_server.core.entries import Entry, Kind, OwnerChange, SagaCreated, Stamped
-from sagaline_server.core.gate import Verdict, gate
+from sagaline_server.core.gate import NO_POINTS, ActionPoint, ActionPoints, Verdict, gate
 from sagaline_server.core.invocation import Invocation, invocation
 from sagaline_server.core.state import Saga
 from sagaline_server.core.timeouts import stop_at
@@ -91,6 +91,8 @@ class Driver:
         """False: no worker has a slot."""
         self.reserved = 0
         """Slots reserved in this turn."""
+        self.points = NO_POINTS
+        """Breakpoints on actions."""
         self.log: list[Stamped] = []
         self.sends: list[Send] = []
         self.cancels: list[Cancel] = []
@@ -149,8 +151,13 @@ class Driver:
         """Take one input and go on."""
         return self.turn(given)[0]
 
+    def set_points(self, points: Mapping[str, ActionPoint]) -> None:
+        """Set the breakpoints on actions, and no others; the owner looks at what they held."""
+        self.points = ActionPoints(points, self.now)
+        self.turn(wake=[n for n in range(len(self.topology.nodes)) if self.saga.startable(n) is not None])
+
     def begin(self) -> Turn:
-        self.current = Turn(self.saga, self.epoch, self.now, self.chance.random)
+        self.current = Turn(self.saga, self.epoch, self.now, self.chance.random, points=self.points)
         return self.current
 
     def finish(self, turn: Turn) -> None:
@@ -198,10 +205,10 @@ class Driver:
                 ends = self.saga.wait_ends(node)
                 assert node in self.timers or ends is None or ends <= self.now, f"{self.name(node)} waits for ever"
             kind = self.saga.startable(node)
-            if kind is None or gate(self.saga, node, kind) is Verdict.HOLD:
+            if kind is None or gate(self.saga, node, kind, self.points) is Verdict.HOLD:
                 continue
             assert node in self.timers or (
-                (node, kind) in self.unplaced and may_start(self.saga, node, kind, self.now)
+                (node, kind) in self.unplaced and may_start(self.saga, node, kind, self.now, self.points)
             ), f"{self.name(node)} is forgotten"
 
     # ---- workers
@@ -218,8 +225,8 @@ class Driver:
 
     def check_start(self, node: int, kind: Kind) -> None:
         """Check that what asks for a slot could start, and that there is nothing else to decide of it."""
-        assert may_start(self.current.saga, node, kind, self.now)
-        assert not look(self.current.saga, node, self.now).entries
+        assert may_start(self.current.saga, node, kind, self.now, self.points)
+        assert not look(self.current.saga, node, self.now, self.points).entries
 
     def place_all(self) -> None:
         """Every node that waits for a slot gets one."""

@@ -25,7 +25,7 @@ from sagaline_server.core.decide import (
     Unwind,
 )
 from sagaline_server.core.entries import Breakpoint, Kind, Resolution, SagaState, Stamped, UnwindCause
-from sagaline_server.core.gate import EVERY_NODE
+from sagaline_server.core.gate import EVERY_NODE, ActionPoint
 from sagaline_server.core.graph import UndoKind
 from sagaline_server.core.growth import members
 from sagaline_server.core.invocation import Invocation, invocation
@@ -292,6 +292,11 @@ class World(Driver):
         nodes = [node.name for node in self.topology.nodes]
         place = self.chance.choice((EVERY_NODE, *nodes))
         points = (Breakpoint(place, self.chance.choice((None, *Kind))),)
+        if self.happens(30):
+            actions = sorted({node.action.action for node in self.topology.nodes if node.action is not None})
+            held = self.chance.sample(actions, min(len(actions), self.chance.randint(0, 2)))
+            self.set_points({name: ActionPoint(self.chance.choice((None, *Kind))) for name in held})
+            return
         orders: list[Input] = [
             SetPaused(not self.saga.paused, "somebody", "because"),
             Step(self.chance.randint(1, 3), "somebody", "because"),
@@ -318,6 +323,7 @@ class World(Driver):
     def open_gate(self) -> None:
         """Nothing is held from here on."""
         self.turn(SetBreakpoints(()), SetPaused(False))
+        self.set_points({})
 
     def ask_to_unwind(self) -> None:
         self.take(Unwind(self.chance.choice(list(UnwindCause)), "somebody", "because"))
@@ -386,7 +392,7 @@ class World(Driver):
         """Go on with no more mischief until nothing can happen; with `operator`, his orders included."""
         self.temper = CALM
         for _ in range(CALM_STEPS_MAX):
-            if (self.saga.paused or self.saga.breakpoints) and self.saga.finished is None:
+            if (self.saga.paused or self.saga.breakpoints or self.points.by_action) and self.saga.finished is None:
                 self.open_gate()
             elif self.flights or self.results or self.timers or self.unplaced:
                 self.settle_one()

@@ -23,8 +23,8 @@ SCOPES = ("rack/1", "rack/2")
 
 
 async def put(sec: PlayedSec, limit: pb.Limit) -> None:
-    await sec.store.put_limit(subject(limit), limit.SerializeToString())
-    await sec.keeper.limits.refresh()
+    await sec.store.put_condition(subject(limit), limit.SerializeToString())
+    await sec.keeper.conditions.refresh()
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ async def test_a_limit_on_an_action_is_told_as_the_reason(sec: PlayedSec) -> Non
     await sec.create(plain_saga("s1"))
     text = "action a has a limit: this SEC may have 0 in flight, and has 0"
     assert reasons(sec, "s1") == [(pb.WAIT_REASON_LIMIT, text)]
-    await sec.store.put_limit("action:a", b"")
+    await sec.store.put_condition("action:a", b"")
     await until(lambda: bool(sec.session.in_flight))
 
 
@@ -192,7 +192,7 @@ async def test_secs_share_a_limit_and_one_without_a_share_gives_its_sagas_away(
             await sec.open()
         await put(first, limit)
         await until(lambda: len(first.membership.secs) == len(second.membership.secs) == 2)
-        await second.keeper.limits.refresh()
+        await second.keeper.conditions.refresh()
         for number in range(8):
             await secs[number % 2].create(plain_saga(f"s{number}", "rack/1"))
         await settle()
@@ -200,10 +200,10 @@ async def test_secs_share_a_limit_and_one_without_a_share_gives_its_sagas_away(
             sec.receive()
         assert [len(sec.held) for sec in secs] == [2, 1]
         await put(first, fewer)
-        await second.keeper.limits.refresh()
+        await second.keeper.conditions.refresh()
         async with asyncio.timeout(SECONDS):
             while first.engine.sagas or second.engine.sagas:
-                await second.keeper.limits.move_some(second.hand_offs)
+                await second.keeper.conditions.move_some(second.hand_offs)
                 await settle()
                 for sec in secs:
                     sec.receive()

@@ -83,9 +83,9 @@ async def test_faults_are_asked_for_with_the_name_of_the_method() -> None:
     await create(store, "s-1")
     await store.register(draining=False, owned_sagas=1)
     await store.put_control("s-1", "01", b"x")
-    await store.put_limit("action:a", b"x")
+    await store.put_condition("action:a", b"x")
     await store.adopt([])
     await store.hand_off([], SecRecord("sec-b", store.incarnation + 1, "", ""))
     await store.remove_finished([], keep_summary=True)
 
-    assert asked == ["commit", "register", "put_control", "put_limit", "adopt", "hand_off", "remove_finished"]
+    assert asked == ["commit", "register", "put_control", "put_condition", "adopt", "hand_off", "remove_finished"]

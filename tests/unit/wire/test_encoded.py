@@ -46,8 +46,8 @@ def test_a_varint_is_what_protobuf_writes(number: int) -> None:
 
 some_entry = st.one_of(
     st.builds(core.SagaCreated, st.binary(min_size=32, max_size=32), st.booleans()),
-    st.builds(core.AttemptStarted, names, numbers, names),
-    st.builds(core.UndoAttemptStarted, names, numbers, names),
+    st.builds(core.AttemptStarted, names, numbers, names, st.booleans()),
+    st.builds(core.UndoAttemptStarted, names, numbers, names, st.booleans()),
     st.builds(core.NodeSucceeded, names, st.integers(0, 2**31 - 1), payloads),
     st.builds(core.NodeFailed, names, numbers, st.builds(Failure, names, texts)),
     st.builds(core.NodeUndone, names, st.integers(0, 9), st.sampled_from(core.UndoneHow)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sagaline.cli.arguments import saga_argument
+from sagaline.cli.breakpoints import break_command
 from sagaline.cli.durations import seconds
 from sagaline.cli.limits import limit_command
 from sagaline.cli.output import print_json, print_json_line, print_table
@@ -151,6 +152,7 @@ for _command in (
     handoff_command,
     drain_command,
     limit_command,
+    break_command,
     quarantine_command,
     release_command,
 ):

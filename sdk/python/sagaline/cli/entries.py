@@ -33,7 +33,8 @@ def _created(body: log_pb2.SagaCreated) -> str:
 def _started(body: log_pb2.AttemptStarted | log_pb2.UndoAttemptStarted) -> str:
     if not body.worker_id:
         return f"attempt {body.attempt} is not sent"
-    return f"attempt {body.attempt} on worker {clean(body.worker_id)}"
+    step = ", by a step past the breakpoint on its action" if body.stepped else ""
+    return f"attempt {body.attempt} on worker {clean(body.worker_id)}{step}"
 
 
 def _ended(body: log_pb2.AttemptEnded | log_pb2.UndoAttemptEnded) -> str:

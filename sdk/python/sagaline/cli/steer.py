@@ -46,7 +46,7 @@ def resume_command(settings: Settings, saga_id: str, actor: str, reason: str) ->
 def step_command(settings: Settings, saga_id: str, steps: int, actor: str, reason: str) -> None:
     """Let STEPS starts of an action or undo action of the saga SAGA pass: 1, unless said otherwise.
 
-    The saga is paused or has breakpoints. Steps add to those that are left.
+    The saga is paused, or has breakpoints, or one of its actions has. Steps add to those that are left.
     """
     with settings.client() as client:
         _tell(settings, client.step(saga_id, steps, actor=actor, reason=reason))

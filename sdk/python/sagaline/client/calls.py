@@ -324,6 +324,27 @@ def _set_limit(limit: admin_service_pb2.Limit) -> Call[admin_service_pb2.Limit]:
     return Call(methods.SET_LIMIT, request, lambda response: response.limit)
 
 
+def set_action_breakpoint(
+    action: str, kind: saga_pb2.InvocationKind.ValueType, actor: str, reason: str
+) -> Call[admin_service_pb2.ActionBreakpoint]:
+    """Set a breakpoint on an action."""
+    point = admin_service_pb2.ActionBreakpoint(action=action, kind=kind, actor=actor, reason=reason)
+    request = admin_service_pb2.SetActionBreakpointRequest(breakpoint=point)
+    return Call(methods.SET_ACTION_BREAKPOINT, request, lambda response: response.breakpoint)
+
+
+def clear_action_breakpoint(action: str) -> Call[None]:
+    """Clear the breakpoint on an action."""
+    request = admin_service_pb2.ClearActionBreakpointRequest(action=action)
+    return Call(methods.CLEAR_ACTION_BREAKPOINT, request, lambda _: None)
+
+
+def list_action_breakpoints() -> Call[Sequence[admin_service_pb2.ActionBreakpoint]]:
+    """List the breakpoints on actions."""
+    request = admin_service_pb2.ListActionBreakpointsRequest()
+    return Call(methods.LIST_ACTION_BREAKPOINTS, request, lambda response: response.breakpoints)
+
+
 def list_limits() -> Call[Sequence[admin_service_pb2.Limit]]:
     """List limits."""
     return Call(methods.LIST_LIMITS, admin_service_pb2.ListLimitsRequest(), lambda response: response.limits)

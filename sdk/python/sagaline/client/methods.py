@@ -160,6 +160,21 @@ SET_LIMIT = Method(
     admin_service_pb2.SetLimitRequest,
     admin_service_pb2.SetLimitResponse,
 )
+SET_ACTION_BREAKPOINT = Method(
+    f"{_ADMIN}/SetActionBreakpoint",
+    admin_service_pb2.SetActionBreakpointRequest,
+    admin_service_pb2.SetActionBreakpointResponse,
+)
+CLEAR_ACTION_BREAKPOINT = Method(
+    f"{_ADMIN}/ClearActionBreakpoint",
+    admin_service_pb2.ClearActionBreakpointRequest,
+    admin_service_pb2.ClearActionBreakpointResponse,
+)
+LIST_ACTION_BREAKPOINTS = Method(
+    f"{_ADMIN}/ListActionBreakpoints",
+    admin_service_pb2.ListActionBreakpointsRequest,
+    admin_service_pb2.ListActionBreakpointsResponse,
+)
 LIST_LIMITS = Method(
     f"{_ADMIN}/ListLimits",
     admin_service_pb2.ListLimitsRequest,

@@ -1,4 +1,4 @@
-"""What changes among SECs, requests and limits in etcd, as events.
+"""What changes among SECs, requests and conditions in etcd, as events.
 
 Three subscriptions of the hub's one stream. From time to time, and whenever
 something was lost, the present revision is read; the watch then goes on from
@@ -15,9 +15,9 @@ import structlog
 
 from sagaline_server.ports.cluster import (
     ClusterEvent,
+    ConditionsChanged,
     ControlGone,
     ControlPut,
-    LimitsChanged,
     Resync,
     SecsChanged,
     StoredControl,
@@ -40,7 +40,7 @@ class ClusterWatch:
 
     Args:
         hub: Has the stream.
-        keys: Where SECs, requests and limits are.
+        keys: Where SECs, requests and conditions are.
         revision: Reads the present revision of the store.
         relist_seconds: Longest time between two Resyncs.
     """
@@ -107,7 +107,7 @@ class ClusterWatch:
                 for start, deliver in (
                     (keys.secs, self._secs_changed),
                     (keys.controls, self._controls_changed),
-                    (keys.limits, self._limits_changed),
+                    (keys.conditions, self._conditions_changed),
                 )
             ]
             self._numbers = self._hub.subscribe(*self._subscriptions)
@@ -118,8 +118,8 @@ class ClusterWatch:
     def _secs_changed(self, _events: Sequence[Any]) -> None:
         self._buffer.put(SecsChanged())
 
-    def _limits_changed(self, _events: Sequence[Any]) -> None:
-        self._buffer.put(LimitsChanged())
+    def _conditions_changed(self, _events: Sequence[Any]) -> None:
+        self._buffer.put(ConditionsChanged())
 
     def _controls_changed(self, events: Sequence[Any]) -> None:
         for event in events:

@@ -6,7 +6,7 @@
     <prefix>/log/{saga}/{seq}    LogBatch; the number is that of its first entry, padded so that keys sort as numbers.
     <prefix>/control/{saga}/{id} ControlRecord; ids sort by time.
     <prefix>/done/{saga}         DoneRecord.
-    <prefix>/limit/{subject}     Limit, of the scope or action that the subject names.
+    <prefix>/limit/{subject}     Limit of a scope or action, or ActionBreakpoint: as the subject says.
     <prefix>/probe               Never there. New connections are asked about it.
 
 No id contains a slash, so none reaches into another's keys, and the order of
@@ -27,7 +27,7 @@ class Keys:
         self.logs = root + b"log/"
         self.controls = root + b"control/"
         self.dones = root + b"done/"
-        self.limits = root + b"limit/"
+        self.conditions = root + b"limit/"
         self.probe = root + b"probe"
 
     def sec(self, sec_id: str) -> bytes:
@@ -67,9 +67,9 @@ class Keys:
         number = key.rpartition(b"/")[2]
         return int(number) if number.isdigit() else 0
 
-    def limit(self, subject: str) -> bytes:
-        """Return the key of a limit."""
-        return self.limits + subject.encode()
+    def condition(self, subject: str) -> bytes:
+        """Return the key of a condition."""
+        return self.conditions + subject.encode()
 
     def done(self, saga_id: str) -> bytes:
         """Return the key of a finished saga's summary."""

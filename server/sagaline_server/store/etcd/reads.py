@@ -16,7 +16,7 @@ from aetcd import rpc
 from google.protobuf.message import DecodeError
 
 from sagaline.v1 import log_pb2
-from sagaline_server.ports.cluster import StoredControl, StoredLimit
+from sagaline_server.ports.cluster import StoredCondition, StoredControl
 from sagaline_server.ports.store import (
     ListQuery,
     OwnedSaga,
@@ -194,10 +194,10 @@ class SagaReader:
                 found.append(StoredControl(*names, kv.value))
         return in_order(found)
 
-    async def limits(self) -> list[StoredLimit]:
-        """Read all limits."""
-        start = self._keys.limits
-        return [StoredLimit(kv.key[len(start) :].decode(), kv.value) for kv in await self._all(start)]
+    async def conditions(self) -> list[StoredCondition]:
+        """Read all conditions."""
+        start = self._keys.conditions
+        return [StoredCondition(kv.key[len(start) :].decode(), kv.value) for kv in await self._all(start)]
 
     async def secs(self) -> list[SecRecord]:
         """Read the live SECs."""

@@ -16,7 +16,7 @@ import structlog
 
 from sagaline.v1 import log_pb2
 from sagaline_server.ports.clock import Clock
-from sagaline_server.ports.cluster import ClusterEvent, HandOff, HandOffFate, LogPart, StoredControl, StoredLimit
+from sagaline_server.ports.cluster import ClusterEvent, HandOff, HandOffFate, LogPart, StoredCondition, StoredControl
 from sagaline_server.ports.store import (
     Claim,
     ListQuery,
@@ -257,11 +257,11 @@ class EtcdStore:
         owner = next(transactions.found_keys(response))
         return owner is not None
 
-    async def put_limit(self, subject: str, limit: bytes) -> None:
+    async def put_condition(self, subject: str, value: bytes) -> None:
         check_subject(subject)
         with self._using() as channel:
             async with self._slots:
-                await channel.txn(transactions.limit_request(self._keys, subject, limit))
+                await channel.txn(transactions.condition_request(self._keys, subject, value))
 
     # ---- reading ---------------------------------------------------------------------------------------
 
@@ -301,9 +301,9 @@ class EtcdStore:
         with self._using() as channel:
             return await SagaReader(channel, self._keys).controls(saga_id)
 
-    async def list_limits(self) -> Sequence[StoredLimit]:
+    async def list_conditions(self) -> Sequence[StoredCondition]:
         with self._using() as channel:
-            return await SagaReader(channel, self._keys).limits()
+            return await SagaReader(channel, self._keys).conditions()
 
     async def list_secs(self) -> Sequence[SecRecord]:
         with self._using() as channel:

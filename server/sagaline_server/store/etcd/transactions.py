@@ -225,13 +225,13 @@ def control_request(keys: Keys, saga_id: str, control_id: str, control: bytes) -
     return request
 
 
-def limit_request(keys: Keys, subject: str, limit: bytes) -> Any:
-    """Build the transaction that sets a limit, or lifts it if it is empty."""
+def condition_request(keys: Keys, subject: str, value: bytes) -> Any:
+    """Build the transaction that sets a condition, or lifts it if it is empty."""
     request = rpc.TxnRequest()
-    if limit:
-        _put(request.success.add(), keys.limit(subject), limit)
+    if value:
+        _put(request.success.add(), keys.condition(subject), value)
     else:
-        request.success.add(request_delete_range=rpc.DeleteRangeRequest(key=keys.limit(subject)))
+        request.success.add(request_delete_range=rpc.DeleteRangeRequest(key=keys.condition(subject)))
     return request
 
 

@@ -1,7 +1,7 @@
-"""The limits of the cluster, and what of them is this SEC's to use.
+"""The conditions of the gate that are the whole cluster's: limits, and breakpoints on actions.
 
-Every SEC reads all limits and computes its own share from the live SECs, so
-nobody is asked before a start. A SEC whose share is nothing gives what would
+Every SEC reads all of them. Of limits it computes its own share from the live
+SECs, so nobody is asked before a start. A SEC whose share is nothing gives what would
 wait there for ever to the SEC of the first rank, which has a share of all.
 """
 
@@ -13,6 +13,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from sagaline.v1 import admin_service_pb2
+from sagaline_server.core.gate import ActionPoint
 from sagaline_server.core.shares import ActionLimit, ScopeLimit, action_share, rank_of, scope_share
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.membership import Membership
@@ -20,19 +21,20 @@ from sagaline_server.ports.cluster import ClusterStore
 from sagaline_server.ports.store import SecRecord
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.live import Wake
+from sagaline_server.wire.breakpoints import action_point_from, is_of_point
 from sagaline_server.wire.limits import action_limit, scope_limit
 
-log = structlog.get_logger("sagaline.limits")
+log = structlog.get_logger("sagaline.conditions")
 
 MOVE_SECONDS = 1.0
 MOVED_AT_ONCE = 40
 
 
-class LimitTable:
-    """Keeps an engine's shares of the limits up to date."""
+class Conditions:
+    """Keeps an engine's shares of the limits, and its breakpoints on actions, up to date."""
 
     def __init__(self, store: ClusterStore, engine: SagaEngine, membership: Membership) -> None:
-        """Begin without limits."""
+        """Begin without any."""
         self._store = store
         self._engine = engine
         self._membership = membership
@@ -41,24 +43,31 @@ class LimitTable:
         membership.on_change.append(self._share)
 
     async def refresh(self) -> None:
-        """Read the limits.
+        """Read them.
 
         Raises:
             StoreError: The store can't be reached.
         """
-        actions, scopes = {}, {}
-        for stored in await self._store.list_limits():
+        conditions = await self._store.list_conditions()
+        self._actions, self._scopes = {}, {}
+        points: dict[str, ActionPoint] = {}
+        for stored in conditions:
             try:
-                limit = admin_service_pb2.Limit.FromString(stored.limit)
-            except DecodeError:
-                log.warning("limit_unreadable", subject=stored.subject)
-                continue
-            if limit.HasField("scope"):
-                scopes[limit.scope] = scope_limit(limit)
-            else:
-                actions[limit.action] = action_limit(limit)
-        self._actions, self._scopes = actions, scopes
+                if is_of_point(stored.subject):
+                    point = admin_service_pb2.ActionBreakpoint.FromString(stored.value)
+                    points[point.action] = action_point_from(point)
+                else:
+                    self._take_limit(admin_service_pb2.Limit.FromString(stored.value))
+            except (DecodeError, ValueError):
+                log.warning("condition_unreadable", subject=stored.subject)
         self._share()
+        self._engine.breakpoints.set(points)
+
+    def _take_limit(self, limit: admin_service_pb2.Limit) -> None:
+        if limit.HasField("scope"):
+            self._scopes[limit.scope] = scope_limit(limit)
+        else:
+            self._actions[limit.action] = action_limit(limit)
 
     def _share(self) -> None:
         rank, count = rank_of(self._membership.me, self._membership.secs)
