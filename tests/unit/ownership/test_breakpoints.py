@@ -20,7 +20,11 @@ from tests.unit.ownership.waiting import until
 REASON = (pb.WAIT_REASON_GATE, "the gate holds it: a breakpoint on the action a, set by ann: a look")
 
 
-async def put(sec: PlayedSec, action: str, kind: saga_pb2.InvocationKind.ValueType | None = None) -> None:
+async def put(
+    sec: PlayedSec,
+    action: str,
+    kind: saga_pb2.InvocationKind.ValueType = saga_pb2.INVOCATION_KIND_UNSPECIFIED,
+) -> None:
     point = pb.ActionBreakpoint(action=action, kind=kind, actor="ann", reason="a look")
     await sec.store.put_condition(point_subject(action), point.SerializeToString())
 
