@@ -64,6 +64,11 @@ EMPTY: dict[str, tuple[Message, list[tuple[str, str]]]] = {
     "BatchControlSagas": (pb.BatchControlSagasRequest(), [("filter", "REQUIRED"), ("control", "REQUIRED")]),
     "ExplainSaga": (admin.ExplainSagaRequest(), [MISSING_ID]),
     "SetLimit": (admin.SetLimitRequest(), [("limit", "REQUIRED")]),
+    "SetActionBreakpoint": (
+        admin.SetActionBreakpointRequest(),
+        [(f"breakpoint.{field}", "REQUIRED") for field in ("action", "actor", "reason")],
+    ),
+    "ClearActionBreakpoint": (admin.ClearActionBreakpointRequest(), [("action", "REQUIRED")]),
     "HandOff": (admin.HandOffRequest(), [MISSING_ID]),
 }
 
@@ -393,6 +398,6 @@ def test_every_method_is_tested() -> None:
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
-    lists = {"ListLimits", "RunSagas", "ListSagas", "CountSagas", "ListWorkers", "ListSecs", "DrainSec"}
-    tested = set(EMPTY) | lists
+    lists = {"ListLimits", "ListActionBreakpoints", "ListSagas", "CountSagas", "ListWorkers", "ListSecs"}
+    tested = set(EMPTY) | lists | {"RunSagas", "DrainSec"}
     assert described == tested
