@@ -46,6 +46,9 @@ class ServerContext:
         """End the call with a status."""
         raise Aborted(Status(code.name, details))
 
+    def time_remaining(self) -> None:
+        """No call brings its deadline along: who has waited enough lets go."""
+
 
 class Caller:
     """The calls that one process makes."""

@@ -72,10 +72,13 @@ class SimClient:
             if plan.twin == "other":
                 other.params.json = '"other"'
             group.create_task(self._create(other))
+        if plan.runs:
+            group.create_task(self._run(spec))
         await self._create(spec)
         for _ in range(plan.watches):
             group.create_task(self._watch(spec.saga_id))
-        group.create_task(self._follow(spec.saga_id, waits=plan.waits))
+        if not plan.runs:
+            group.create_task(self._follow(spec.saga_id, waits=plan.waits))
         for at in plan.hand_offs:
             group.create_task(self._hand_off(spec.saga_id, at))
         for at, order in plan.orders():
@@ -107,12 +110,32 @@ class SimClient:
             except CallFailed:
                 await pause(0.2 + 2.0 * self._chance.random())
                 continue
-            self._history.note("client", f"is told by {sec.name} that {spec.saga_id} is {fate.value}")
-            self._history.count(f"create {fate.value}")
-            if fate is not CreateFate.CONFLICT:
-                self.acknowledged.add(spec.saga_id)
-                self._history.acknowledged(spec.saga_id, digest)
+            self._created(sec, spec.saga_id, fate, digest)
             return
+
+    def _created(self, sec: Host, saga_id: str, fate: CreateFate, digest: bytes) -> None:
+        self._history.note("client", f"is told by {sec.name} that {saga_id} is {fate.value}")
+        self._history.count(f"create {fate.value}")
+        if fate is not CreateFate.CONFLICT:
+            self.acknowledged.add(saga_id)
+            self._history.acknowledged(saga_id, digest)
+
+    async def _run(self, spec: saga_pb2.SagaSpec) -> None:
+        """Create it and wait for it in one call, asking any SEC again until it has ended, or is another saga."""
+        while spec.saga_id not in self.ended:
+            sec = self._any_sec()
+            try:
+                fate, digest, view = await self._caller.unary(sec, "Run", spec, WAIT_SECONDS)
+            except CallFailed as failed:
+                self._check_found(spec.saga_id, failed)
+                if failed.code == "SAGA_ALREADY_EXISTS":
+                    await self._follow(spec.saga_id, waits=True)
+                    return
+                await pause(0.5 + self._chance.random())
+                continue
+            self._history.count("run")
+            self._created(sec, spec.saga_id, fate, digest)
+            self._see(sec.name, view)
 
     # ---- looking
 

@@ -2,7 +2,7 @@
 
 `app.sec` asks for a store, a clock, randomness and a server by name; in a
 simulation these names give what belongs to the process that is running.
-Clients do not go through the api: they call the runtime, as the api does.
+Clients seldom go through the api: they call the runtime, as the api does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ import msgspec
 from sagaline.v1 import admin_service_pb2, saga_pb2, saga_service_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline_server.api.creation import CreationMaker
+from sagaline_server.api.errors import Refused
+from sagaline_server.api.handlers import Context
 from sagaline_server.api.health import Health
+from sagaline_server.api.waiting import run_saga
 from sagaline_server.app import sec as app
 from sagaline_server.app.settings import Settings
 from sagaline_server.core.entries import SagaState, Stamped
@@ -189,6 +192,7 @@ class SimSec:
     def _serve_clients(self) -> None:
         self.process.methods.update(
             Create=self._create,
+            Run=self._run,
             Get=self._get,
             Order=self._order,
             HandOff=self._hand_off,
@@ -213,6 +217,20 @@ class SimSec:
         if isinstance(fate, RuntimeRefusal):
             raise refused(fate)
         return fate, creation.digest
+
+    async def _run(self, spec: saga_pb2.SagaSpec) -> tuple[CreateFate, bytes, saga_pb2.Saga]:
+        """Create and wait in one call, by the method of the api itself."""
+        request = saga_service_pb2.RunSagaRequest(saga=spec, or_needs_operator=True)
+        request.timeout.FromSeconds(round(FOLLOW_SECONDS))
+        asked = saga_pb2.SagaSpec()
+        asked.CopyFrom(spec)
+        digest = self._maker.make(asked, self._maker.moment()).digest
+        try:
+            with refusals():
+                answer = await run_saga(self._runtime, self._maker, request, cast("Context", ServerContext()))
+        except Refused as refused:
+            raise Aborted(Status(refused.reason, refused.message)) from None
+        return CreateFate.EXISTED if answer.existed else CreateFate.CREATED, digest, answer.saga
 
     async def _get(self, saga_id: str) -> saga_pb2.Saga:
         with refusals():
