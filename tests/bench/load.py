@@ -1,4 +1,4 @@
-"""Load: sagas in flight over one RunSagas stream, in a closed or an open loop, or by unary calls."""
+"""Load: sagas in flight over one RunSagas stream, in a closed or an open loop, or by a call for each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 import grpc
@@ -187,8 +187,8 @@ class OpenLoop(StreamLoop):
         return due
 
 
-class UnaryLoop:
-    """Keeps a number of sagas in flight by two unary calls for each: CreateSaga and WaitSaga."""
+class CallLoop:
+    """What both loops share in which as many callers as sagas are to be in flight run one after the other."""
 
     def __init__(self, address: str, shape: Shape, in_flight: int) -> None:
         self.shape = shape
@@ -206,24 +206,38 @@ class UnaryLoop:
         self.ends.clear()
         began = time.perf_counter()
         self._until = began + seconds
-        async with grpc.aio.insecure_channel(self._address) as channel, asyncio.TaskGroup() as group:
-            stub = saga_service_pb2_grpc.SagaServiceStub(channel)
-            for _ in range(self._in_flight):
-                group.create_task(self._one_after_the_other(stub))
+        await self._call()
         return Figures(len(self.ends), time.perf_counter() - began, [latency for _, latency in self.ends])
 
-    async def _one_after_the_other(self, stub: saga_service_pb2_grpc.SagaServiceAsyncStub) -> None:
-        create = saga_service_pb2.CreateSagaRequest()
-        create.saga.graph.CopyFrom(self.shape.graph)
-        create.saga.params.json = self.shape.params
+    async def _call(self) -> None:
+        """Let every caller run sagas until the time is over."""
+        raise NotImplementedError
+
+    async def _one_after_the_other(self, run: Callable[[], Awaitable[None]]) -> None:
         while time.perf_counter() < self._until:
             began = time.perf_counter()
-            saga_id = (await stub.CreateSaga(create)).saga.saga_id
-            ended = await stub.WaitSaga(saga_service_pb2.WaitSagaRequest(saga_id=saga_id))
-            if ended.saga.state != saga_pb2.SAGA_STATE_SUCCEEDED:
-                raise RuntimeError(f"a saga went wrong: {str(ended.saga)[:200]}")
+            await run()
             now = time.perf_counter()
             self.ends.append((now, now - began))
+
+
+class UnaryLoop(CallLoop):
+    """Each caller runs a saga by one unary call, RunSaga."""
+
+    async def _call(self) -> None:
+        async with grpc.aio.insecure_channel(self._address) as channel, asyncio.TaskGroup() as group:
+            stub = saga_service_pb2_grpc.SagaServiceStub(channel)
+            request = saga_service_pb2.RunSagaRequest()
+            request.saga.graph.CopyFrom(self.shape.graph)
+            request.saga.params.json = self.shape.params
+
+            async def run() -> None:
+                ended = await stub.RunSaga(request)
+                if ended.saga.state != saga_pb2.SAGA_STATE_SUCCEEDED:
+                    raise RuntimeError(f"a saga went wrong: {str(ended.saga)[:200]}")
+
+            for _ in range(self._in_flight):
+                group.create_task(self._one_after_the_other(run))
 
 
 async def create(address: str, shape: Shape, count: int) -> list[str]:

@@ -126,7 +126,7 @@ class _On:
         in_flight = self._options.in_flight
         windows = [await self._window(lambda: UnaryLoop(self._stand.address, LINEAR, in_flight)) for _ in self._runs()]
         value = median([window.sagas_per_s for window in windows])
-        about = {"calls": "CreateSaga, then WaitSaga", "cpu_us_per_action": windows[0].cpu_us_by_part}
+        about = {"calls": "RunSaga", "cpu_us_per_action": windows[0].cpu_us_by_part}
         return Line(f"unary.{self._store}", value, "sagas/s", at_least(UNARY), about)
 
     async def _alone(self) -> Line:
