@@ -307,7 +307,9 @@ type CreateSagasRequest struct {
 	// The sagas: 1 to 1,000.
 	Sagas []*SagaSpec `protobuf:"bytes,1,rep,name=sagas,proto3" json:"sagas,omitempty"`
 	// Graphs that specs name by `graph_key`. Keys as labels; at most 100.
-	Graphs        map[string]*Graph `protobuf:"bytes,2,rep,name=graphs,proto3" json:"graphs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Graphs map[string]*Graph `protobuf:"bytes,2,rep,name=graphs,proto3" json:"graphs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// True: results carry their sagas, as CreateSaga's response does.
+	WithSagas     bool `protobuf:"varint,3,opt,name=with_sagas,json=withSagas,proto3" json:"with_sagas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -354,6 +356,13 @@ func (x *CreateSagasRequest) GetGraphs() map[string]*Graph {
 		return x.Graphs
 	}
 	return nil
+}
+
+func (x *CreateSagasRequest) GetWithSagas() bool {
+	if x != nil {
+		return x.WithSagas
+	}
+	return false
 }
 
 // Response of CreateSagas.
@@ -556,7 +565,10 @@ type CreateResult struct {
 	// True: it was there already, with the same content.
 	Existed bool `protobuf:"varint,2,opt,name=existed,proto3" json:"existed,omitempty"`
 	// Why it was refused. Absent: it is durable.
-	Error         *BatchError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Error *BatchError `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// The saga in the BASIC view, where that was asked for; absent where the
+	// response would have become too large.
+	Saga          *Saga `protobuf:"bytes,4,opt,name=saga,proto3" json:"saga,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -612,6 +624,13 @@ func (x *CreateResult) GetError() *BatchError {
 	return nil
 }
 
+func (x *CreateResult) GetSaga() *Saga {
+	if x != nil {
+		return x.Saga
+	}
+	return nil
+}
+
 // One frame from the client of RunSagas. Every field may be absent.
 type RunSagasRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -622,9 +641,12 @@ type RunSagasRequest struct {
 	// CreateResult, in the order sent.
 	Sagas []*SagaSpec `protobuf:"bytes,2,rep,name=sagas,proto3" json:"sagas,omitempty"`
 	// Sagas that exist, to follow; at most 1,000 a frame. Each gets a SagaEnd.
-	FollowIds     []string `protobuf:"bytes,3,rep,name=follow_ids,json=followIds,proto3" json:"follow_ids,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FollowIds []string `protobuf:"bytes,3,rep,name=follow_ids,json=followIds,proto3" json:"follow_ids,omitempty"`
+	// True: a saga of this frame also gets its SagaEnd when it needs an operator,
+	// and is followed no more.
+	OrNeedsOperator bool `protobuf:"varint,4,opt,name=or_needs_operator,json=orNeedsOperator,proto3" json:"or_needs_operator,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *RunSagasRequest) Reset() {
@@ -676,6 +698,13 @@ func (x *RunSagasRequest) GetFollowIds() []string {
 		return x.FollowIds
 	}
 	return nil
+}
+
+func (x *RunSagasRequest) GetOrNeedsOperator() bool {
+	if x != nil {
+		return x.OrNeedsOperator
+	}
+	return false
 }
 
 // One frame from the server of RunSagas.
@@ -739,14 +768,20 @@ type SagaEnd struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id.
 	SagaId string `protobuf:"bytes,1,opt,name=saga_id,json=sagaId,proto3" json:"saga_id,omitempty"`
-	// SUCCEEDED or UNWOUND; UNSPECIFIED where `error` is set.
+	// SUCCEEDED or UNWOUND; any other where `needs_operator` is set; UNSPECIFIED
+	// where `error` is set.
 	State SagaState `protobuf:"varint,2,opt,name=state,proto3,enum=sagaline.v1.SagaState" json:"state,omitempty"`
 	// Output of the result node, where it succeeded.
 	Output *Payload `protobuf:"bytes,3,opt,name=output,proto3" json:"output,omitempty"`
 	// Why it unwound, where it did.
 	Failure *Failure `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"`
 	// Why it can't be followed, e.g. SAGA_NOT_FOUND. Absent if it ended.
-	Error         *BatchError `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	Error *BatchError `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	// Node that failed first. Absent: none has.
+	FailedNode string `protobuf:"bytes,6,opt,name=failed_node,json=failedNode,proto3" json:"failed_node,omitempty"`
+	// True: it has not ended, and only an operator can bring it further. Only
+	// where that was asked for.
+	NeedsOperator bool `protobuf:"varint,7,opt,name=needs_operator,json=needsOperator,proto3" json:"needs_operator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -814,6 +849,20 @@ func (x *SagaEnd) GetError() *BatchError {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *SagaEnd) GetFailedNode() string {
+	if x != nil {
+		return x.FailedNode
+	}
+	return ""
+}
+
+func (x *SagaEnd) GetNeedsOperator() bool {
+	if x != nil {
+		return x.NeedsOperator
+	}
+	return false
 }
 
 // Request of GetSaga.
@@ -2768,10 +2817,12 @@ const file_sagaline_v1_saga_service_proto_rawDesc = "" +
 	"\x11or_needs_operator\x18\x03 \x01(\bR\x0forNeedsOperator\"R\n" +
 	"\x0fRunSagaResponse\x12%\n" +
 	"\x04saga\x18\x01 \x01(\v2\x11.sagaline.v1.SagaR\x04saga\x12\x18\n" +
-	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xd5\x01\n" +
+	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xf4\x01\n" +
 	"\x12CreateSagasRequest\x12+\n" +
 	"\x05sagas\x18\x01 \x03(\v2\x15.sagaline.v1.SagaSpecR\x05sagas\x12C\n" +
-	"\x06graphs\x18\x02 \x03(\v2+.sagaline.v1.CreateSagasRequest.GraphsEntryR\x06graphs\x1aM\n" +
+	"\x06graphs\x18\x02 \x03(\v2+.sagaline.v1.CreateSagasRequest.GraphsEntryR\x06graphs\x12\x1d\n" +
+	"\n" +
+	"with_sagas\x18\x03 \x01(\bR\twithSagas\x1aM\n" +
 	"\vGraphsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12(\n" +
 	"\x05value\x18\x02 \x01(\v2\x12.sagaline.v1.GraphR\x05value:\x028\x01\"J\n" +
@@ -2787,28 +2838,33 @@ const file_sagaline_v1_saga_service_proto_rawDesc = "" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x12\n" +
-	"\x04node\x18\x04 \x01(\tR\x04node\"p\n" +
+	"\x04node\x18\x04 \x01(\tR\x04node\"\x97\x01\n" +
 	"\fCreateResult\x12\x17\n" +
 	"\asaga_id\x18\x01 \x01(\tR\x06sagaId\x12\x18\n" +
 	"\aexisted\x18\x02 \x01(\bR\aexisted\x12-\n" +
-	"\x05error\x18\x03 \x01(\v2\x17.sagaline.v1.BatchErrorR\x05error\"\xee\x01\n" +
+	"\x05error\x18\x03 \x01(\v2\x17.sagaline.v1.BatchErrorR\x05error\x12%\n" +
+	"\x04saga\x18\x04 \x01(\v2\x11.sagaline.v1.SagaR\x04saga\"\x9a\x02\n" +
 	"\x0fRunSagasRequest\x12@\n" +
 	"\x06graphs\x18\x01 \x03(\v2(.sagaline.v1.RunSagasRequest.GraphsEntryR\x06graphs\x12+\n" +
 	"\x05sagas\x18\x02 \x03(\v2\x15.sagaline.v1.SagaSpecR\x05sagas\x12\x1d\n" +
 	"\n" +
-	"follow_ids\x18\x03 \x03(\tR\tfollowIds\x1aM\n" +
+	"follow_ids\x18\x03 \x03(\tR\tfollowIds\x12*\n" +
+	"\x11or_needs_operator\x18\x04 \x01(\bR\x0forNeedsOperator\x1aM\n" +
 	"\vGraphsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12(\n" +
 	"\x05value\x18\x02 \x01(\v2\x12.sagaline.v1.GraphR\x05value:\x028\x01\"q\n" +
 	"\x10RunSagasResponse\x123\n" +
 	"\aresults\x18\x01 \x03(\v2\x19.sagaline.v1.CreateResultR\aresults\x12(\n" +
-	"\x04ends\x18\x02 \x03(\v2\x14.sagaline.v1.SagaEndR\x04ends\"\xdd\x01\n" +
+	"\x04ends\x18\x02 \x03(\v2\x14.sagaline.v1.SagaEndR\x04ends\"\xa5\x02\n" +
 	"\aSagaEnd\x12\x17\n" +
 	"\asaga_id\x18\x01 \x01(\tR\x06sagaId\x12,\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x16.sagaline.v1.SagaStateR\x05state\x12,\n" +
 	"\x06output\x18\x03 \x01(\v2\x14.sagaline.v1.PayloadR\x06output\x12.\n" +
 	"\afailure\x18\x04 \x01(\v2\x14.sagaline.v1.FailureR\afailure\x12-\n" +
-	"\x05error\x18\x05 \x01(\v2\x17.sagaline.v1.BatchErrorR\x05error\"T\n" +
+	"\x05error\x18\x05 \x01(\v2\x17.sagaline.v1.BatchErrorR\x05error\x12\x1f\n" +
+	"\vfailed_node\x18\x06 \x01(\tR\n" +
+	"failedNode\x12%\n" +
+	"\x0eneeds_operator\x18\a \x01(\bR\rneedsOperator\"T\n" +
 	"\x0eGetSagaRequest\x12\x17\n" +
 	"\asaga_id\x18\x01 \x01(\tR\x06sagaId\x12)\n" +
 	"\x04view\x18\x02 \x01(\x0e2\x15.sagaline.v1.SagaViewR\x04view\"8\n" +
@@ -3060,102 +3116,103 @@ var file_sagaline_v1_saga_service_proto_depIdxs = []int32{
 	9,  // 7: sagaline.v1.CreateSagasResponse.results:type_name -> sagaline.v1.CreateResult
 	8,  // 8: sagaline.v1.BatchError.problems:type_name -> sagaline.v1.FieldProblem
 	7,  // 9: sagaline.v1.CreateResult.error:type_name -> sagaline.v1.BatchError
-	47, // 10: sagaline.v1.RunSagasRequest.graphs:type_name -> sagaline.v1.RunSagasRequest.GraphsEntry
-	50, // 11: sagaline.v1.RunSagasRequest.sagas:type_name -> sagaline.v1.SagaSpec
-	9,  // 12: sagaline.v1.RunSagasResponse.results:type_name -> sagaline.v1.CreateResult
-	12, // 13: sagaline.v1.RunSagasResponse.ends:type_name -> sagaline.v1.SagaEnd
-	53, // 14: sagaline.v1.SagaEnd.state:type_name -> sagaline.v1.SagaState
-	54, // 15: sagaline.v1.SagaEnd.output:type_name -> sagaline.v1.Payload
-	55, // 16: sagaline.v1.SagaEnd.failure:type_name -> sagaline.v1.Failure
-	7,  // 17: sagaline.v1.SagaEnd.error:type_name -> sagaline.v1.BatchError
-	56, // 18: sagaline.v1.GetSagaRequest.view:type_name -> sagaline.v1.SagaView
-	51, // 19: sagaline.v1.GetSagaResponse.saga:type_name -> sagaline.v1.Saga
-	53, // 20: sagaline.v1.SagaFilter.states:type_name -> sagaline.v1.SagaState
-	48, // 21: sagaline.v1.SagaFilter.labels:type_name -> sagaline.v1.SagaFilter.LabelsEntry
-	57, // 22: sagaline.v1.SagaFilter.create_time_from:type_name -> google.protobuf.Timestamp
-	57, // 23: sagaline.v1.SagaFilter.create_time_before:type_name -> google.protobuf.Timestamp
-	52, // 24: sagaline.v1.SagaFilter.idle_for:type_name -> google.protobuf.Duration
-	15, // 25: sagaline.v1.ListSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
-	56, // 26: sagaline.v1.ListSagasRequest.view:type_name -> sagaline.v1.SagaView
-	51, // 27: sagaline.v1.ListSagasResponse.sagas:type_name -> sagaline.v1.Saga
-	58, // 28: sagaline.v1.WatchSagaResponse.entries:type_name -> sagaline.v1.LogEntry
-	53, // 29: sagaline.v1.WatchSagaResponse.state:type_name -> sagaline.v1.SagaState
-	52, // 30: sagaline.v1.WaitSagaRequest.timeout:type_name -> google.protobuf.Duration
-	51, // 31: sagaline.v1.WaitSagaResponse.saga:type_name -> sagaline.v1.Saga
-	58, // 32: sagaline.v1.GetSagaLogResponse.entries:type_name -> sagaline.v1.LogEntry
-	59, // 33: sagaline.v1.GetSagaLogResponse.record:type_name -> sagaline.v1.SagaRecord
-	24, // 34: sagaline.v1.PauseSagaRequest.by:type_name -> sagaline.v1.Attribution
-	51, // 35: sagaline.v1.PauseSagaResponse.saga:type_name -> sagaline.v1.Saga
-	24, // 36: sagaline.v1.ResumeSagaRequest.by:type_name -> sagaline.v1.Attribution
-	51, // 37: sagaline.v1.ResumeSagaResponse.saga:type_name -> sagaline.v1.Saga
-	24, // 38: sagaline.v1.StepSagaRequest.by:type_name -> sagaline.v1.Attribution
-	51, // 39: sagaline.v1.StepSagaResponse.saga:type_name -> sagaline.v1.Saga
-	60, // 40: sagaline.v1.SetBreakpointsRequest.breakpoints:type_name -> sagaline.v1.Breakpoint
-	24, // 41: sagaline.v1.SetBreakpointsRequest.by:type_name -> sagaline.v1.Attribution
-	51, // 42: sagaline.v1.SetBreakpointsResponse.saga:type_name -> sagaline.v1.Saga
-	24, // 43: sagaline.v1.UnwindSagaRequest.by:type_name -> sagaline.v1.Attribution
-	51, // 44: sagaline.v1.UnwindSagaResponse.saga:type_name -> sagaline.v1.Saga
-	54, // 45: sagaline.v1.SignalSagaRequest.payload:type_name -> sagaline.v1.Payload
-	51, // 46: sagaline.v1.SignalSagaResponse.saga:type_name -> sagaline.v1.Saga
-	61, // 47: sagaline.v1.ResolveNodeRequest.resolution:type_name -> sagaline.v1.Resolution
-	24, // 48: sagaline.v1.ResolveNodeRequest.by:type_name -> sagaline.v1.Attribution
-	54, // 49: sagaline.v1.ResolveNodeRequest.output:type_name -> sagaline.v1.Payload
-	51, // 50: sagaline.v1.ResolveNodeResponse.saga:type_name -> sagaline.v1.Saga
-	62, // 51: sagaline.v1.InjectFaultRequest.fault:type_name -> sagaline.v1.FaultKind
-	24, // 52: sagaline.v1.InjectFaultRequest.by:type_name -> sagaline.v1.Attribution
-	51, // 53: sagaline.v1.InjectFaultResponse.saga:type_name -> sagaline.v1.Saga
-	15, // 54: sagaline.v1.BatchControlSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
-	0,  // 55: sagaline.v1.BatchControlSagasRequest.control:type_name -> sagaline.v1.BatchControl
-	24, // 56: sagaline.v1.BatchControlSagasRequest.by:type_name -> sagaline.v1.Attribution
-	49, // 57: sagaline.v1.BatchControlSagasResponse.refused:type_name -> sagaline.v1.BatchControlSagasResponse.RefusedEntry
-	15, // 58: sagaline.v1.CountSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
-	53, // 59: sagaline.v1.StateCount.state:type_name -> sagaline.v1.SagaState
-	44, // 60: sagaline.v1.CountSagasResponse.counts:type_name -> sagaline.v1.StateCount
-	63, // 61: sagaline.v1.CreateSagasRequest.GraphsEntry.value:type_name -> sagaline.v1.Graph
-	63, // 62: sagaline.v1.RunSagasRequest.GraphsEntry.value:type_name -> sagaline.v1.Graph
-	1,  // 63: sagaline.v1.SagaService.CreateSaga:input_type -> sagaline.v1.CreateSagaRequest
-	5,  // 64: sagaline.v1.SagaService.CreateSagas:input_type -> sagaline.v1.CreateSagasRequest
-	3,  // 65: sagaline.v1.SagaService.RunSaga:input_type -> sagaline.v1.RunSagaRequest
-	10, // 66: sagaline.v1.SagaService.RunSagas:input_type -> sagaline.v1.RunSagasRequest
-	13, // 67: sagaline.v1.SagaService.GetSaga:input_type -> sagaline.v1.GetSagaRequest
-	16, // 68: sagaline.v1.SagaService.ListSagas:input_type -> sagaline.v1.ListSagasRequest
-	18, // 69: sagaline.v1.SagaService.WatchSaga:input_type -> sagaline.v1.WatchSagaRequest
-	20, // 70: sagaline.v1.SagaService.WaitSaga:input_type -> sagaline.v1.WaitSagaRequest
-	22, // 71: sagaline.v1.SagaService.GetSagaLog:input_type -> sagaline.v1.GetSagaLogRequest
-	25, // 72: sagaline.v1.SagaService.PauseSaga:input_type -> sagaline.v1.PauseSagaRequest
-	27, // 73: sagaline.v1.SagaService.ResumeSaga:input_type -> sagaline.v1.ResumeSagaRequest
-	29, // 74: sagaline.v1.SagaService.StepSaga:input_type -> sagaline.v1.StepSagaRequest
-	31, // 75: sagaline.v1.SagaService.SetBreakpoints:input_type -> sagaline.v1.SetBreakpointsRequest
-	33, // 76: sagaline.v1.SagaService.UnwindSaga:input_type -> sagaline.v1.UnwindSagaRequest
-	35, // 77: sagaline.v1.SagaService.SignalSaga:input_type -> sagaline.v1.SignalSagaRequest
-	37, // 78: sagaline.v1.SagaService.ResolveNode:input_type -> sagaline.v1.ResolveNodeRequest
-	39, // 79: sagaline.v1.SagaService.InjectFault:input_type -> sagaline.v1.InjectFaultRequest
-	41, // 80: sagaline.v1.SagaService.BatchControlSagas:input_type -> sagaline.v1.BatchControlSagasRequest
-	43, // 81: sagaline.v1.SagaService.CountSagas:input_type -> sagaline.v1.CountSagasRequest
-	2,  // 82: sagaline.v1.SagaService.CreateSaga:output_type -> sagaline.v1.CreateSagaResponse
-	6,  // 83: sagaline.v1.SagaService.CreateSagas:output_type -> sagaline.v1.CreateSagasResponse
-	4,  // 84: sagaline.v1.SagaService.RunSaga:output_type -> sagaline.v1.RunSagaResponse
-	11, // 85: sagaline.v1.SagaService.RunSagas:output_type -> sagaline.v1.RunSagasResponse
-	14, // 86: sagaline.v1.SagaService.GetSaga:output_type -> sagaline.v1.GetSagaResponse
-	17, // 87: sagaline.v1.SagaService.ListSagas:output_type -> sagaline.v1.ListSagasResponse
-	19, // 88: sagaline.v1.SagaService.WatchSaga:output_type -> sagaline.v1.WatchSagaResponse
-	21, // 89: sagaline.v1.SagaService.WaitSaga:output_type -> sagaline.v1.WaitSagaResponse
-	23, // 90: sagaline.v1.SagaService.GetSagaLog:output_type -> sagaline.v1.GetSagaLogResponse
-	26, // 91: sagaline.v1.SagaService.PauseSaga:output_type -> sagaline.v1.PauseSagaResponse
-	28, // 92: sagaline.v1.SagaService.ResumeSaga:output_type -> sagaline.v1.ResumeSagaResponse
-	30, // 93: sagaline.v1.SagaService.StepSaga:output_type -> sagaline.v1.StepSagaResponse
-	32, // 94: sagaline.v1.SagaService.SetBreakpoints:output_type -> sagaline.v1.SetBreakpointsResponse
-	34, // 95: sagaline.v1.SagaService.UnwindSaga:output_type -> sagaline.v1.UnwindSagaResponse
-	36, // 96: sagaline.v1.SagaService.SignalSaga:output_type -> sagaline.v1.SignalSagaResponse
-	38, // 97: sagaline.v1.SagaService.ResolveNode:output_type -> sagaline.v1.ResolveNodeResponse
-	40, // 98: sagaline.v1.SagaService.InjectFault:output_type -> sagaline.v1.InjectFaultResponse
-	42, // 99: sagaline.v1.SagaService.BatchControlSagas:output_type -> sagaline.v1.BatchControlSagasResponse
-	45, // 100: sagaline.v1.SagaService.CountSagas:output_type -> sagaline.v1.CountSagasResponse
-	82, // [82:101] is the sub-list for method output_type
-	63, // [63:82] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	51, // 10: sagaline.v1.CreateResult.saga:type_name -> sagaline.v1.Saga
+	47, // 11: sagaline.v1.RunSagasRequest.graphs:type_name -> sagaline.v1.RunSagasRequest.GraphsEntry
+	50, // 12: sagaline.v1.RunSagasRequest.sagas:type_name -> sagaline.v1.SagaSpec
+	9,  // 13: sagaline.v1.RunSagasResponse.results:type_name -> sagaline.v1.CreateResult
+	12, // 14: sagaline.v1.RunSagasResponse.ends:type_name -> sagaline.v1.SagaEnd
+	53, // 15: sagaline.v1.SagaEnd.state:type_name -> sagaline.v1.SagaState
+	54, // 16: sagaline.v1.SagaEnd.output:type_name -> sagaline.v1.Payload
+	55, // 17: sagaline.v1.SagaEnd.failure:type_name -> sagaline.v1.Failure
+	7,  // 18: sagaline.v1.SagaEnd.error:type_name -> sagaline.v1.BatchError
+	56, // 19: sagaline.v1.GetSagaRequest.view:type_name -> sagaline.v1.SagaView
+	51, // 20: sagaline.v1.GetSagaResponse.saga:type_name -> sagaline.v1.Saga
+	53, // 21: sagaline.v1.SagaFilter.states:type_name -> sagaline.v1.SagaState
+	48, // 22: sagaline.v1.SagaFilter.labels:type_name -> sagaline.v1.SagaFilter.LabelsEntry
+	57, // 23: sagaline.v1.SagaFilter.create_time_from:type_name -> google.protobuf.Timestamp
+	57, // 24: sagaline.v1.SagaFilter.create_time_before:type_name -> google.protobuf.Timestamp
+	52, // 25: sagaline.v1.SagaFilter.idle_for:type_name -> google.protobuf.Duration
+	15, // 26: sagaline.v1.ListSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
+	56, // 27: sagaline.v1.ListSagasRequest.view:type_name -> sagaline.v1.SagaView
+	51, // 28: sagaline.v1.ListSagasResponse.sagas:type_name -> sagaline.v1.Saga
+	58, // 29: sagaline.v1.WatchSagaResponse.entries:type_name -> sagaline.v1.LogEntry
+	53, // 30: sagaline.v1.WatchSagaResponse.state:type_name -> sagaline.v1.SagaState
+	52, // 31: sagaline.v1.WaitSagaRequest.timeout:type_name -> google.protobuf.Duration
+	51, // 32: sagaline.v1.WaitSagaResponse.saga:type_name -> sagaline.v1.Saga
+	58, // 33: sagaline.v1.GetSagaLogResponse.entries:type_name -> sagaline.v1.LogEntry
+	59, // 34: sagaline.v1.GetSagaLogResponse.record:type_name -> sagaline.v1.SagaRecord
+	24, // 35: sagaline.v1.PauseSagaRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 36: sagaline.v1.PauseSagaResponse.saga:type_name -> sagaline.v1.Saga
+	24, // 37: sagaline.v1.ResumeSagaRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 38: sagaline.v1.ResumeSagaResponse.saga:type_name -> sagaline.v1.Saga
+	24, // 39: sagaline.v1.StepSagaRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 40: sagaline.v1.StepSagaResponse.saga:type_name -> sagaline.v1.Saga
+	60, // 41: sagaline.v1.SetBreakpointsRequest.breakpoints:type_name -> sagaline.v1.Breakpoint
+	24, // 42: sagaline.v1.SetBreakpointsRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 43: sagaline.v1.SetBreakpointsResponse.saga:type_name -> sagaline.v1.Saga
+	24, // 44: sagaline.v1.UnwindSagaRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 45: sagaline.v1.UnwindSagaResponse.saga:type_name -> sagaline.v1.Saga
+	54, // 46: sagaline.v1.SignalSagaRequest.payload:type_name -> sagaline.v1.Payload
+	51, // 47: sagaline.v1.SignalSagaResponse.saga:type_name -> sagaline.v1.Saga
+	61, // 48: sagaline.v1.ResolveNodeRequest.resolution:type_name -> sagaline.v1.Resolution
+	24, // 49: sagaline.v1.ResolveNodeRequest.by:type_name -> sagaline.v1.Attribution
+	54, // 50: sagaline.v1.ResolveNodeRequest.output:type_name -> sagaline.v1.Payload
+	51, // 51: sagaline.v1.ResolveNodeResponse.saga:type_name -> sagaline.v1.Saga
+	62, // 52: sagaline.v1.InjectFaultRequest.fault:type_name -> sagaline.v1.FaultKind
+	24, // 53: sagaline.v1.InjectFaultRequest.by:type_name -> sagaline.v1.Attribution
+	51, // 54: sagaline.v1.InjectFaultResponse.saga:type_name -> sagaline.v1.Saga
+	15, // 55: sagaline.v1.BatchControlSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
+	0,  // 56: sagaline.v1.BatchControlSagasRequest.control:type_name -> sagaline.v1.BatchControl
+	24, // 57: sagaline.v1.BatchControlSagasRequest.by:type_name -> sagaline.v1.Attribution
+	49, // 58: sagaline.v1.BatchControlSagasResponse.refused:type_name -> sagaline.v1.BatchControlSagasResponse.RefusedEntry
+	15, // 59: sagaline.v1.CountSagasRequest.filter:type_name -> sagaline.v1.SagaFilter
+	53, // 60: sagaline.v1.StateCount.state:type_name -> sagaline.v1.SagaState
+	44, // 61: sagaline.v1.CountSagasResponse.counts:type_name -> sagaline.v1.StateCount
+	63, // 62: sagaline.v1.CreateSagasRequest.GraphsEntry.value:type_name -> sagaline.v1.Graph
+	63, // 63: sagaline.v1.RunSagasRequest.GraphsEntry.value:type_name -> sagaline.v1.Graph
+	1,  // 64: sagaline.v1.SagaService.CreateSaga:input_type -> sagaline.v1.CreateSagaRequest
+	5,  // 65: sagaline.v1.SagaService.CreateSagas:input_type -> sagaline.v1.CreateSagasRequest
+	3,  // 66: sagaline.v1.SagaService.RunSaga:input_type -> sagaline.v1.RunSagaRequest
+	10, // 67: sagaline.v1.SagaService.RunSagas:input_type -> sagaline.v1.RunSagasRequest
+	13, // 68: sagaline.v1.SagaService.GetSaga:input_type -> sagaline.v1.GetSagaRequest
+	16, // 69: sagaline.v1.SagaService.ListSagas:input_type -> sagaline.v1.ListSagasRequest
+	18, // 70: sagaline.v1.SagaService.WatchSaga:input_type -> sagaline.v1.WatchSagaRequest
+	20, // 71: sagaline.v1.SagaService.WaitSaga:input_type -> sagaline.v1.WaitSagaRequest
+	22, // 72: sagaline.v1.SagaService.GetSagaLog:input_type -> sagaline.v1.GetSagaLogRequest
+	25, // 73: sagaline.v1.SagaService.PauseSaga:input_type -> sagaline.v1.PauseSagaRequest
+	27, // 74: sagaline.v1.SagaService.ResumeSaga:input_type -> sagaline.v1.ResumeSagaRequest
+	29, // 75: sagaline.v1.SagaService.StepSaga:input_type -> sagaline.v1.StepSagaRequest
+	31, // 76: sagaline.v1.SagaService.SetBreakpoints:input_type -> sagaline.v1.SetBreakpointsRequest
+	33, // 77: sagaline.v1.SagaService.UnwindSaga:input_type -> sagaline.v1.UnwindSagaRequest
+	35, // 78: sagaline.v1.SagaService.SignalSaga:input_type -> sagaline.v1.SignalSagaRequest
+	37, // 79: sagaline.v1.SagaService.ResolveNode:input_type -> sagaline.v1.ResolveNodeRequest
+	39, // 80: sagaline.v1.SagaService.InjectFault:input_type -> sagaline.v1.InjectFaultRequest
+	41, // 81: sagaline.v1.SagaService.BatchControlSagas:input_type -> sagaline.v1.BatchControlSagasRequest
+	43, // 82: sagaline.v1.SagaService.CountSagas:input_type -> sagaline.v1.CountSagasRequest
+	2,  // 83: sagaline.v1.SagaService.CreateSaga:output_type -> sagaline.v1.CreateSagaResponse
+	6,  // 84: sagaline.v1.SagaService.CreateSagas:output_type -> sagaline.v1.CreateSagasResponse
+	4,  // 85: sagaline.v1.SagaService.RunSaga:output_type -> sagaline.v1.RunSagaResponse
+	11, // 86: sagaline.v1.SagaService.RunSagas:output_type -> sagaline.v1.RunSagasResponse
+	14, // 87: sagaline.v1.SagaService.GetSaga:output_type -> sagaline.v1.GetSagaResponse
+	17, // 88: sagaline.v1.SagaService.ListSagas:output_type -> sagaline.v1.ListSagasResponse
+	19, // 89: sagaline.v1.SagaService.WatchSaga:output_type -> sagaline.v1.WatchSagaResponse
+	21, // 90: sagaline.v1.SagaService.WaitSaga:output_type -> sagaline.v1.WaitSagaResponse
+	23, // 91: sagaline.v1.SagaService.GetSagaLog:output_type -> sagaline.v1.GetSagaLogResponse
+	26, // 92: sagaline.v1.SagaService.PauseSaga:output_type -> sagaline.v1.PauseSagaResponse
+	28, // 93: sagaline.v1.SagaService.ResumeSaga:output_type -> sagaline.v1.ResumeSagaResponse
+	30, // 94: sagaline.v1.SagaService.StepSaga:output_type -> sagaline.v1.StepSagaResponse
+	32, // 95: sagaline.v1.SagaService.SetBreakpoints:output_type -> sagaline.v1.SetBreakpointsResponse
+	34, // 96: sagaline.v1.SagaService.UnwindSaga:output_type -> sagaline.v1.UnwindSagaResponse
+	36, // 97: sagaline.v1.SagaService.SignalSaga:output_type -> sagaline.v1.SignalSagaResponse
+	38, // 98: sagaline.v1.SagaService.ResolveNode:output_type -> sagaline.v1.ResolveNodeResponse
+	40, // 99: sagaline.v1.SagaService.InjectFault:output_type -> sagaline.v1.InjectFaultResponse
+	42, // 100: sagaline.v1.SagaService.BatchControlSagas:output_type -> sagaline.v1.BatchControlSagasResponse
+	45, // 101: sagaline.v1.SagaService.CountSagas:output_type -> sagaline.v1.CountSagasResponse
+	83, // [83:102] is the sub-list for method output_type
+	64, // [64:83] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_sagaline_v1_saga_service_proto_init() }

@@ -198,6 +198,9 @@ class CreateSagasRequest(_message.Message):
 
     SAGAS_FIELD_NUMBER: _builtins.int
     GRAPHS_FIELD_NUMBER: _builtins.int
+    WITH_SAGAS_FIELD_NUMBER: _builtins.int
+    with_sagas: _builtins.bool
+    """True: results carry their sagas, as CreateSaga's response does."""
     @_builtins.property
     def sagas(self) -> _containers.RepeatedCompositeFieldContainer[_saga_pb2.SagaSpec]:
         """The sagas: 1 to 1,000."""
@@ -211,10 +214,11 @@ class CreateSagasRequest(_message.Message):
         *,
         sagas: _abc.Iterable[_saga_pb2.SagaSpec] | None = ...,
         graphs: _abc.Mapping[_builtins.str, _saga_pb2.Graph] | None = ...,
+        with_sagas: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graphs", b"graphs", "sagas", b"sagas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graphs", b"graphs", "sagas", b"sagas", "with_sagas", b"with_sagas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,6 +327,7 @@ class CreateResult(_message.Message):
     SAGA_ID_FIELD_NUMBER: _builtins.int
     EXISTED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    SAGA_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
     """Its id, made by the server if the spec had none."""
     existed: _builtins.bool
@@ -331,16 +336,23 @@ class CreateResult(_message.Message):
     def error(self) -> Global___BatchError:
         """Why it was refused. Absent: it is durable."""
 
+    @_builtins.property
+    def saga(self) -> _saga_pb2.Saga:
+        """The saga in the BASIC view, where that was asked for; absent where the
+        response would have become too large.
+        """
+
     def __init__(
         self,
         *,
         saga_id: _builtins.str = ...,
         existed: _builtins.bool = ...,
         error: Global___BatchError | None = ...,
+        saga: _saga_pb2.Saga | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "saga", b"saga"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "existed", b"existed", "saga_id", b"saga_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "existed", b"existed", "saga", b"saga", "saga_id", b"saga_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -376,6 +388,11 @@ class RunSagasRequest(_message.Message):
     GRAPHS_FIELD_NUMBER: _builtins.int
     SAGAS_FIELD_NUMBER: _builtins.int
     FOLLOW_IDS_FIELD_NUMBER: _builtins.int
+    OR_NEEDS_OPERATOR_FIELD_NUMBER: _builtins.int
+    or_needs_operator: _builtins.bool
+    """True: a saga of this frame also gets its SagaEnd when it needs an operator,
+    and is followed no more.
+    """
     @_builtins.property
     def graphs(self) -> _containers.MessageMap[_builtins.str, _saga_pb2.Graph]:
         """Graphs that specs of this and later frames name by `graph_key`. At most
@@ -398,10 +415,11 @@ class RunSagasRequest(_message.Message):
         graphs: _abc.Mapping[_builtins.str, _saga_pb2.Graph] | None = ...,
         sagas: _abc.Iterable[_saga_pb2.SagaSpec] | None = ...,
         follow_ids: _abc.Iterable[_builtins.str] | None = ...,
+        or_needs_operator: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow_ids", b"follow_ids", "graphs", b"graphs", "sagas", b"sagas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow_ids", b"follow_ids", "graphs", b"graphs", "or_needs_operator", b"or_needs_operator", "sagas", b"sagas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -450,10 +468,20 @@ class SagaEnd(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    FAILED_NODE_FIELD_NUMBER: _builtins.int
+    NEEDS_OPERATOR_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
     """Id."""
     state: _saga_pb2.SagaState.ValueType
-    """SUCCEEDED or UNWOUND; UNSPECIFIED where `error` is set."""
+    """SUCCEEDED or UNWOUND; any other where `needs_operator` is set; UNSPECIFIED
+    where `error` is set.
+    """
+    failed_node: _builtins.str
+    """Node that failed first. Absent: none has."""
+    needs_operator: _builtins.bool
+    """True: it has not ended, and only an operator can bring it further. Only
+    where that was asked for.
+    """
     @_builtins.property
     def output(self) -> _payload_pb2.Payload:
         """Output of the result node, where it succeeded."""
@@ -474,10 +502,12 @@ class SagaEnd(_message.Message):
         output: _payload_pb2.Payload | None = ...,
         failure: _failure_pb2.Failure | None = ...,
         error: Global___BatchError | None = ...,
+        failed_node: _builtins.str = ...,
+        needs_operator: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "failure", b"failure", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "failure", b"failure", "output", b"output", "saga_id", b"saga_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "failed_node", b"failed_node", "failure", b"failure", "needs_operator", b"needs_operator", "output", b"output", "saga_id", b"saga_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -91,6 +91,8 @@ export interface CreateSagasRequest {
   sagas: SagaSpec[];
   /** Graphs that specs name by `graph_key`. Keys as labels; at most 100. */
   graphs: Map<string, Graph>;
+  /** True: results carry their sagas, as CreateSaga's response does. */
+  withSagas: boolean;
 }
 
 export interface CreateSagasRequest_GraphsEntry {
@@ -135,7 +137,14 @@ export interface CreateResult {
   /** True: it was there already, with the same content. */
   existed: boolean;
   /** Why it was refused. Absent: it is durable. */
-  error: BatchError | undefined;
+  error:
+    | BatchError
+    | undefined;
+  /**
+   * The saga in the BASIC view, where that was asked for; absent where the
+   * response would have become too large.
+   */
+  saga: Saga | undefined;
 }
 
 /** One frame from the client of RunSagas. Every field may be absent. */
@@ -152,6 +161,11 @@ export interface RunSagasRequest {
   sagas: SagaSpec[];
   /** Sagas that exist, to follow; at most 1,000 a frame. Each gets a SagaEnd. */
   followIds: string[];
+  /**
+   * True: a saga of this frame also gets its SagaEnd when it needs an operator,
+   * and is followed no more.
+   */
+  orNeedsOperator: boolean;
 }
 
 export interface RunSagasRequest_GraphsEntry {
@@ -174,7 +188,10 @@ export interface RunSagasResponse {
 export interface SagaEnd {
   /** Id. */
   sagaId: string;
-  /** SUCCEEDED or UNWOUND; UNSPECIFIED where `error` is set. */
+  /**
+   * SUCCEEDED or UNWOUND; any other where `needs_operator` is set; UNSPECIFIED
+   * where `error` is set.
+   */
   state: SagaState;
   /** Output of the result node, where it succeeded. */
   output:
@@ -185,7 +202,16 @@ export interface SagaEnd {
     | Failure
     | undefined;
   /** Why it can't be followed, e.g. SAGA_NOT_FOUND. Absent if it ended. */
-  error: BatchError | undefined;
+  error:
+    | BatchError
+    | undefined;
+  /** Node that failed first. Absent: none has. */
+  failedNode: string;
+  /**
+   * True: it has not ended, and only an operator can bring it further. Only
+   * where that was asked for.
+   */
+  needsOperator: boolean;
 }
 
 /** Request of GetSaga. */
@@ -787,7 +813,7 @@ export const RunSagaResponse: MessageFns<RunSagaResponse> = {
 };
 
 function createBaseCreateSagasRequest(): CreateSagasRequest {
-  return { sagas: [], graphs: new Map() };
+  return { sagas: [], graphs: new Map(), withSagas: false };
 }
 
 export const CreateSagasRequest: MessageFns<CreateSagasRequest> = {
@@ -798,6 +824,9 @@ export const CreateSagasRequest: MessageFns<CreateSagasRequest> = {
     message.graphs.forEach((value, key) => {
       CreateSagasRequest_GraphsEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
     });
+    if (message.withSagas !== false) {
+      writer.uint32(24).bool(message.withSagas);
+    }
     return writer;
   },
 
@@ -833,6 +862,14 @@ export const CreateSagasRequest: MessageFns<CreateSagasRequest> = {
             }
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.withSagas = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -860,6 +897,7 @@ export const CreateSagasRequest: MessageFns<CreateSagasRequest> = {
       });
       return m;
     })();
+    message.withSagas = object.withSagas ?? false;
     return message;
   },
 };
@@ -1171,7 +1209,7 @@ export const FieldProblem: MessageFns<FieldProblem> = {
 };
 
 function createBaseCreateResult(): CreateResult {
-  return { sagaId: "", existed: false, error: undefined };
+  return { sagaId: "", existed: false, error: undefined, saga: undefined };
 }
 
 export const CreateResult: MessageFns<CreateResult> = {
@@ -1184,6 +1222,9 @@ export const CreateResult: MessageFns<CreateResult> = {
     }
     if (message.error !== undefined) {
       BatchError.encode(message.error, writer.uint32(26).fork()).join();
+    }
+    if (message.saga !== undefined) {
+      Saga.encode(message.saga, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -1225,6 +1266,14 @@ export const CreateResult: MessageFns<CreateResult> = {
             message.error = BatchError.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.saga = Saga.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1247,12 +1296,13 @@ export const CreateResult: MessageFns<CreateResult> = {
     message.error = (object.error !== undefined && object.error !== null)
       ? BatchError.fromPartial(object.error)
       : undefined;
+    message.saga = (object.saga !== undefined && object.saga !== null) ? Saga.fromPartial(object.saga) : undefined;
     return message;
   },
 };
 
 function createBaseRunSagasRequest(): RunSagasRequest {
-  return { graphs: new Map(), sagas: [], followIds: [] };
+  return { graphs: new Map(), sagas: [], followIds: [], orNeedsOperator: false };
 }
 
 export const RunSagasRequest: MessageFns<RunSagasRequest> = {
@@ -1265,6 +1315,9 @@ export const RunSagasRequest: MessageFns<RunSagasRequest> = {
     }
     for (const v of message.followIds) {
       writer.uint32(26).string(v!);
+    }
+    if (message.orNeedsOperator !== false) {
+      writer.uint32(32).bool(message.orNeedsOperator);
     }
     return writer;
   },
@@ -1309,6 +1362,14 @@ export const RunSagasRequest: MessageFns<RunSagasRequest> = {
             message.followIds.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.orNeedsOperator = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1337,6 +1398,7 @@ export const RunSagasRequest: MessageFns<RunSagasRequest> = {
     })();
     message.sagas = object.sagas?.map((e) => SagaSpec.fromPartial(e)) || [];
     message.followIds = object.followIds?.map((e) => e) || [];
+    message.orNeedsOperator = object.orNeedsOperator ?? false;
     return message;
   },
 };
@@ -1476,7 +1538,15 @@ export const RunSagasResponse: MessageFns<RunSagasResponse> = {
 };
 
 function createBaseSagaEnd(): SagaEnd {
-  return { sagaId: "", state: 0, output: undefined, failure: undefined, error: undefined };
+  return {
+    sagaId: "",
+    state: 0,
+    output: undefined,
+    failure: undefined,
+    error: undefined,
+    failedNode: "",
+    needsOperator: false,
+  };
 }
 
 export const SagaEnd: MessageFns<SagaEnd> = {
@@ -1495,6 +1565,12 @@ export const SagaEnd: MessageFns<SagaEnd> = {
     }
     if (message.error !== undefined) {
       BatchError.encode(message.error, writer.uint32(42).fork()).join();
+    }
+    if (message.failedNode !== "") {
+      writer.uint32(50).string(message.failedNode);
+    }
+    if (message.needsOperator !== false) {
+      writer.uint32(56).bool(message.needsOperator);
     }
     return writer;
   },
@@ -1552,6 +1628,22 @@ export const SagaEnd: MessageFns<SagaEnd> = {
             message.error = BatchError.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.failedNode = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.needsOperator = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1580,6 +1672,8 @@ export const SagaEnd: MessageFns<SagaEnd> = {
     message.error = (object.error !== undefined && object.error !== null)
       ? BatchError.fromPartial(object.error)
       : undefined;
+    message.failedNode = object.failedNode ?? "";
+    message.needsOperator = object.needsOperator ?? false;
     return message;
   },
 };
