@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Sequence
 
 from grpc import aio
 
-from sagaline.v1 import admin_service_pb2, payload_pb2, saga_pb2
+from sagaline.v1 import admin_service_pb2, payload_pb2, saga_pb2, saga_service_pb2
 from sagaline_server.core.entries import Resolution
 from sagaline_server.core.inputs import Resolve, SetBreakpoints, SetPaused, SetQuarantined
 from sagaline_server.runtime.requests import CreateFate
@@ -140,11 +141,17 @@ class SimClient:
     # ---- looking
 
     async def _follow(self, saga_id: str, *, waits: bool) -> None:
-        """Look at it now and then, or wait for it, until it has ended."""
-        while saga_id not in self.ended:
+        """Look at it now and then, or wait for it by single calls and by streams in turn, until it has ended."""
+        for turn in itertools.count():
+            if saga_id in self.ended:
+                return
             sec = self._any_sec()
             try:
-                if waits:
+                if waits and turn % 2:
+                    end = await self._caller.unary(sec, "Follow", saga_id, WAIT_SECONDS)
+                    view = await self._caller.unary(self._any_sec(), "Get", saga_id, CALL_SECONDS)
+                    self._check_end(sec, end, view)
+                elif waits:
                     view = await self._caller.unary(sec, "Wait", saga_id, WAIT_SECONDS)
                 else:
                     await pause(1.0 + 6.0 * self._chance.random())
@@ -154,6 +161,15 @@ class SimClient:
                 await pause(0.5 + self._chance.random())
                 continue
             self._see(sec.name, view)
+
+    def _check_end(self, sec: Host, end: saga_service_pb2.SagaEnd, view: saga_pb2.Saga) -> None:
+        """A stream tells of the end that the saga came to; until then of none but the need of an operator."""
+        self._history.count(f"end told{' of an operator' if end.needs_operator else ''}")
+        if end.HasField("error") or end.needs_operator:
+            return
+        if (end.state, end.failed_node) != (view.state, view.failed_node):
+            told = saga_pb2.SagaState.Name(end.state)
+            self._history.fail("ends", f"{sec.name} told that {end.saga_id} is {told}, and it is not")
 
     def _see(self, sec_id: str, view: saga_pb2.Saga) -> None:
         self._history.viewed(sec_id, view)

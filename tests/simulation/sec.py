@@ -255,7 +255,7 @@ class SimSec:
     async def _follow(self, saga_id: str) -> saga_service_pb2.SagaEnd:
         """Wait for a saga as a stream of runs does: the end is told once, or why it can't be told."""
         end: asyncio.Future[saga_service_pb2.SagaEnd] = asyncio.get_running_loop().create_future()
-        stop = await self._runtime.follow([saga_id], end.set_result)
+        stop = await self._runtime.follow([saga_id], end.set_result, or_needs_operator=True)
         try:
             async with asyncio.timeout(FOLLOW_SECONDS):
                 return await end

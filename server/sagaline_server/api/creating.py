@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 from sagaline.v1 import saga_service_pb2
 from sagaline_server.api import checks
 from sagaline_server.api.batches import (
+    SPECS_A_SLICE,
     Outcome,
     check_keys,
     prepare,
@@ -15,6 +19,7 @@ from sagaline_server.api.batches import (
 )
 from sagaline_server.api.creation import CreationMaker
 from sagaline_server.api.errors import refuse
+from sagaline_server.api.reading import RESPONSE_BYTES
 from sagaline_server.api.runtime_port import SagaRuntime
 from sagaline_server.core import limits
 from sagaline_server.runtime.requests import CreateFate, Creation, NotServing, Overloaded, RuntimeRefusal
@@ -59,4 +64,21 @@ async def create_sagas(
         outcome: Outcome = next(fates) if isinstance(each, Creation) else each[1]
         results.append(result_of(saga_id, outcome))
     shorten(results)
+    if request.with_sagas:
+        await _add_sagas(runtime, results)
     return saga_service_pb2.CreateSagasResponse(results=results)
+
+
+async def _add_sagas(runtime: SagaRuntime, results: Sequence[saga_service_pb2.CreateResult]) -> None:
+    """Add the BASIC views of those that are there, as long as the response stays small enough for gRPC clients."""
+    size = sum(result.ByteSize() for result in results)
+    for number, result in enumerate(results, 1):
+        if result.HasField("error"):
+            continue
+        saga = await runtime.get(result.saga_id, full=False)
+        size += saga.ByteSize()
+        if size > RESPONSE_BYTES:
+            return
+        result.saga.CopyFrom(saga)
+        if number % SPECS_A_SLICE == 0:
+            await asyncio.sleep(0)

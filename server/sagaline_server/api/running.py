@@ -42,10 +42,11 @@ FOLLOWED_A_CALL = 100
 class _Slot:
     """The place of one spec's result in the order of the stream."""
 
-    __slots__ = ("outcome", "saga_id")
+    __slots__ = ("or_needs_operator", "outcome", "saga_id")
 
-    def __init__(self, saga_id: str) -> None:
+    def __init__(self, saga_id: str, *, or_needs_operator: bool) -> None:
         self.saga_id = saga_id
+        self.or_needs_operator = or_needs_operator
         self.outcome: Outcome | None = None
 
 
@@ -79,8 +80,8 @@ class SagaRun:
         self._outbox = Outbox()
         self._slots: deque[_Slot] = deque()
         """Specs whose results are not in the outbox yet, in the order they were sent."""
-        self._followed: set[str] = set()
-        """Sagas whose ends are not in the outbox yet."""
+        self._followed: dict[str, bool] = {}
+        """Sagas whose ends are not in the outbox yet, and whether the need of an operator is one."""
         self._unfollowed: deque[str] = deque()
         """Those among them that the runtime has yet to be asked about, or asked again."""
         self._followings: set[_Following] = set()
@@ -138,9 +139,9 @@ class SagaRun:
             )
             if frame.graphs:
                 await self._take_graphs(frame.graphs)
-            await self._take_specs(frame.sagas)
+            await self._take_specs(frame.sagas, or_needs_operator=frame.or_needs_operator)
             if frame.follow_ids:
-                await self._take_followed(frame.follow_ids)
+                await self._take_followed(frame.follow_ids, or_needs_operator=frame.or_needs_operator)
 
     async def _take_graphs(self, graphs: Mapping[str, saga_pb2.Graph]) -> None:
         for key, graph in graphs.items():
@@ -150,12 +151,12 @@ class SagaRun:
             self._graphs[key] = self._maker.graphs.prepare(graph)
             await asyncio.sleep(0)
 
-    async def _take_specs(self, specs: Iterable[saga_pb2.SagaSpec]) -> None:
+    async def _take_specs(self, specs: Iterable[saga_pb2.SagaSpec], *, or_needs_operator: bool) -> None:
         moment = self._maker.moment()
         for number, spec in enumerate(specs, 1):
             if not self._has_room():
                 await self._wait_for_room()
-            slot = _Slot(spec.saga_id)
+            slot = _Slot(spec.saga_id, or_needs_operator=or_needs_operator)
             self._slots.append(slot)
             try:
                 if len(self._slots) + len(self._followed) > self._followed_max:
@@ -184,7 +185,7 @@ class SagaRun:
                 patience -= overloaded.retry_delay
                 await asyncio.sleep(overloaded.retry_delay)
 
-    async def _take_followed(self, saga_ids: Iterable[str]) -> None:
+    async def _take_followed(self, saga_ids: Iterable[str], *, or_needs_operator: bool) -> None:
         for saga_id in saga_ids:
             if not self._has_room():
                 await self._wait_for_room()
@@ -194,7 +195,7 @@ class SagaRun:
             elif len(self._slots) + len(self._followed) >= self._followed_max:
                 self._cant_follow(saga_id, Refused("TOO_MANY_FOLLOWED"))
             else:
-                self._follow(saga_id)
+                self._follow(saga_id, or_needs_operator=or_needs_operator)
         self._something.set()
 
     def _has_room(self) -> bool:
@@ -217,23 +218,28 @@ class SagaRun:
             assert first.outcome is not None
             self._outbox.add_result(result_of(first.saga_id, first.outcome))
             if isinstance(first.outcome, CreateFate) and first.outcome is not CreateFate.CONFLICT:
-                self._follow(first.saga_id)
+                self._follow(first.saga_id, or_needs_operator=first.or_needs_operator)
         self._something.set()
         self._room.set()
 
-    def _follow(self, saga_id: str) -> None:
+    def _follow(self, saga_id: str, *, or_needs_operator: bool) -> None:
         if saga_id in self._followed:
             return
-        self._followed.add(saga_id)
-        if not self._runtime.follow_live(saga_id, self._ended):
+        self._followed[saga_id] = or_needs_operator
+        if not self._runtime.follow_live(saga_id, self._ended, or_needs_operator=or_needs_operator):
             self._unfollowed.append(saga_id)
 
     async def _follow_unfollowed(self) -> None:
-        count = min(len(self._unfollowed), FOLLOWED_A_CALL)
-        saga_ids = [self._unfollowed.popleft() for _ in range(count)]
-        following = _Following(count, self._ended)
+        first = self._unfollowed.popleft()
+        or_needs_operator = self._followed[first]
+        saga_ids = [first]
+        while self._unfollowed and len(saga_ids) < FOLLOWED_A_CALL:
+            if self._followed[self._unfollowed[0]] is not or_needs_operator:
+                break
+            saga_ids.append(self._unfollowed.popleft())
+        following = _Following(len(saga_ids), self._ended)
         try:
-            following.stop = await self._runtime.follow(saga_ids, following)
+            following.stop = await self._runtime.follow(saga_ids, following, or_needs_operator=or_needs_operator)
         except RuntimeRefusal as error:
             for saga_id in saga_ids:
                 self._cant_follow(saga_id, refusal(error, saga_id))
@@ -244,13 +250,13 @@ class SagaRun:
         if self._is_closed or end.saga_id not in self._followed:
             return
         if self._outbox.takes_ends:
-            self._followed.discard(end.saga_id)
+            del self._followed[end.saga_id]
             self._outbox.add_end(end)
         else:
             self._unfollowed.append(end.saga_id)
         self._something.set()
 
     def _cant_follow(self, saga_id: str, refused: Refused) -> None:
-        self._followed.discard(saga_id)
+        self._followed.pop(saga_id, None)
         self._outbox.add_end(saga_service_pb2.SagaEnd(saga_id=saga_id, error=batch_error(refused)))
         self._something.set()

@@ -87,14 +87,18 @@ class SagaRuntime(Protocol):
         """
         ...
 
-    async def follow(self, saga_ids: Sequence[str], on_end: OnEnd) -> Callable[[], None]:
+    async def follow(
+        self, saga_ids: Sequence[str], on_end: OnEnd, *, or_needs_operator: bool = False
+    ) -> Callable[[], None]:
         """Call `on_end` once for each saga when it has ended, or with an error; returns a function that stops that.
+
+        With `or_needs_operator` it has ended for this call when it needs an operator.
 
         It may be called before this returns, and must not raise.
         """
         ...
 
-    def follow_live(self, saga_id: str, on_end: OnEnd) -> bool:
+    def follow_live(self, saga_id: str, on_end: OnEnd, *, or_needs_operator: bool = False) -> bool:
         """Call `on_end` once when a saga that this SEC runs has ended; False when it does not run it."""
         ...
 

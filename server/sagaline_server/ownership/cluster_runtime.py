@@ -40,6 +40,7 @@ from sagaline_server.runtime.runtime import OnEnd, Runtime
 from sagaline_server.wire.controls import control_record
 from sagaline_server.wire.entries import UnreadableLog, decode_batch
 from sagaline_server.wire.times import duration, timestamp
+from sagaline_server.wire.views import end_of
 
 log = structlog.get_logger("sagaline.cluster")
 
@@ -276,17 +277,19 @@ class ClusterRuntime(Runtime):
             if state.is_final or (or_needs_operator and (await self.get(saga_id, full=False)).needs_operator):
                 return
 
-    async def follow(self, saga_ids: Sequence[str], on_end: OnEnd) -> Callable[[], None]:
+    async def follow(
+        self, saga_ids: Sequence[str], on_end: OnEnd, *, or_needs_operator: bool = False
+    ) -> Callable[[], None]:
         """Call `on_end` once for each saga when it has ended, whoever owns it; returns a function that stops that."""
         elsewhere: list[asyncio.Task[None]] = []
 
         def on_end_here(end: saga_service_pb2.SagaEnd) -> None:
             if end.HasField("error") and end.error.reason == NotServing.code:
-                self._follow_elsewhere(end.saga_id, on_end, elsewhere)
+                self._follow_elsewhere(end.saga_id, on_end, elsewhere, or_needs_operator=or_needs_operator)
             else:
                 on_end(end)
 
-        stop_here = await super().follow(saga_ids, on_end_here)
+        stop_here = await super().follow(saga_ids, on_end_here, or_needs_operator=or_needs_operator)
 
         def stop() -> None:
             stop_here()
@@ -295,42 +298,39 @@ class ClusterRuntime(Runtime):
 
         return stop
 
-    def follow_live(self, saga_id: str, on_end: OnEnd) -> bool:
+    def follow_live(self, saga_id: str, on_end: OnEnd, *, or_needs_operator: bool = False) -> bool:
         """Call `on_end` when a saga that this SEC runs has ended, here or elsewhere; False when it does not run it."""
 
         def on_end_here(end: saga_service_pb2.SagaEnd) -> None:
             if end.HasField("error"):
-                self._follow_elsewhere(end.saga_id, on_end, [])
+                self._follow_elsewhere(end.saga_id, on_end, [], or_needs_operator=or_needs_operator)
             else:
                 on_end(end)
 
-        return super().follow_live(saga_id, on_end_here)
+        return super().follow_live(saga_id, on_end_here, or_needs_operator=or_needs_operator)
 
-    def _follow_elsewhere(self, saga_id: str, on_end: OnEnd, tasks: list[asyncio.Task[None]]) -> None:
+    def _follow_elsewhere(
+        self, saga_id: str, on_end: OnEnd, tasks: list[asyncio.Task[None]], *, or_needs_operator: bool
+    ) -> None:
         if len(self._followers) >= FOLLOWERS_MAX:
             error = saga_service_pb2.BatchError(
                 code=8, reason="OVERLOADED", message="too many sagas of other SECs are followed; follow it again"
             )
             on_end(saga_service_pb2.SagaEnd(saga_id=saga_id, error=error))
             return
-        task = asyncio.create_task(self._tell_end(saga_id, on_end))
+        task = asyncio.create_task(self._tell_end(saga_id, on_end, or_needs_operator=or_needs_operator))
         self._followers.add(task)
         task.add_done_callback(self._followers.discard)
         tasks.append(task)
 
-    async def _tell_end(self, saga_id: str, on_end: OnEnd) -> None:
+    async def _tell_end(self, saga_id: str, on_end: OnEnd, *, or_needs_operator: bool) -> None:
         try:
-            view = await self.wait(saga_id, timeout=365 * 86_400.0, or_needs_operator=False)
+            view = await self.wait(saga_id, timeout=365 * 86_400.0, or_needs_operator=or_needs_operator)
         except RuntimeRefusal as refusal:
             error = saga_service_pb2.BatchError(code=14, reason=refusal.code, message=str(refusal))
             on_end(saga_service_pb2.SagaEnd(saga_id=saga_id, error=error))
             return
-        end = saga_service_pb2.SagaEnd(saga_id=saga_id, state=view.state)
-        if view.HasField("output"):
-            end.output.CopyFrom(view.output)
-        if view.HasField("failure"):
-            end.failure.CopyFrom(view.failure)
-        on_end(end)
+        on_end(end_of(view))
 
     # ---- members
 

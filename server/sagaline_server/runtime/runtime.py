@@ -19,7 +19,7 @@ from sagaline_server.runtime.creations import Creations, OnCreated
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.explain import explain, waiting_text, worker_status
 from sagaline_server.runtime.feed import Feed
-from sagaline_server.runtime.live import LiveSaga
+from sagaline_server.runtime.live import LiveSaga, Observer
 from sagaline_server.runtime.recovery import Folded, Folder
 from sagaline_server.runtime.requests import (
     CreateFate,
@@ -31,7 +31,7 @@ from sagaline_server.runtime.requests import (
 )
 from sagaline_server.wire.entries import UnreadableLog, decode_log
 from sagaline_server.wire.payloads import fill_payload
-from sagaline_server.wire.views import Ownership, about, add_details, summary
+from sagaline_server.wire.views import Ownership, about, add_details, end_of, summary
 
 OnEnd = Callable[[saga_service_pb2.SagaEnd], None]
 
@@ -269,17 +269,23 @@ class Runtime:
             else await self.get(saga_id, full=False)
         )
 
-    async def follow(self, saga_ids: Sequence[str], on_end: OnEnd) -> Callable[[], None]:
-        """Call `on_end` once for each saga when it has ended; returns a function that stops that."""
-        following: dict[LiveSaga, Callable[[LiveSaga, Sequence[Stamped]], None]] = {}
+    async def follow(
+        self, saga_ids: Sequence[str], on_end: OnEnd, *, or_needs_operator: bool = False
+    ) -> Callable[[], None]:
+        """Call `on_end` once for each saga when it has ended; returns a function that stops that.
+
+        Args:
+            saga_ids: Sagas.
+            on_end: Hears of the end, or of why it can't be told.
+            or_needs_operator: Whether the need of an operator is an end too.
+        """
+        following: dict[LiveSaga, Observer] = {}
         for saga_id in saga_ids:
             live = self.engine.sagas.get(saga_id)
             if live is None:
-                on_end(await self._stored_end(saga_id))
-                continue
-            observer = partial(self._observe_end, on_end)
-            live.observers.append(observer)
-            following[live] = observer
+                on_end(await self._stored_end(saga_id, or_needs_operator=or_needs_operator))
+            else:
+                following[live] = self._observe_end(live, on_end, or_needs_operator=or_needs_operator)
 
         def stop() -> None:
             for live, observer in following.items():
@@ -288,39 +294,51 @@ class Runtime:
 
         return stop
 
-    def follow_live(self, saga_id: str, on_end: OnEnd) -> bool:
+    def follow_live(self, saga_id: str, on_end: OnEnd, *, or_needs_operator: bool = False) -> bool:
         """Call `on_end` when a saga that this SEC runs has ended; False when it does not run it."""
         live = self.engine.sagas.get(saga_id)
         if live is None:
             return False
-        live.observers.append(partial(self._observe_end, on_end))
+        self._observe_end(live, on_end, or_needs_operator=or_needs_operator)
         return True
 
-    def _observe_end(self, on_end: OnEnd, live: LiveSaga, _: Sequence[Stamped]) -> None:
-        saga = live.state
-        if saga.finished is not None and not live.is_gone:
-            end = saga_service_pb2.SagaEnd(saga_id=live.saga_id, state=saga_pb2.SagaState.ValueType(saga.finished))
-            if saga.unwinding:
-                end.failure.CopyFrom(self._live_view(live, full=False).failure)
-            elif (output := saga.result()) is not None:
-                fill_payload(end.output, output)
-            on_end(end)
-        elif live.is_gone and saga.finished is None:
-            on_end(_end_error(live.saga_id, NotServing("this SEC runs the saga no longer; follow it again")))
+    def _observe_end(self, live: LiveSaga, on_end: OnEnd, *, or_needs_operator: bool) -> Observer:
+        def observe(live: LiveSaga, _: Sequence[Stamped]) -> None:
+            saga = live.state
+            if saga.finished is not None:
+                if not live.is_gone:
+                    on_end(self._live_end(live))
+            elif live.is_gone:
+                on_end(_end_error(live.saga_id, NotServing("this SEC runs the saga no longer; follow it again")))
+            elif or_needs_operator and saga.needs_operator:
+                live.observers.remove(observe)
+                on_end(end_of(self._live_view(live, full=False)))
 
-    async def _stored_end(self, saga_id: str) -> saga_service_pb2.SagaEnd:
+        live.observers.append(observe)
+        if or_needs_operator and live.state.needs_operator:
+            observe(live, ())
+        return observe
+
+    def _live_end(self, live: LiveSaga) -> saga_service_pb2.SagaEnd:
+        saga = live.state
+        assert saga.finished is not None
+        if saga.unwinding:
+            return end_of(self._live_view(live, full=False))
+        end = saga_service_pb2.SagaEnd(saga_id=live.saga_id, state=saga_pb2.SagaState.ValueType(saga.finished))
+        if saga.failed_node is not None:
+            end.failed_node = saga.topology.nodes[saga.failed_node].name
+        if (output := saga.result()) is not None:
+            fill_payload(end.output, output)
+        return end
+
+    async def _stored_end(self, saga_id: str, *, or_needs_operator: bool) -> saga_service_pb2.SagaEnd:
         try:
             view = await self.get(saga_id, full=False)
         except RuntimeRefusal as refusal:
             return _end_error(saga_id, refusal)
-        if not SagaState(view.state).is_final:
-            return _end_error(saga_id, NotServing("this SEC does not run the saga; follow it again"))
-        end = saga_service_pb2.SagaEnd(saga_id=saga_id, state=view.state)
-        if view.HasField("output"):
-            end.output.CopyFrom(view.output)
-        if view.HasField("failure"):
-            end.failure.CopyFrom(view.failure)
-        return end
+        if SagaState(view.state).is_final or (or_needs_operator and view.needs_operator):
+            return end_of(view)
+        return _end_error(saga_id, NotServing("this SEC does not run the saga; follow it again"))
 
     # ---- orders
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from sagaline.v1 import log_pb2, saga_pb2
+from sagaline.v1 import log_pb2, saga_pb2, saga_service_pb2
 from sagaline_server.core.entries import Kind, SagaState
 from sagaline_server.core.gate import NO_POINTS, ActionPoints, Verdict, action_point_at, breakpoint_at, gate
 from sagaline_server.core.maps import hold_of, progress_of
@@ -81,6 +81,17 @@ def summary(saga_id: str, told: About, saga: Saga, owner: Ownership | None) -> s
     if owner is not None and saga.finished is None:
         view.owner, view.epoch = owner.sec_id, owner.epoch
     return view
+
+
+def end_of(view: saga_pb2.Saga) -> saga_service_pb2.SagaEnd:
+    """Return the word of a saga's end, or of its need of an operator, that its BASIC view comes to."""
+    end = saga_service_pb2.SagaEnd(saga_id=view.saga_id, state=view.state, failed_node=view.failed_node)
+    end.needs_operator = view.needs_operator and not SagaState(view.state).is_final
+    if view.HasField("output"):
+        end.output.CopyFrom(view.output)
+    if view.HasField("failure"):
+        end.failure.CopyFrom(view.failure)
+    return end
 
 
 def done_record(saga_id: str, told: About, saga: Saga) -> bytes:

@@ -21,8 +21,7 @@ from sagaline_server.runtime.requests import (
     RuntimeRefusal,
     SagaNotFound,
 )
-from sagaline_server.wire.payloads import fill_payload
-from sagaline_server.wire.views import Ownership, about, add_details, summary
+from sagaline_server.wire.views import Ownership, about, add_details, end_of, summary
 
 OWNER = Ownership("sec-test", 1)
 DONE = Payload(json='"done"')
@@ -40,6 +39,11 @@ def nothing_ends(node: str, kind: Kind) -> Payload | Failure | None:
     return None
 
 
+def only_pay_succeeds(node: str, kind: Kind) -> Payload | Failure:
+    """The second action fails, and so does what would undo the first."""
+    return DONE if (node, kind) == ("pay", Kind.ACTION) else NO_EFFECT
+
+
 class KeptSaga:
     """One saga."""
 
@@ -49,7 +53,11 @@ class KeptSaga:
         self.saga = Saga(creation.topology, creation.spec.params, creation.digest)
         self.entries: list[Stamped] = []
         self.changed = asyncio.Event()
-        self.followers: list[Callable[[saga_service_pb2.SagaEnd], None]] = []
+        self.followers: list[tuple[Callable[[saga_service_pb2.SagaEnd], None], bool]] = []
+        """Who is told of the end, and whether the need of an operator is one for them."""
+
+    def is_over(self, or_needs_operator: bool) -> bool:
+        return self.saga.finished is not None or (or_needs_operator and self.saga.needs_operator)
 
     def tell(self) -> None:
         """Wake everybody who waits for a change."""
@@ -153,19 +161,10 @@ class FakeRuntime:
             ending = self.ending(name, kind)
             if ending is not None:
                 self._turn(kept, self._result(name, kind, kept.saga.run(node, kind).in_flight, ending))
-        if kept.saga.finished is not None:
-            followers, kept.followers = kept.followers, []
-            for on_end in followers:
-                on_end(self._end(kept))
-
-    def _end(self, kept: KeptSaga) -> saga_service_pb2.SagaEnd:
-        view = self._view(kept, full=False)
-        end = saga_service_pb2.SagaEnd(saga_id=kept.id, state=view.state)
-        if view.HasField("failure"):
-            end.failure.CopyFrom(view.failure)
-        elif (output := kept.saga.result()) is not None:
-            fill_payload(end.output, output)
-        return end
+        over = [each for each in kept.followers if kept.is_over(each[1])]
+        kept.followers = [each for each in kept.followers if each not in over]
+        for on_end, _ in over:
+            on_end(end_of(self._view(kept, full=False)))
 
     def _view(self, kept: KeptSaga, *, full: bool) -> saga_pb2.Saga:
         view = summary(kept.id, about(kept.record), kept.saga, OWNER)
@@ -272,7 +271,11 @@ class FakeRuntime:
         return self._view(kept, full=False)
 
     async def follow(
-        self, saga_ids: Sequence[str], on_end: Callable[[saga_service_pb2.SagaEnd], None]
+        self,
+        saga_ids: Sequence[str],
+        on_end: Callable[[saga_service_pb2.SagaEnd], None],
+        *,
+        or_needs_operator: bool = False,
     ) -> Callable[[], None]:
         self._check()
         self.follow_calls.append(list(saga_ids))
@@ -281,23 +284,28 @@ class FakeRuntime:
             if kept is None:
                 error = saga_service_pb2.BatchError(code=5, reason="SAGA_NOT_FOUND")
                 on_end(saga_service_pb2.SagaEnd(saga_id=saga_id, error=error))
-            elif kept.saga.finished is not None:
-                on_end(self._end(kept))
+            elif kept.is_over(or_needs_operator):
+                on_end(end_of(self._view(kept, full=False)))
             else:
-                kept.followers.append(on_end)
+                kept.followers.append((on_end, or_needs_operator))
 
         def stop() -> None:
             self.followers_stopped += 1
             for kept in self.sagas.values():
-                kept.followers = [each for each in kept.followers if each is not on_end]
+                kept.followers = [each for each in kept.followers if each[0] is not on_end]
 
         return stop
 
-    def follow_live(self, saga_id: str, on_end: Callable[[saga_service_pb2.SagaEnd], None]) -> bool:
+    def follow_live(
+        self, saga_id: str, on_end: Callable[[saga_service_pb2.SagaEnd], None], *, or_needs_operator: bool = False
+    ) -> bool:
         kept = self.sagas.get(saga_id)
         if kept is None or kept.saga.finished is not None or saga_id in self.not_live:
             return False
-        kept.followers.append(on_end)
+        if kept.is_over(or_needs_operator):
+            on_end(end_of(self._view(kept, full=False)))
+        else:
+            kept.followers.append((on_end, or_needs_operator))
         return True
 
     async def list_page(self, query: ListQuery, *, full: bool) -> list[saga_pb2.Saga]:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from sagaline.v1 import log_pb2, saga_pb2, saga_service_pb2
+from sagaline_server.api import creating
 from sagaline_server.core import limits
 from sagaline_server.core.digest import graph_digest, saga_digest
 from sagaline_server.runtime.requests import NotServing, Overloaded, RuntimeRefusal
@@ -15,6 +16,8 @@ from sagaline_server.wire.specs import graph_from, spec_from
 from tests.unit.api.conftest import Served
 from tests.unit.api.refusals import refused
 from tests.unit.api.specs import json_payload, trip, trip_graph
+
+BASIC = saga_pb2.SAGA_VIEW_BASIC
 
 
 def create(spec: saga_pb2.SagaSpec) -> saga_service_pb2.CreateSagaRequest:
@@ -211,6 +214,26 @@ async def test_where_no_saga_at_all_was_taken_the_whole_call_fails(
 
 
 # ---- batches
+
+
+async def test_a_batch_tells_of_its_sagas_what_single_creations_tell(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = (await served.sagas.CreateSaga(create(trip("there", labels={"a": "b"})))).saga
+    bad = trip("bad")
+    bad.graph.nodes[0].name = "no blanks"
+    specs = [trip("new"), trip("there", labels={"a": "b"}), bad]
+    response = await served.sagas.CreateSagas(saga_service_pb2.CreateSagasRequest(sagas=specs, with_sagas=True))
+    new = (await served.sagas.GetSaga(saga_service_pb2.GetSagaRequest(saga_id="new", view=BASIC))).saga
+    assert [result.saga for result in response.results] == [new, there, saga_pb2.Saga()]
+    assert [result.HasField("saga") for result in response.results] == [True, True, False]
+    monkeypatch.setattr(creating, "RESPONSE_BYTES", 300)
+    specs = [trip(str(number)) for number in range(30)]
+    response = await served.sagas.CreateSagas(saga_service_pb2.CreateSagasRequest(sagas=specs, with_sagas=True))
+    assert all(not result.HasField("error") for result in response.results)
+    carried = [result.HasField("saga") for result in response.results]
+    assert carried == sorted(carried, reverse=True), "the first ones carry theirs, as far as they fit"
+    assert not carried[-1]
 
 
 async def test_each_saga_of_a_batch_stands_for_itself(served: Served) -> None:

@@ -13,10 +13,12 @@ from sagaline_server.api import outbox, running
 from sagaline_server.api.creation import CreationMaker
 from sagaline_server.api.running import SagaRun
 from sagaline_server.core import limits
+from sagaline_server.core.entries import Resolution
+from sagaline_server.core.inputs import Resolve
 from sagaline_server.core.values import Payload
 from sagaline_server.runtime.requests import NotServing, Overloaded
 from tests.unit.api.conftest import Served, counting_bytes
-from tests.unit.api.fake_runtime import NO_EFFECT, FakeRuntime, ManualClock, everything_succeeds
+from tests.unit.api.fake_runtime import NO_EFFECT, FakeRuntime, ManualClock, everything_succeeds, only_pay_succeeds
 from tests.unit.api.refusals import told
 from tests.unit.api.specs import trip, trip_graph
 from tests.unit.api.waiting import SECONDS, until
@@ -153,6 +155,42 @@ async def test_sagas_that_exist_are_followed_by_their_ids(served: Served) -> Non
     served.runtime.run_on()
     await seen.read(stream)
     assert seen.ends[-1].saga_id == "running"
+
+
+async def test_the_need_of_an_operator_is_an_end_where_that_was_asked_for(served: Served) -> None:
+    """And once is enough: the saga is followed no more, and may be followed again."""
+    served.runtime.ending = only_pay_succeeds
+    stream, seen = served.sagas.RunSagas(), Seen()
+    await stream.write(Frame(sagas=[trip("stuck")], or_needs_operator=True))
+    await seen.read(stream, lambda seen: len(seen.ends) == 1)
+    await stream.write(Frame(follow_ids=["stuck"], or_needs_operator=True))
+    await seen.read(stream, lambda seen: len(seen.ends) == 2)
+    for end in seen.ends:
+        assert (end.saga_id, end.state, end.needs_operator) == ("stuck", saga_pb2.SAGA_STATE_STUCK, True)
+        assert (end.failed_node, end.failure.type) == ("hotel", "NoRoom")
+    await stream.write(Frame(sagas=[trip("patient")], follow_ids=["stuck"]))
+    await seen.read(stream, created(2))
+    served.runtime.run_on(everything_succeeds)
+    order = Resolve("pay", Resolution.MARK_UNDONE, "ann", "by hand")
+    for saga_id in ("patient", "stuck"):
+        await served.runtime.request(saga_id, order)
+    await stream.done_writing()
+    await seen.read(stream)
+    assert [(end.saga_id, end.state, end.needs_operator) for end in seen.ends[2:]] == [
+        ("patient", saga_pb2.SAGA_STATE_UNWOUND, False),
+        ("stuck", saga_pb2.SAGA_STATE_UNWOUND, False),
+    ]
+    assert {end.failed_node for end in seen.ends} == {"hotel"}
+
+
+async def test_a_saga_that_comes_to_need_an_operator_while_it_is_followed_is_told_of_then(served: Served) -> None:
+    stream, seen = served.sagas.RunSagas(), Seen()
+    await stream.write(Frame(sagas=[trip("s1")], or_needs_operator=True))
+    await stream.done_writing()
+    await seen.read(stream, created(1))
+    served.runtime.run_on(only_pay_succeeds)
+    await seen.read(stream)
+    assert [(end.saga_id, end.needs_operator) for end in seen.ends] == [("s1", True)]
 
 
 async def test_a_saga_that_ends_before_it_can_be_followed_is_told_of_after_its_result(served: Served) -> None:

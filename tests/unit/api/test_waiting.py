@@ -10,11 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from sagaline.v1 import saga_pb2
 from sagaline.v1 import saga_service_pb2 as pb
-from sagaline_server.core.entries import Kind
-from sagaline_server.core.values import Failure, Payload
 from sagaline_server.runtime.requests import NotServing
 from tests.unit.api.conftest import Served
-from tests.unit.api.fake_runtime import DONE, NO_EFFECT, everything_succeeds
+from tests.unit.api.fake_runtime import NO_EFFECT, everything_succeeds, only_pay_succeeds
 from tests.unit.api.refusals import refused
 from tests.unit.api.specs import trip
 from tests.unit.api.waiting import until
@@ -27,11 +25,6 @@ def run(saga_id: str = "s1", timeout: float | None = None, *, or_needs_operator:
     if timeout is not None:
         request.timeout.FromMilliseconds(round(timeout * 1000))
     return request
-
-
-def only_pay_succeeds(node: str, kind: Kind) -> Payload | Failure:
-    """The second action fails, and so does what would undo the first."""
-    return DONE if (node, kind) == ("pay", Kind.ACTION) else NO_EFFECT
 
 
 # ---- WaitSaga
