@@ -145,9 +145,9 @@ async def test_an_opening_of_unknown_outcome_is_settled(
     proxy.lose(what)
     with pytest.raises(StoreError):
         await open_store(endpoints=(proxy.endpoint,), lease_seconds=60)  # the grant is lost
-    store = await open_store(endpoints=(proxy.endpoint,), lease_seconds=60)
+    store = await insist(lambda: open_store(endpoints=(proxy.endpoint,), lease_seconds=60))
 
-    assert [sec.incarnation for sec in await store.list_secs()] == [store.incarnation]
+    assert [sec.incarnation for sec in await insist(store.list_secs)] == [store.incarnation]
     assert store.incarnation > before.incarnation
 
 
@@ -164,7 +164,7 @@ async def test_an_adoption_of_unknown_outcome_is_an_error_and_the_owners_say_wha
     with pytest.raises(StoreError):
         await store.adopt(orphans)
 
-    (saga,) = await store.list_owned()
+    (saga,) = await insist(store.list_owned)
     assert (saga.sec_id, saga.incarnation, saga.epoch) == ("sec-b", store.incarnation, 2)
 
 
