@@ -196,6 +196,15 @@ def etcd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer
     server.kill()
 
 
+@pytest.fixture(scope="session")
+def second_etcd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    """Another etcd that knows nothing of the first, for what is spread over both."""
+    server = EtcdServer(tmp_path_factory.mktemp("second-etcd"))
+    server.start()
+    yield server
+    server.kill()
+
+
 def independent_client(endpoint: str, **options: Any) -> Any:
     """Connect `etcd3` to an etcd.
 

@@ -25,15 +25,22 @@ class Lose(enum.Enum):
     ANSWER = "answer"
 
 
+class Losing:
+    """What is lost next, by one proxy or by whichever of several has it first."""
+
+    def __init__(self) -> None:
+        self.what = Lose.NOTHING
+
+
 class TcpProxy:
     """Listens on a port of its own and passes everything on to `target`, until told otherwise."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, losing: Losing | None = None) -> None:
         self._target = _address(target)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._lose = Lose.NOTHING
+        self._losing = losing or Losing()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.endpoint = ""
@@ -56,7 +63,7 @@ class TcpProxy:
 
     def lose(self, what: Lose) -> None:
         """Lose the next request or answer, and cut the connection with it."""
-        self._lose = what
+        self._losing.what = what
         self.lost.clear()
 
     def lead_to(self, target: str) -> None:
@@ -105,8 +112,8 @@ class TcpProxy:
                 writer.write(await reader.readexactly(PREFACE_BYTES))
             while True:
                 frame = await self._read_frame(reader)
-                if self._lose is carries and frame[3] == HEADERS:
-                    self._lose = Lose.NOTHING
+                if self._losing.what is carries and frame[3] == HEADERS:
+                    self._losing.what = Lose.NOTHING
                     self.lost.set()
                     self.cut()
                     return

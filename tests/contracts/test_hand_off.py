@@ -210,7 +210,7 @@ async def test_alone_there_is_nobody_to_hand_off_to(cluster: Cluster) -> None:
     store = await cluster.open()
     claim, finished = await create_many(store, ["s-1", "s-2"])
     await write_all(store, [finish(finished, 2)])
-    nobody = SecRecord("sec-b", store.incarnation + 1, "", "")
+    nobody = SecRecord("sec-b", store.incarnation + 1000, "", "")
 
     assert list(await store.hand_off([hand_off(claim), hand_off(finished)], nobody)) == [TARGET_GONE, FENCED]
 

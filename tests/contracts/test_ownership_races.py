@@ -39,10 +39,11 @@ async def adopt_all(store: ClusterStore, crash: asyncio.Event, *, backwards: boo
     claims: list[Claim] = []
     async with asyncio.timeout(20):
         while True:
-            alive = {each.incarnation for each in await store.list_secs()}
+            secs = await store.list_secs()
+            alive = {incarnation for each in secs for incarnation in each.incarnations}
             orphans = [saga for saga in await store.list_owned() if saga.incarnation not in alive]
             orphans.sort(key=lambda saga: saga.saga_id, reverse=backwards)
-            if len(alive) == 3 and not orphans:
+            if len(secs) == 3 and not orphans:
                 return claims
             claims += [claim for claim in await store.adopt(orphans[:7]) if claim is not None]
             await asyncio.sleep(0)  # as above

@@ -15,7 +15,7 @@ import structlog
 from sagaline_server import __version__
 from sagaline_server.app.logs import set_up_logs
 from sagaline_server.app.settings import Settings, SettingsError, load_settings
-from sagaline_server.ports.store import SecNameTaken
+from sagaline_server.ports.store import SecNameTaken, WrongShards
 
 DEV_DATA_DIR = ".sagaline-dev"
 
@@ -40,7 +40,7 @@ def run_server(*, config_file: str | None, overrides: Mapping[str, str]) -> int:
         settings = load_settings(config_file, overrides)
         set_up_logs(settings.log_level)
         return _run(settings)
-    except (SettingsError, SecNameTaken) as error:
+    except (SettingsError, SecNameTaken, WrongShards) as error:
         sys.stderr.write(f"sagaline server: {error}\n")
         return 2
 

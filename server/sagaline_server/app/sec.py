@@ -43,7 +43,7 @@ from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
 from sagaline_server.ownership.retention import Retention, RetentionTimes
 from sagaline_server.ownership.strays import Strays
-from sagaline_server.ports.store import SecNameTaken, StoreError, StoreRolledBack
+from sagaline_server.ports.store import SecNameTaken, StoreError, StoreRolledBack, WrongShards
 from sagaline_server.runtime import crashpoints
 from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
@@ -114,6 +114,7 @@ class Sec:
 
         Raises:
             SecNameTaken: Another process holds the store, or goes by this SEC's name.
+            WrongShards: The settings name other etcd clusters than those that the sagas are in.
             SettingsError: An address can't be served on, or a certificate can't be used.
         """
         server = make_server(interceptors(self.registry, self._clock, self._random.entropy))
@@ -175,7 +176,7 @@ class Sec:
                 self._engine.is_between_lives = False
                 await self._keeper.refresh()
                 await self._keeper.sweep()
-            except SecNameTaken:
+            except (SecNameTaken, WrongShards):
                 raise
             except StoreError as error:
                 self._note_store(error)
@@ -284,8 +285,8 @@ class Sec:
         metrics.waiting = self._dispatcher.waiting_count()
         metrics.workers = sum(1 for _ in self._dispatcher.attached_sessions())
         metrics.need_operator = len(self._engine.need_operator) + len(self._engine.quarantined)
-        until = self._store.serving_until
-        metrics.lease_margin = 0.0 if until is None else until - self._clock.boottime()
+        untils = [part.serving_until for part in self._engine.commit.parts]
+        metrics.lease_margin = min(0.0 if until is None else until - self._clock.boottime() for until in untils)
 
     async def _shut_down(self, server: grpc.aio.Server) -> None:
         was_serving = self._engine.is_serving

@@ -44,7 +44,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_dir: str = "sagaline-data"
     """Directory of the SQLite store."""
     etcd_endpoints: str = "127.0.0.1:2379"
-    """Comma-separated."""
+    """Members of the etcd cluster, comma-separated. Several clusters, separated by ';', share the sagas by their ids:
+    always list all of them, in one order."""
     etcd_prefix: str = "/sagaline/"
     etcd_ca: str = ""
     etcd_cert: str = ""

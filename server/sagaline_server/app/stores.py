@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sagaline_server.app.settings import Settings, SettingsError
+from sagaline_server.app.system import SystemRandom
 from sagaline_server.ports.archive import Archive
 from sagaline_server.ports.clock import Clock
 from sagaline_server.ports.cluster import ClusterStore
+
+if TYPE_CHECKING:
+    from sagaline_server.store.etcd.options import EtcdOptions
 
 # Only the store in use is imported: grpc stubs of etcd cost start-up time that SQLite users need not pay.
 
@@ -51,15 +58,28 @@ def make_archive(settings: Settings) -> Archive | None:
 
 
 def _etcd(settings: Settings, clock: Clock) -> ClusterStore:
-    from sagaline_server.store.etcd.channel import EtcdOptions, EtcdTls  # noqa: PLC0415 - see above
     from sagaline_server.store.etcd.store import EtcdStore  # noqa: PLC0415 - see above
+
+    clusters = [part for part in settings.etcd_endpoints.split(";") if part.strip()]
+    if len(clusters) <= 1:
+        return EtcdStore(_options(settings, settings.etcd_endpoints.replace(";", "")), clock)
+    from sagaline_server.store.etcd.shards import agree  # noqa: PLC0415 - see above
+    from sagaline_server.store.sharded import ShardedStore  # noqa: PLC0415 - see above
+
+    options = [replace(_options(settings, part), is_shard=True) for part in clusters]
+    parts = [EtcdStore(each, clock) for each in options]
+    return ShardedStore(parts, clock, agree=partial(agree, options, SystemRandom().writer_id().hex()))
+
+
+def _options(settings: Settings, endpoints: str) -> EtcdOptions:
+    from sagaline_server.store.etcd.options import EtcdOptions, EtcdTls  # noqa: PLC0415 - see above
 
     tls = None
     if settings.etcd_ca or settings.etcd_cert:
         tls = EtcdTls(ca=_read(settings.etcd_ca), certificate=_read(settings.etcd_cert), key=_read(settings.etcd_key))
     try:
-        options = EtcdOptions(
-            endpoints=tuple(part.strip() for part in settings.etcd_endpoints.split(",") if part.strip()),
+        return EtcdOptions(
+            endpoints=tuple(part.strip() for part in endpoints.split(",") if part.strip()),
             prefix=settings.etcd_prefix,
             user=settings.etcd_user or None,
             password=settings.etcd_password or None,
@@ -69,7 +89,6 @@ def _etcd(settings: Settings, clock: Clock) -> ClusterStore:
         )
     except ValueError as error:
         raise SettingsError(f"settings: {error}") from error
-    return EtcdStore(options, clock)
 
 
 def _directory(path: str) -> Path:

@@ -31,7 +31,10 @@ class Membership:
         new = {sec.sec_id: sec for sec in secs}
         if new == self.secs:
             return False
-        gone = any(sec_id not in new or new[sec_id].incarnation != old.incarnation for sec_id, old in self.secs.items())
+        gone = any(
+            sec_id not in new or not set(old.incarnations) <= set(new[sec_id].incarnations)
+            for sec_id, old in self.secs.items()
+        )
         self.secs = new
         self.revision = max(revision, self.revision + 1)
         for notify in self.on_change:
@@ -41,7 +44,7 @@ class Membership:
     def is_alive(self, sec_id: str, incarnation: int) -> bool:
         """True when that incarnation is known to live."""
         sec = self.secs.get(sec_id)
-        return sec is not None and sec.incarnation == incarnation
+        return sec is not None and incarnation in sec.incarnations
 
     def candidates(self) -> list[str]:
         """Return the names of SECs that may be given sagas."""

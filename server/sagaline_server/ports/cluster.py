@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -226,6 +226,20 @@ class ClusterStore(SagaStore, Protocol):
             StoreError: The store is closed, or could not be reached for a
                 while. Watch again from the next entry.
         """
+        ...
+
+
+@runtime_checkable
+class DividedStore(Protocol):
+    """What a store has besides that is made of several, each of which may be away while the others go on."""
+
+    @property
+    def parts(self) -> Sequence[ClusterStore]:
+        """The stores that sagas are spread over. Whatever is written of a saga may be written to its part directly."""
+        ...
+
+    def part_of(self, saga_id: str) -> int:
+        """Return the index of the part that has a saga."""
         ...
 
 

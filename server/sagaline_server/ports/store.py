@@ -94,7 +94,8 @@ class WriteResult(msgspec.Struct, frozen=True, gc=False):
 
     status: Status
     revision: int = 0
-    """Of DONE: store revision of the write; grows from write to write over the whole store."""
+    """Of DONE: store revision of the write; grows from write to write over the whole store, or over each of its parts
+    where it is divided. A saga is in one of them, so over all writes of a saga it grows."""
     claim: Claim | None = None
     """Of a NewSaga that is DONE."""
     record: bytes | None = None
@@ -158,6 +159,13 @@ class SecRecord(msgspec.Struct, frozen=True):
     """True: it is leaving, takes no new sagas, and is not to be given any."""
     owned_sagas: int = 0
     """Sagas it owned when it last said."""
+    elsewhere: tuple[int, ...] = ()
+    """Of a store of several parts: its incarnations in the others, each a number of its own."""
+
+    @property
+    def incarnations(self) -> tuple[int, ...]:
+        """All of its incarnations: what any of them owns is its."""
+        return (self.incarnation, *self.elsewhere)
 
 
 class StoreError(Exception):
@@ -166,6 +174,10 @@ class StoreError(Exception):
 
 class SecNameTaken(StoreError):
     """Another live process is this SEC, or holds this data directory. Stop it, or choose another name."""
+
+
+class WrongShards(StoreError):
+    """The clusters that the settings name are not those that the sagas were spread over. Set them right."""
 
 
 class StoreRolledBack(StoreError):
@@ -191,6 +203,7 @@ class WriteRefused(ValueError):
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
         super().__init__("; ".join(reasons.values()))
+        self.reasons = dict(reasons)
         self.saga_ids = tuple(reasons)
         """Whose writes. The others of the commit can be sent again, unchanged: those that were done are DONE."""
 

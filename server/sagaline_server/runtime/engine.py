@@ -28,9 +28,9 @@ from sagaline_server.ports.sagas import NotTaken, OnFate
 from sagaline_server.ports.store import Append, SagaStore, Status, WriteResult
 from sagaline_server.runtime.admissions import Admissions
 from sagaline_server.runtime.breakpoints import Breakpoints
-from sagaline_server.runtime.commit import GroupCommit
 from sagaline_server.runtime.crashpoints import die, reach
 from sagaline_server.runtime.fates import answer_result, retry_later
+from sagaline_server.runtime.lanes import Lanes
 from sagaline_server.runtime.live import Controlled, HeldSend, Incoming, LiveSaga, Offer, OnDecision, Wake, size_of
 from sagaline_server.runtime.metrics import RuntimeMetrics
 from sagaline_server.runtime.steady import SteadyClock
@@ -96,7 +96,7 @@ class SagaEngine:
         """True from the death of an incarnation to the beginning of the next: no saga may begin to run meanwhile."""
         self.incarnation_lost = asyncio.Event()
         """Set when the store says that this incarnation owns nothing any more."""
-        self.commit = GroupCommit(store)
+        self.commit = Lanes(store)
         self.draw = draw
         self.new_writer_id = new_writer_id
         self._queue: deque[LiveSaga] = deque()
@@ -274,7 +274,7 @@ class SagaEngine:
         else:
             live.state = turn.saga
             # No append has proved that the saga is still this SEC's: without the lease, another may know better.
-            is_certain = not answers or self.may_send()
+            is_certain = not answers or self.may_send(live)
             for on_decision, decision in answers:
                 on_decision(decision if is_certain else None)
             if live.inbox or live.state.woken:
@@ -357,7 +357,7 @@ class SagaEngine:
 
     def _send(self, live: LiveSaga, turn: Turn, revision: int) -> None:
         """Send what the turn's entries have announced, now that they are durable."""
-        may_send = self.may_send()
+        may_send = self.may_send(live)
         for node, kind in turn.starts:
             if may_send:
                 self._send_attempt(live, node, kind, revision)
@@ -374,19 +374,17 @@ class SagaEngine:
         message = encoded_invocation(live.saga_id, work, live.claim.epoch, revision, live.about)
         self.dispatcher.send(live.saga_id, work, message)
 
-    def may_send(self) -> bool:
-        """True while this SEC may start anything: the store can't have given its sagas away."""
-        until = self.store.serving_until
+    def may_send(self, live: LiveSaga | None = None) -> bool:
+        """True while this SEC may start anything (of a saga): the store can't have given its sagas away."""
+        until = (self.store if live is None else self.commit.part(live.saga_id)).serving_until
         return until is None or self.clock.boottime() < until
 
     def send_held(self) -> None:
         """Send what was held back while the lease was in doubt. Call it every second or so."""
-        if not self._held_sends or not self.may_send():
-            return
         held, self._held_sends = self._held_sends, []
         for send in held:
             live = send.live
-            if live.is_leaving and not live.is_gone:
+            if not self.may_send(live) or (live.is_leaving and not live.is_gone):
                 self._held_sends.append(send)  # it may have another owner already
             elif not live.is_gone and live.state.run(send.node, send.kind).in_flight == send.attempt:
                 self._send_attempt(live, send.node, send.kind, send.revision)

@@ -7,6 +7,7 @@
     <prefix>/control/{saga}/{id} ControlRecord; ids sort by time.
     <prefix>/done/{saga}         DoneRecord.
     <prefix>/limit/{subject}     Limit of a scope or action, or ActionBreakpoint: as the subject says.
+    <prefix>/shard               Which shard of which cell this is, as JSON; only where there are several (`shards.py`).
     <prefix>/probe               Never there. New connections are asked about it.
 
 No id contains a slash, so none reaches into another's keys, and the order of
@@ -20,7 +21,7 @@ class Keys:
     """The keys under one prefix."""
 
     def __init__(self, prefix: str) -> None:
-        root = f"{prefix.strip('/')}/".encode()
+        self.root = root = f"{prefix.strip('/')}/".encode()
         self.secs = root + b"sec/"
         self.owners = root + b"owner/"
         self.records = root + b"record/"
@@ -28,6 +29,7 @@ class Keys:
         self.controls = root + b"control/"
         self.dones = root + b"done/"
         self.conditions = root + b"limit/"
+        self.shard = root + b"shard"
         self.probe = root + b"probe"
 
     def sec(self, sec_id: str) -> bytes:

@@ -44,6 +44,8 @@ class EtcdOptions:
     broken."""
     heal_seconds: float = 30.0
     """How long whoever follows a log waits for an etcd that is away before it is told."""
+    is_shard: bool = False
+    """True: the cluster is one of several that a cell's sagas are spread over. False: one that is, is refused."""
 
     def __post_init__(self) -> None:
         if not self.endpoints:

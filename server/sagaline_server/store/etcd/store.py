@@ -54,6 +54,7 @@ from sagaline_server.store.etcd.lineage import Lineage
 from sagaline_server.store.etcd.log_watch import LogWatch
 from sagaline_server.store.etcd.options import EtcdOptions
 from sagaline_server.store.etcd.reads import SagaReader
+from sagaline_server.store.etcd.shards import demand_whole
 from sagaline_server.store.log_tail import BATCHES_PER_PAGE, LogTail
 
 TRANSACTIONS_IN_FLIGHT = 4
@@ -104,6 +105,8 @@ class EtcdStore:
         value = registration.SerializeToString()
         try:
             await keeper.start()
+            if not self._options.is_shard:
+                await demand_whole(channel, self._keys)
             incarnation = await become_incarnation(channel, keeper.lease_id, self._keys.sec(sec_id), value)
         except BaseException:
             await keeper.stop()
