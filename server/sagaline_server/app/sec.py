@@ -55,6 +55,8 @@ log = structlog.get_logger("sagaline.sec")
 WORKER_SERVICE = "sagaline.v1.WorkerService"
 TICK_SECONDS = 1.0
 OPEN_RETRY_SECONDS = 1.0
+GIVE_WAY_LOOKS = 3
+"""How often to look for a younger process that has removed this SEC's key and not yet put its own."""
 
 
 class Sec:
@@ -219,6 +221,12 @@ class Sec:
         Raises:
             SecNameTaken: There is one.
         """
+        for _ in range(GIVE_WAY_LOOKS):
+            if self.settings.sec_id in self._membership.secs or self._store.serving_until == 0.0:
+                break
+            # Somebody removed this SEC's key though its lease lives: as a rule to put another one, in a moment.
+            await asyncio.sleep(OPEN_RETRY_SECONDS)
+            await self._is_alive()
         younger = self._membership.secs.get(self.settings.sec_id)
         if younger is None or younger.incarnation <= self._store.incarnation:
             return
