@@ -36,8 +36,8 @@ from sagaline_server.ports.cluster import (
     HandOff,
     HandOffFate,
     LogPart,
-    StoredControl,
     StoredCondition,
+    StoredControl,
 )
 from sagaline_server.ports.store import (
     Claim,
