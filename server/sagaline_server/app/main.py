@@ -22,9 +22,17 @@ DEV_DATA_DIR = ".sagaline-dev"
 log = structlog.get_logger("sagaline.main")
 
 
-def run_dev(*, listen: str, data_dir: str | None, log_level: str) -> int:
-    """Run a SEC on SQLite for development until it is interrupted; returns the exit code."""
+def run_dev(*, listen: str, web: str | None, data_dir: str | None, log_level: str) -> int:
+    """Run a SEC on SQLite for development until it is interrupted; returns the exit code.
+
+    Args:
+        listen: Where to listen.
+        web: Where to serve the pages; empty: nowhere; None: at a free port of loopback.
+        data_dir: Where to keep sagas. None: beside the program.
+        log_level: What to log.
+    """
     overrides = {
+        "web_listen": "127.0.0.1:0" if web is None else web,
         "listen": listen,
         "store": "sqlite",
         "data_dir": data_dir or str(Path.cwd() / DEV_DATA_DIR),

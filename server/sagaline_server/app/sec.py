@@ -31,6 +31,7 @@ from sagaline_server.api.health import Health
 from sagaline_server.api.ids import uuid7
 from sagaline_server.api.registration import add_services, interceptors
 from sagaline_server.app.crashing import CrashingWorkerService
+from sagaline_server.app.pages import pages
 from sagaline_server.app.settings import Settings, SettingsError
 from sagaline_server.app.stores import make_archive, make_store
 from sagaline_server.app.system import SystemClock, SystemRandom
@@ -139,8 +140,10 @@ class Sec:
             asyncio.create_task(self._strays.run(), name="strays"),
             asyncio.create_task(self._tick(), name="tick"),
         ]
+        open_pages = contextlib.AsyncExitStack()
         try:
             await server.start()
+            await open_pages.enter_async_context(pages(self.settings, self.runtime))
             await self._open_and_recover()
             tasks.append(asyncio.create_task(self._wait_for_stop(), name="stop"))
             if self._engine.is_serving:
@@ -155,6 +158,7 @@ class Sec:
             for task in done:
                 task.result()
         finally:
+            await open_pages.aclose()
             await self._shut_down(server)
             for task in tasks:
                 task.cancel()

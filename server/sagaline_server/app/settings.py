@@ -61,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Set: clients and workers must have a certificate of this authority."""
     insecure_listen: bool = False
     """True: plaintext is served even on an address that is not loopback."""
+    web_listen: str = ""
+    """Address of the pages that show sagas to a browser, read-only; with the same certificates. Absent: none."""
     metrics_listen: str = ""
     """Address of the Prometheus metrics. Absent: none are served."""
     reflection: bool = True
@@ -158,19 +160,24 @@ def _checked(settings: Settings) -> Settings:
 
 
 def _check_addresses(settings: Settings) -> None:
-    for name in ("listen", "advertise", "metrics_listen"):
+    for name in ("listen", "advertise", "metrics_listen", "web_listen"):
         address: str = getattr(settings, name)
         host, _, port = address.rpartition(":")
         is_wanted = bool(address) or name == "listen"
         if is_wanted and not (host and port.isdecimal() and int(port) <= PORT_MAX):
             raise SettingsError(f"settings: {name} is HOST:PORT, not {address!r}")
-    host = settings.listen.rpartition(":")[0]
-    is_local = host in ("localhost", "[::1]") or host.startswith("127.")
-    if not is_local and not settings.tls_cert and not settings.insecure_listen:
-        raise SettingsError(
-            f"settings: listen: {host} is not loopback, and there is no tls_cert; "
-            "set it, or insecure_listen to serve plaintext"
-        )
+    for name in ("listen", "web_listen"):
+        host = getattr(settings, name).rpartition(":")[0]
+        if host and not is_loopback(host) and not settings.tls_cert and not settings.insecure_listen:
+            raise SettingsError(
+                f"settings: {name}: {host} is not loopback, and there is no tls_cert; "
+                "set it, or insecure_listen to serve plaintext"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address can be reached from this host alone."""
+    return host in ("localhost", "[::1]") or host.startswith("127.")
 
 
 def _host_name() -> str:

@@ -68,8 +68,12 @@ def _check_free(listen: str) -> None:
         raise SettingsError(f"listen: can't serve on {listen}: {why}") from error
 
 
-def _credentials(settings: Settings) -> grpc.ServerCredentials:
-    # gRPC only says that it can't serve there, whatever is wrong with a file.
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """Return what serves TLS with the settings' certificates.
+
+    Raises:
+        SettingsError: One can't be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
@@ -81,6 +85,12 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials:
             context.load_verify_locations(cafile=settings.tls_client_ca)
         except OSError as error:
             raise SettingsError(f"settings: tls_client_ca {settings.tls_client_ca}: {_words(error)}") from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials:
+    tls_context(settings)  # gRPC only says that it can't serve there, whatever is wrong with a file
     pair = (Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes())
     ca = Path(settings.tls_client_ca).read_bytes() if settings.tls_client_ca else None
     return grpc.ssl_server_credentials([pair], root_certificates=ca, require_client_auth=ca is not None)

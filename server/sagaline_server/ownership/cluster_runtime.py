@@ -16,7 +16,6 @@ import structlog
 
 from sagaline.v1 import (
     admin_service_pb2,
-    admin_service_pb2_grpc,
     log_pb2,
     saga_pb2,
     saga_service_pb2,
@@ -30,6 +29,7 @@ from sagaline_server.core.state import Saga
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
+from sagaline_server.ownership.peers import Peers
 from sagaline_server.ports.cluster import ClusterStore, StoredCondition
 from sagaline_server.ports.store import OwnedSaga, SecRecord, StoredSaga, StoreError
 from sagaline_server.runtime.crashpoints import reach
@@ -39,7 +39,7 @@ from sagaline_server.runtime.requests import NotServing, RequestRefused, Runtime
 from sagaline_server.runtime.runtime import OnEnd, Runtime
 from sagaline_server.wire.controls import control_record
 from sagaline_server.wire.entries import UnreadableLog, decode_batch
-from sagaline_server.wire.times import duration, timestamp
+from sagaline_server.wire.times import timestamp
 from sagaline_server.wire.views import end_of
 
 log = structlog.get_logger("sagaline.cluster")
@@ -82,7 +82,7 @@ class ClusterRuntime(Runtime):
         self._membership = membership
         self._hand_offs = hand_offs
         self._new_control_id = new_control_id
-        self._open_channel = open_channel
+        self._peers = Peers(membership, open_channel)
         self._followers: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -91,6 +91,20 @@ class ClusterRuntime(Runtime):
         for task in followers:
             task.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
+
+    async def explain(self, saga_id: str) -> admin_service_pb2.ExplainSagaResponse:
+        """Say why the nodes of a saga wait; the owner knows, so it is asked.
+
+        Raises:
+            SagaNotFound: There is no such saga.
+            NotServing: The store can't be reached.
+        """
+        if saga_id in self.engine.sagas:
+            return await super().explain(saga_id)
+        owner = (await self._read(saga_id)).owner
+        if owner is None or owner.sec_id == self._membership.me:
+            return admin_service_pb2.ExplainSagaResponse()
+        return await self._peers.explain(saga_id, owner.sec_id)
 
     # ---- orders
 
@@ -430,15 +444,7 @@ class ClusterRuntime(Runtime):
         if sec_id in ("", self._membership.me):
             self.on_drain()
             return
-        address = self._membership.address_of(sec_id)
-        if not address:
-            raise RequestRefused("SEC_NOT_FOUND", f"no SEC named {sec_id!r} lives")
-        request = admin_service_pb2.DrainSecRequest(sec_id=sec_id, timeout=duration(timeout))
-        try:
-            async with self._open_channel(address) as channel:
-                await admin_service_pb2_grpc.AdminServiceStub(channel).DrainSec(request, timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            raise NotServing(f"SEC {sec_id} at {address} can't be reached: {error.code().name}") from error
+        await self._peers.drain(sec_id, timeout)
 
 
 def _sec(sec: SecRecord) -> worker_service_pb2.Sec:

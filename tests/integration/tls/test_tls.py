@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ import trustme
 
 from sagaline import errors, sync
 from sagaline.client import Client
-from tests.integration.secs import ANY_PORT, CLI, SERVER, run, started
+from tests.integration.secs import ANY_PORT, CLI, SECONDS, SERVER, run, started
 
 PROGRAM = """
 from sagaline import GraphBuilder, action
@@ -104,7 +106,7 @@ async def test_the_environment_may_name_the_files(files: Files, sec: tuple[str, 
         "SAGALINE_CERT": files.path("client.pem"),
         "SAGALINE_KEY": files.path("client.key"),
     }
-    assert await run(*CLI, "list", environment=environment) == (0, "SAGA  GRAPH  STATE  AGE  LABELS  FAILURE\n", "")
+    assert await run(*CLI, "list", environment=environment) == (0, "", "there is no saga\n")
     code, _, said = await run(
         *CLI, "list", "--timeout", "1s", "--ca", files.path("stranger-ca.pem"), environment=environment
     )
@@ -134,6 +136,33 @@ async def test_what_is_not_trusted_is_not_reached(files: Files, sec: tuple[str, 
         return
     assert (code, out) == (5, "")
     assert said.startswith(f"error: no SEC answers at {address}: ")
+
+
+async def test_the_pages_ask_for_the_same_certificates(files: Files, tmp_path: Path) -> None:
+    given = {name: files.path(file) for name, file in (("cert", "server.pem"), ("key", "server.key"))}
+    options = [part for name, path in given.items() for part in (f"--tls-{name}", path)]
+    options += ["--tls-client-ca", files.path("ca.pem"), "--web-listen", ANY_PORT]
+    async with started(*SERVER, "--listen", ANY_PORT, "--data-dir", str(tmp_path / "data"), *options) as process:
+        address: str = (await process.logged("web_ready"))["address"]
+        assert address.startswith("https://127.0.0.1:")
+        port = int(address.rstrip("/").rpartition(":")[2])
+        trusting = ssl.create_default_context(cafile=files.path("ca.pem"))
+        assert await page(port, trusting) == b""
+        trusting.load_cert_chain(files.path("client.pem"), files.path("client.key"))
+        assert (await page(port, trusting)).startswith(b"HTTP/1.1 200 ")
+
+
+async def page(port: int, tls: ssl.SSLContext) -> bytes:
+    """Return what is answered; nothing where the connection is refused, which may come to light when reading."""
+    async with asyncio.timeout(SECONDS):
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+            writer.write(b"GET /secs HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = await reader.read()
+        except OSError:
+            return b""
+        writer.close()
+        return answer
 
 
 async def test_both_faces_of_the_client_take_credentials(files: Files, sec: tuple[str, bool]) -> None:

@@ -49,6 +49,18 @@ def test_no_workers_and_no_sagas_are_told_in_words(sagaline: Sagaline, service: 
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "no saga is selected\n")
 
 
+def test_why_names_the_command_that_decides(sagaline: Sagaline, service: FakeService) -> None:
+    service.add(running("t"))
+    operator = admin_service_pb2.WAIT_REASON_OPERATOR
+    service.waits = [
+        admin_service_pb2.NodeWait(node="pay", kind=saga_pb2.INVOCATION_KIND_UNDO, reason=operator, message="no"),
+        admin_service_pb2.NodeWait(node="book", kind=saga_pb2.INVOCATION_KIND_ACTION, reason=operator, message="no"),
+    ]
+    undo, action = sagaline("why", "t").stderr.splitlines()
+    assert "sagaline resolve t pay --retry | --mark-undone --reason TEXT" in undo
+    assert "sagaline resolve t book --retry | --mark-failed | --output-json JSON --reason TEXT" in action
+
+
 def test_why(sagaline: Sagaline, service: FakeService) -> None:
     service.add(running("t"))
     empty = sagaline("why", "t")

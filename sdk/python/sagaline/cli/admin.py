@@ -63,9 +63,16 @@ def why_command(settings: Settings, saga_id: str) -> None:
             print_json_line(wait)
         return
     if not waits:
-        click.echo("nothing waits", err=True)
+        if not told.warnings:
+            click.echo("nothing waits", err=True)
         return
     print_table(["NODE", "SIDE", "REASON", "FOR", ""], [_wait_row(wait) for wait in waits])
+    for wait in waits:
+        if wait.reason == admin_service_pb2.WAIT_REASON_OPERATOR:
+            undo = wait.kind == saga_pb2.INVOCATION_KIND_UNDO
+            ways = "--retry | --mark-undone" if undo else "--retry | --mark-failed | --output-json JSON"
+            decide = f"sagaline resolve {clean(saga_id)} {clean(wait.node)} {ways} --reason TEXT"
+            click.echo(f"decide about {clean(wait.node)}: {decide}", err=True)
 
 
 def _wait_row(wait: admin_service_pb2.NodeWait) -> tuple[str, ...]:

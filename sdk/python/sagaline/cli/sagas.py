@@ -46,7 +46,7 @@ def list_command(settings: Settings, /, limit: int, **given: Any) -> None:
     elif sagas:
         print_table(["SAGA", "GRAPH", "STATE", "AGE", "LABELS", "FAILURE"], [_row(saga) for saga in sagas])
     else:
-        click.echo("no saga is selected" if which else "there is no saga", err=True)
+        click.echo("no saga is selected" if any(which.values()) else "there is no saga", err=True)
     if more:
         click.echo(f"there are more than {limit}: see --limit", err=True)
 

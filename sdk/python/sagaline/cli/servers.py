@@ -12,18 +12,23 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"])
 @click.command("dev", short_help="Run a SEC for development: one process, nothing to set up.")
 @click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:7070", show_default=True, help="Where to listen.")
 @click.option(
+    "--web",
+    metavar="HOST:PORT",
+    help='Where to show sagas to a browser; "" is nowhere.  [default: a free port]',
+)
+@click.option(
     "--data-dir",
     type=click.Path(file_okay=False),
     help="Directory to keep sagas in.  [default: .sagaline-dev here]",
 )
 @click.option("--log-level", type=_LEVELS, default="info", show_default=True, help="What to log.")
-def dev_command(listen: str, data_dir: str | None, log_level: str) -> None:
+def dev_command(listen: str, web: str | None, data_dir: str | None, log_level: str) -> None:
     """Run a SEC on SQLite in one process, for development. Ctrl-C stops it."""
     try:
         from sagaline_server.app.main import run_dev
     except ImportError as error:
         raise _not_installed(error) from error
-    click.get_current_context().exit(run_dev(listen=listen, data_dir=data_dir, log_level=log_level))
+    click.get_current_context().exit(run_dev(listen=listen, web=web, data_dir=data_dir, log_level=log_level))
 
 
 @click.command("server", short_help="Run a SEC.")

@@ -1,0 +1,1 @@
+"""Pages for a browser that show sagas, their graphs and their logs, live. They change nothing."""
