@@ -148,9 +148,10 @@ class SimClient:
             sec = self._any_sec()
             try:
                 if waits and turn % 2:
-                    end = await self._caller.unary(sec, "Follow", saga_id, WAIT_SECONDS)
-                    view = await self._caller.unary(self._any_sec(), "Get", saga_id, CALL_SECONDS)
-                    self._check_end(sec, end, view)
+                    teller, sec = sec, self._any_sec()
+                    end = await self._caller.unary(teller, "Follow", saga_id, WAIT_SECONDS)
+                    view = await self._caller.unary(sec, "Get", saga_id, CALL_SECONDS)
+                    self._check_end(teller, end, view)
                 elif waits:
                     view = await self._caller.unary(sec, "Wait", saga_id, WAIT_SECONDS)
                 else:
@@ -165,8 +166,8 @@ class SimClient:
     def _check_end(self, sec: Host, end: saga_service_pb2.SagaEnd, view: saga_pb2.Saga) -> None:
         """A stream tells of the end that the saga came to; until then of none but the need of an operator."""
         self._history.count(f"end told{' of an operator' if end.needs_operator else ''}")
-        if end.HasField("error") or end.needs_operator:
-            return
+        if end.HasField("error") or end.needs_operator or view.state not in FINAL:
+            return  # an owner may not know yet that its last append is durable
         if (end.state, end.failed_node) != (view.state, view.failed_node):
             told = saga_pb2.SagaState.Name(end.state)
             self._history.fail("ends", f"{sec.name} told that {end.saga_id} is {told}, and it is not")
