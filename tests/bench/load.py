@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 import msgspec
 
+from sagaline.client import Client
+from sagaline.graph import Graph
 from sagaline.v1 import saga_pb2, saga_service_pb2, saga_service_pb2_grpc
 from tests.bench.shapes import Shape
 
@@ -235,6 +238,21 @@ class UnaryLoop(CallLoop):
                 ended = await stub.RunSaga(request)
                 if ended.saga.state != saga_pb2.SAGA_STATE_SUCCEEDED:
                     raise RuntimeError(f"a saga went wrong: {str(ended.saga)[:200]}")
+
+            for _ in range(self._in_flight):
+                group.create_task(self._one_after_the_other(run))
+
+
+class ClientLoop(CallLoop):
+    """Each caller runs sagas by `Client.run`, as programs do; all share one client, which sends them together."""
+
+    async def _call(self) -> None:
+        graph: Graph[str, Any] = Graph(self.shape.graph, str, str, nodes=self.shape.calls, depth=0)
+        text = json.loads(self.shape.params)
+        async with Client(self._address) as client, asyncio.TaskGroup() as group:
+
+            async def run() -> None:
+                await client.run(graph, text)
 
             for _ in range(self._in_flight):
                 group.create_task(self._one_after_the_other(run))

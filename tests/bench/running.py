@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from tests.bench.line import Line, Target, at_least, at_most, median
-from tests.bench.load import ClosedLoop, Load, OpenLoop, UnaryLoop, histogram_ms, quantile_ms
+from tests.bench.load import CallLoop, ClientLoop, ClosedLoop, Load, OpenLoop, UnaryLoop, histogram_ms, quantile_ms
 from tests.bench.options import Options
 from tests.bench.shapes import Shape, chain, linear, mapped, parallel, unwinding
 from tests.bench.stand import Stand, Window, stand
@@ -40,7 +40,7 @@ SHAPES = (
 async def running_figures(options: Options) -> AsyncIterator[Line]:
     """Measure each store on a stand of its own."""
     for store in options.stores:
-        alone = (f"linear3.{store}", f"unary.{store}", f"alone.{store}", f"half-rate.{store}")
+        alone = (f"linear3.{store}", f"unary.{store}", f"client-run.{store}", f"alone.{store}", f"half-rate.{store}")
         shapes = tuple(f"{each.shape.name}.{store}" for each in SHAPES)
         if options.wants(*alone, f"linear3.{store}.sec-cpu", f"linear3.{store}.worker-cpu", *shapes):
             async with stand(store) as made:
@@ -66,7 +66,9 @@ class _On:
         if self._options.wants(f"half-rate.{self._store}"):
             yield await self._half_rate(rate / 2)
         if self._options.wants(f"unary.{self._store}"):
-            yield await self._unary()
+            yield await self._called("unary", UnaryLoop, "RunSaga")
+        if self._options.wants(f"client-run.{self._store}"):
+            yield await self._called("client-run", ClientLoop, "Client.run, which share a stream")
         if self._options.wants(f"alone.{self._store}"):
             yield await self._alone()
         for compared in SHAPES:
@@ -122,12 +124,19 @@ class _On:
         }
         return Line(f"half-rate.{self._store}", value, "ms p99", at_most(P99_MS), about)
 
-    async def _unary(self) -> Line:
+    async def _called(self, name: str, loop: type[CallLoop], how: str) -> Line:
         in_flight = self._options.in_flight
-        windows = [await self._window(lambda: UnaryLoop(self._stand.address, LINEAR, in_flight)) for _ in self._runs()]
+        windows = [await self._window(lambda: loop(self._stand.address, LINEAR, in_flight)) for _ in self._runs()]
         value = median([window.sagas_per_s for window in windows])
-        about = {"calls": "RunSaga", "cpu_us_per_action": windows[0].cpu_us_by_part}
-        return Line(f"unary.{self._store}", value, "sagas/s", at_least(UNARY), about)
+        latencies = [latency for window in windows for latency in window.latencies]
+        about = {
+            "calls": how,
+            "cpu_us_per_action": windows[0].cpu_us_by_part,
+            "sagas_per_s_of_the_cpu": round(windows[0].calls_per_s_of_the_cpu / LINEAR.calls),
+            "cores_used_by_others": round(windows[0].others, 2),
+            "latency_ms": histogram_ms(latencies),
+        }
+        return Line(f"{name}.{self._store}", value, "sagas/s", at_least(UNARY), about)
 
     async def _alone(self) -> Line:
         windows = [await self._window(self._closed(LINEAR, 1)) for _ in self._runs()]

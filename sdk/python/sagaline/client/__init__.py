@@ -2,7 +2,8 @@
 
 `Client` is for asyncio, `sagaline.sync.Client` the same for everybody else. What they send, what they make of answers,
 and when they repeat a call is decided without I/O and shared by both: `calls`, `status`, `repeating`, `watching`,
-`running`, `waiting`. `aio_link` and `sync_link` do the rest.
+`running`, `waiting`. `aio_link` and `sync_link` do the rest; `shared_runs` and `shared_creations` send together what
+tasks of one loop ask for at the same moment.
 """
 
 from sagaline.client.calls import SagaFilterOptions

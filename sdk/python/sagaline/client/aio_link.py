@@ -18,7 +18,7 @@ from sagaline.client.repeating import Attempts
 from sagaline.client.route import Route
 from sagaline.client.running import RunBook
 from sagaline.client.status import from_call
-from sagaline.errors import RpcError, Unavailable
+from sagaline.errors import CallStopped, RpcError, Unavailable
 from sagaline.v1 import saga_service_pb2
 
 T = TypeVar("T")
@@ -39,6 +39,11 @@ class AioLink:
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._channels: dict[str, grpc.aio.Channel] = {}
+
+    @property
+    def timeout_s(self) -> float:
+        """How long a call may take, its repetitions included."""
+        return self._timeout_s
 
     async def close(self) -> None:
         """Close the channels; what is under way is cancelled."""
@@ -67,6 +72,10 @@ class AioLink:
                 await self.pause(attempts, from_call(failed))
             except Unavailable as unreached:
                 await self.pause(attempts, unreached, unsent=True)
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+                raise CallStopped("the client was closed", status="CANCELLED") from None
             else:
                 return call.parse(answer)
 
@@ -122,6 +131,12 @@ class AioLink:
         return channel
 
 
+def _is_cancelled() -> bool:
+    """Say whether it is this task that is to stop; closing a channel cancels calls as well."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 async def _is_serving(channel: grpc.aio.Channel, attempts: Attempts) -> bool:
     ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(HEALTH, as_is, as_is)
     try:
@@ -137,6 +152,11 @@ class AioFrames:
         self._book = book
         self._wake = asyncio.Event()
         self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the frames have been ended on this side."""
+        return self._closed
 
     def wake(self) -> None:
         """Say that the book may have something to send."""

@@ -136,7 +136,7 @@ def run(new: NewSaga[R], remaining_s: float | None, *, or_needs_operator: bool) 
     return Call(methods.RUN_SAGA, request, _saga, timeout_s=slice_s + CREATE_MARGIN_S)
 
 
-def create_batch(batch: Batch, news: Sequence[NewSaga[R]]) -> Call[Sequence[Created[R]]]:
+def create_batch(batch: Batch, news: Sequence[NewSaga[R]], *, with_sagas: bool = False) -> Call[Sequence[Created[R]]]:
     """Create the sagas of one batch; `news` are those that its specs were made from, in order."""
 
     def parse(response: saga_service_pb2.CreateSagasResponse) -> Sequence[Created[R]]:
@@ -144,14 +144,14 @@ def create_batch(batch: Batch, news: Sequence[NewSaga[R]]) -> Call[Sequence[Crea
             raise UnexpectedAnswer(f"{len(news)} sagas were sent, and {len(response.results)} results came")
         return [_created(new, result) for new, result in zip(news, response.results, strict=True)]
 
-    request = saga_service_pb2.CreateSagasRequest(sagas=batch.specs, graphs=batch.graphs)
+    request = saga_service_pb2.CreateSagasRequest(sagas=batch.specs, graphs=batch.graphs, with_sagas=with_sagas)
     return Call(methods.CREATE_SAGAS, request, parse)
 
 
 def _created(new: NewSaga[R], result: saga_service_pb2.CreateResult) -> Created[R]:
     if result.HasField("error"):
         return Created(new, error=from_batch_error(result.error))
-    return Created(new, result.existed)
+    return Created(new, result.existed, result.saga if result.HasField("saga") else None)
 
 
 # ---- reading ---------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from sagaline.client.channels import (
 )
 from sagaline.client.limiting import LimitMethods
 from sagaline.client.runs import RunMethods
+from sagaline.client.shared_creations import SharedCreations
+from sagaline.client.shared_runs import SharedRuns
 from sagaline.client.status import from_call
 from sagaline.client.watching import WatchCursor
 from sagaline.errors import RpcError, Unavailable
@@ -56,6 +58,8 @@ class Client(RunMethods, LimitMethods):
         patience_s: float = PATIENCE_DEFAULT_S,
     ) -> None:
         self._link = AioLink(target, credentials, timeout_s, patience_s)
+        self._creations = SharedCreations(self._link)
+        self._runs = SharedRuns(self._link)
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,6 +69,8 @@ class Client(RunMethods, LimitMethods):
 
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled. The next call opens a new one."""
+        await self._runs.close()
+        await self._creations.close()
         await self._link.close()
 
     # ---- reading -----------------------------------------------------------------------------------------

@@ -50,19 +50,21 @@ class Ended(Generic[R]):
     """SUCCEEDED or UNWOUND; UNSPECIFIED where `error` is set."""
     failure: FailureInfo | None = None
     """Why it unwound."""
-    error: RpcError | None = None
+    error: RpcError | SagaNotSucceeded | None = None
     """Why it was refused, or cannot be followed."""
     output: payload_pb2.Payload = field(default_factory=payload_pb2.Payload, repr=False)
     """Output of the result node, as it came."""
+    failed_node: str = ""
+    """The node that failed first."""
 
     @classmethod
     def of_end(cls, new: NewSaga[R], end: saga_service_pb2.SagaEnd) -> Ended[R]:
         """Return what the stream told of a saga's end."""
         failure = failure_info(end.failure) if end.HasField("failure") else None
-        return cls(new, end.state, failure, output=end.output)
+        return cls(new, end.state, failure, output=end.output, failed_node=end.failed_node)
 
     @classmethod
-    def refused(cls, new: NewSaga[R], error: RpcError) -> Ended[R]:
+    def refused(cls, new: NewSaga[R], error: RpcError | SagaNotSucceeded) -> Ended[R]:
         """Return the end of a saga that never began, or that cannot be followed."""
         return cls(new, error=error)
 
@@ -87,9 +89,7 @@ class Ended(Generic[R]):
         if self.error is not None:
             raise self.error
         if not self.succeeded:
-            raise SagaUnwound(
-                _sentence(self.saga_id, "is unwound", self.failure), saga_id=self.saga_id, failure=self.failure
-            )
+            raise _not_succeeded(self.saga_id, self.state, self.failed_node, self.failure, needs_operator=False)
         return self.new.decode(self.output)
 
 
@@ -107,21 +107,36 @@ def result_of(new: NewSaga[R], saga: saga_pb2.Saga) -> R:
 
 def not_succeeded(saga: saga_pb2.Saga) -> SagaNotSucceeded:
     """Return the error that says why a saga has no result, or none yet."""
-    kind, what = _why(saga)
     failure = failure_info(saga.failure) if saga.HasField("failure") else None
-    return kind(
-        _sentence(saga.saga_id, what, failure), saga_id=saga.saga_id, failed_node=saga.failed_node, failure=failure
-    )
+    return _not_succeeded(saga.saga_id, saga.state, saga.failed_node, failure, needs_operator=saga.needs_operator)
 
 
-def _why(saga: saga_pb2.Saga) -> tuple[type[SagaNotSucceeded], str]:
-    if saga.state == saga_pb2.SAGA_STATE_UNWOUND:
+def not_succeeded_by(end: saga_service_pb2.SagaEnd) -> SagaNotSucceeded:
+    """Return the error that says why a saga of a stream has no result, or none yet."""
+    failure = failure_info(end.failure) if end.HasField("failure") else None
+    return _not_succeeded(end.saga_id, end.state, end.failed_node, failure, needs_operator=end.needs_operator)
+
+
+def _not_succeeded(
+    saga_id: str,
+    state: saga_pb2.SagaState.ValueType,
+    failed_node: str,
+    failure: FailureInfo | None,
+    *,
+    needs_operator: bool,
+) -> SagaNotSucceeded:
+    kind, what = _why(state, needs_operator=needs_operator)
+    return kind(_sentence(saga_id, what, failure), saga_id=saga_id, failed_node=failed_node, failure=failure)
+
+
+def _why(state: saga_pb2.SagaState.ValueType, *, needs_operator: bool) -> tuple[type[SagaNotSucceeded], str]:
+    if state == saga_pb2.SAGA_STATE_UNWOUND:
         return SagaUnwound, "is unwound"
-    if saga.state == saga_pb2.SAGA_STATE_STUCK:
+    if state == saga_pb2.SAGA_STATE_STUCK:
         return SagaStuck, "is stuck: an undo failed for good"
-    if saga.state == saga_pb2.SAGA_STATE_QUARANTINED:
+    if state == saga_pb2.SAGA_STATE_QUARANTINED:
         return SagaQuarantined, "is quarantined: its log breaks the rules"
-    if saga.needs_operator:
+    if needs_operator:
         return SagaHeld, "is held: an action asked for an operator"
     return SagaUnfinished, "goes on: the time to wait is over"
 

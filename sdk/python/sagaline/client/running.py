@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from sagaline.client.ends import Ended
+from sagaline.client.ends import Ended, not_succeeded_by
 from sagaline.client.sagas import Batcher, NewSaga
 from sagaline.client.status import from_batch_error
 from sagaline.errors import RpcError, Unavailable, UnexpectedAnswer
@@ -28,12 +28,14 @@ class RunBook(Generic[R]):
 
     Args:
         window: Most sagas outstanding at once.
+        or_needs_operator: True: a saga that needs an operator is outstanding no more, and is among those that ended.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, *, or_needs_operator: bool = False) -> None:
         if window < 1:
             raise ValueError(f"window is {window}; at least one saga must be outstanding")
         self._window = window
+        self._or_needs_operator = or_needs_operator
         self._outstanding: dict[str, NewSaga[R]] = {}
         self._durable: set[str] = set()
         self._batcher = Batcher(stream=True)
@@ -84,6 +86,13 @@ class RunBook(Generic[R]):
                 return
             self.add(saga)
 
+    def drop(self, saga_id: str) -> None:
+        """Take no more interest in a saga. If it was not sent yet, it never is."""
+        saga = self._outstanding.pop(saga_id, None)
+        if saga is not None:
+            self._durable.discard(saga_id)
+            self._batcher.drop(saga)
+
     def restart(self) -> None:
         """Begin a new stream: what the last one had not answered may or may not have arrived."""
         self._trouble = None
@@ -100,12 +109,15 @@ class RunBook(Generic[R]):
         """Return the next frame to send; None if there is nothing to say at present."""
         if self._unfollowed:
             count = min(len(self._unfollowed), FOLLOWED_PER_FRAME_MAX)
-            return saga_service_pb2.RunSagasRequest(follow_ids=[self._unfollowed.popleft() for _ in range(count)])
+            follow_ids = [self._unfollowed.popleft() for _ in range(count)]
+            return saga_service_pb2.RunSagasRequest(follow_ids=follow_ids, or_needs_operator=self._or_needs_operator)
         batch = self._batcher.next_batch()
         if batch is None:
             return None
         self._unanswered.extend(spec.saga_id for spec in batch.specs)
-        return saga_service_pb2.RunSagasRequest(graphs=batch.graphs, sagas=batch.specs)
+        return saga_service_pb2.RunSagasRequest(
+            graphs=batch.graphs, sagas=batch.specs, or_needs_operator=self._or_needs_operator
+        )
 
     def receive(self, frame: saga_service_pb2.RunSagasResponse) -> list[Ended[R]]:
         """Return the sagas that ended, refused ones among them. Afterwards look at `trouble`."""
@@ -133,7 +145,11 @@ class RunBook(Generic[R]):
             self._refused(end.saga_id, end.error, ended)
             return
         saga = self._take(end.saga_id)
-        if saga is not None:
+        if saga is None:
+            return
+        if end.needs_operator:
+            ended.append(Ended.refused(saga, not_succeeded_by(end)))
+        else:
             ended.append(Ended.of_end(saga, end))
 
     def _refused(self, saga_id: str, problem: saga_service_pb2.BatchError, ended: list[Ended[R]]) -> None:

@@ -18,6 +18,8 @@ from sagaline.client.channels import WINDOW_DEFAULT
 from sagaline.client.ends import Created, Ended, result_of
 from sagaline.client.running import RunBook
 from sagaline.client.sagas import Batcher, NewSaga, SagaOptions
+from sagaline.client.shared_creations import SharedCreations
+from sagaline.client.shared_runs import SharedRuns
 from sagaline.client.status import from_call
 from sagaline.client.waiting import Waiting
 from sagaline.errors import RpcError, Unavailable
@@ -32,6 +34,8 @@ class RunMethods:
     """Creates, runs and waits; part of `Client`."""
 
     _link: AioLink
+    _creations: SharedCreations
+    _runs: SharedRuns
 
     # ---- creating ----------------------------------------------------------------------------------------
 
@@ -51,8 +55,11 @@ class RunMethods:
         return await self.create_new(NewSaga(graph, params, **options))
 
     async def create_new(self, new: NewSaga[R]) -> Created[R]:
-        """Create a saga that was prepared before; otherwise as `create`."""
-        return await self._link.unary(calls.create(new))
+        """Create a saga that was prepared before; otherwise as `create`.
+
+        Creations that are asked for while others are under way go together in few calls.
+        """
+        return await self._creations.create(new)
 
     async def create_many(self, news: Iterable[NewSaga[R]]) -> Sequence[Created[R]]:
         """Create many sagas with few calls, each on its own: one that is refused does not hinder the others.
@@ -98,8 +105,16 @@ class RunMethods:
         return await self.run_new(NewSaga(graph, params, **options), wait_s=wait_s)
 
     async def run_new(self, new: NewSaga[R], *, wait_s: float | None = None) -> R:
-        """Run a saga that was prepared before; otherwise as `run`."""
-        return result_of(new, await self.create_and_wait(new, wait_s=wait_s, or_needs_operator=True))
+        """Run a saga that was prepared before; otherwise as `run`.
+
+        A few runs at once have a call each; many share one stream.
+        """
+        waiting = Waiting(new.saga_id, time.monotonic(), wait_s, or_needs_operator=True)
+        ended = await self._runs.ended(new, wait_s)
+        if ended is not None:
+            return ended.result()
+        with self._runs.alone():
+            return result_of(new, await self._wait(waiting, waiting.first_call(new, time.monotonic())))
 
     async def create_and_wait(
         self, new: NewSaga[R], *, wait_s: float | None = None, or_needs_operator: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -184,6 +185,11 @@ class Batcher:
     def add(self, saga: NewSaga[Any]) -> None:
         """Take one more saga; batches have them in the order in which they were added."""
         self._queue.append(saga)
+
+    def drop(self, saga: NewSaga[Any]) -> None:
+        """Leave a saga out that is in no batch yet."""
+        with contextlib.suppress(ValueError):
+            self._queue.remove(saga)
 
     def next_batch(self) -> Batch | None:
         """Return the next batch; None if no saga is left."""
