@@ -1121,7 +1121,10 @@ type MapNode struct {
 	// fails is undone by itself while the others go on.
 	MaxFailures int32 `protobuf:"varint,6,opt,name=max_failures,json=maxFailures,proto3" json:"max_failures,omitempty"`
 	// Name of the action's input that is the element. Absent: "item".
-	Item          string `protobuf:"bytes,7,opt,name=item,proto3" json:"item,omitempty"`
+	Item string `protobuf:"bytes,7,opt,name=item,proto3" json:"item,omitempty"`
+	// Name of the action's input that is the element's place in the list, a number
+	// from 0. Absent: it has none. For an action alone.
+	Index         string `protobuf:"bytes,8,opt,name=index,proto3" json:"index,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1212,6 +1215,13 @@ func (x *MapNode) GetMaxFailures() int32 {
 func (x *MapNode) GetItem() string {
 	if x != nil {
 		return x.Item
+	}
+	return ""
+}
+
+func (x *MapNode) GetIndex() string {
+	if x != nil {
+		return x.Index
 	}
 	return ""
 }
@@ -1413,9 +1423,9 @@ func (x *UndoPolicy) GetIrreversible() IrreversiblePolicy {
 // When an attempt is tried again. Every absent field takes its default alone.
 type RetryPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Most attempts, the first included: 1 to 1,000,000, or 0 for the default:
-	// 5 for actions, no bound for undo actions. Attempts that were rejected are
-	// not counted.
+	// Most attempts, the first included: 1 to 1,000,000; -1 for no bound; or 0 for
+	// the default: 5 for actions, no bound for undo actions. Attempts that were
+	// rejected are not counted.
 	MaxAttempts int32 `protobuf:"varint,1,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
 	// Delay before the second attempt, 0 to 1 day. Absent: 1 s.
 	InitialBackoff *durationpb.Duration `protobuf:"bytes,2,opt,name=initial_backoff,json=initialBackoff,proto3" json:"initial_backoff,omitempty"`
@@ -2119,7 +2129,7 @@ const file_sagaline_v1_saga_proto_rawDesc = "" +
 	"\x05value\x18\x01 \x01(\v2\x14.sagaline.v1.PayloadR\x05value\"i\n" +
 	"\vSubsagaNode\x12(\n" +
 	"\x05graph\x18\x01 \x01(\v2\x12.sagaline.v1.GraphR\x05graph\x120\n" +
-	"\x06params\x18\x02 \x01(\v2\x18.sagaline.v1.InputSourceR\x06params\"\xa2\x02\n" +
+	"\x06params\x18\x02 \x01(\v2\x18.sagaline.v1.InputSourceR\x06params\"\xb8\x02\n" +
 	"\aMapNode\x12.\n" +
 	"\x05items\x18\x01 \x01(\v2\x18.sagaline.v1.InputSourceR\x05items\x121\n" +
 	"\x06action\x18\x02 \x01(\v2\x17.sagaline.v1.ActionNodeH\x00R\x06action\x124\n" +
@@ -2127,7 +2137,8 @@ const file_sagaline_v1_saga_proto_rawDesc = "" +
 	"\x0fmax_concurrency\x18\x04 \x01(\x05R\x0emaxConcurrency\x12\x16\n" +
 	"\x06canary\x18\x05 \x01(\x05R\x06canary\x12!\n" +
 	"\fmax_failures\x18\x06 \x01(\x05R\vmaxFailures\x12\x12\n" +
-	"\x04item\x18\a \x01(\tR\x04itemB\x06\n" +
+	"\x04item\x18\a \x01(\tR\x04item\x12\x14\n" +
+	"\x05index\x18\b \x01(\tR\x05indexB\x06\n" +
 	"\x04each\"B\n" +
 	"\tDelayNode\x125\n" +
 	"\bduration\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\bduration\"Y\n" +

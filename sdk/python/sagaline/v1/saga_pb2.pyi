@@ -641,6 +641,7 @@ class MapNode(_message.Message):
     CANARY_FIELD_NUMBER: _builtins.int
     MAX_FAILURES_FIELD_NUMBER: _builtins.int
     ITEM_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
     max_concurrency: _builtins.int
     """Elements that may run at once, in the order of the list; 0 is no limit.
     Undoing knows no such limit.
@@ -655,6 +656,10 @@ class MapNode(_message.Message):
     """
     item: _builtins.str
     """Name of the action's input that is the element. Absent: "item"."""
+    index: _builtins.str
+    """Name of the action's input that is the element's place in the list, a number
+    from 0. Absent: it has none. For an action alone.
+    """
     @_builtins.property
     def items(self) -> Global___InputSource:
         """The list: a JSON array. Required."""
@@ -679,10 +684,11 @@ class MapNode(_message.Message):
         canary: _builtins.int = ...,
         max_failures: _builtins.int = ...,
         item: _builtins.str = ...,
+        index: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "each", b"each", "items", b"items", "subsaga", b"subsaga"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "canary", b"canary", "each", b"each", "item", b"item", "items", b"items", "max_concurrency", b"max_concurrency", "max_failures", b"max_failures", "subsaga", b"subsaga"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "canary", b"canary", "each", b"each", "index", b"index", "item", b"item", "items", b"items", "max_concurrency", b"max_concurrency", "max_failures", b"max_failures", "subsaga", b"subsaga"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_each: _TypeAlias = _typing.Literal["action", "subsaga"]  # noqa: Y015
     _WhichOneofArgType_each: _TypeAlias = _typing.Literal["each", b"each"]  # noqa: Y015
@@ -796,9 +802,9 @@ class RetryPolicy(_message.Message):
     TOTAL_TIMEOUT_FIELD_NUMBER: _builtins.int
     NON_RETRYABLE_FAILURE_TYPES_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
-    """Most attempts, the first included: 1 to 1,000,000, or 0 for the default:
-    5 for actions, no bound for undo actions. Attempts that were rejected are
-    not counted.
+    """Most attempts, the first included: 1 to 1,000,000; -1 for no bound; or 0 for
+    the default: 5 for actions, no bound for undo actions. Attempts that were
+    rejected are not counted.
     """
     multiplier: _builtins.float
     """Factor from each delay to the next, 1 to 100; 0 is the default, 2."""

@@ -322,6 +322,11 @@ export interface MapNode {
   maxFailures: number;
   /** Name of the action's input that is the element. Absent: "item". */
   item: string;
+  /**
+   * Name of the action's input that is the element's place in the list, a number
+   * from 0. Absent: it has none. For an action alone.
+   */
+  index: string;
 }
 
 /** A node that succeeds when a time has passed since it became ready. */
@@ -360,9 +365,9 @@ export interface UndoPolicy {
 /** When an attempt is tried again. Every absent field takes its default alone. */
 export interface RetryPolicy {
   /**
-   * Most attempts, the first included: 1 to 1,000,000, or 0 for the default:
-   * 5 for actions, no bound for undo actions. Attempts that were rejected are
-   * not counted.
+   * Most attempts, the first included: 1 to 1,000,000; -1 for no bound; or 0 for
+   * the default: 5 for actions, no bound for undo actions. Attempts that were
+   * rejected are not counted.
    */
   maxAttempts: number;
   /** Delay before the second attempt, 0 to 1 day. Absent: 1 s. */
@@ -1440,7 +1445,7 @@ export const SubsagaNode: MessageFns<SubsagaNode> = {
 };
 
 function createBaseMapNode(): MapNode {
-  return { items: undefined, each: undefined, maxConcurrency: 0, canary: 0, maxFailures: 0, item: "" };
+  return { items: undefined, each: undefined, maxConcurrency: 0, canary: 0, maxFailures: 0, item: "", index: "" };
 }
 
 export const MapNode: MessageFns<MapNode> = {
@@ -1467,6 +1472,9 @@ export const MapNode: MessageFns<MapNode> = {
     }
     if (message.item !== "") {
       writer.uint32(58).string(message.item);
+    }
+    if (message.index !== "") {
+      writer.uint32(66).string(message.index);
     }
     return writer;
   },
@@ -1540,6 +1548,14 @@ export const MapNode: MessageFns<MapNode> = {
             message.item = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.index = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1578,6 +1594,7 @@ export const MapNode: MessageFns<MapNode> = {
     message.canary = object.canary ?? 0;
     message.maxFailures = object.maxFailures ?? 0;
     message.item = object.item ?? "";
+    message.index = object.index ?? "";
     return message;
   },
 };
