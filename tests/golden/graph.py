@@ -84,7 +84,7 @@ def cut(rack: str) -> None:
 
 
 @action("rack.announce", elsewhere=True)
-def announce(host: str, booted: list[str]) -> str:
+def announce(host: str, booted: list[str | None]) -> str:
     """Tell."""
     raise NotImplementedError
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from sagaline.errors import Failed, Hold, Retry, SagalineError
     from sagaline.graph import Graph, GraphBuilder, Input
     from sagaline.node_options import NodeOptions
-    from sagaline.policies import Irreversible, RetryPolicy, Timeouts, UndoKind, UndoPolicy, UnknownPolicy
+    from sagaline.policies import UNBOUNDED, Irreversible, RetryPolicy, Timeouts, UndoKind, UndoPolicy, UnknownPolicy
     from sagaline.refs import Ref
     from sagaline.values import JsonValue, decode, encode
     from sagaline.worker.worker import Worker
 
 __all__ = [
+    "UNBOUNDED",
     "Action",
     "ActionDecorator",
     "Client",
@@ -64,7 +65,15 @@ _MODULES = {
     "sagaline.errors": ("Failed", "Hold", "Retry", "SagalineError"),
     "sagaline.graph": ("Graph", "GraphBuilder", "Input"),
     "sagaline.node_options": ("NodeOptions",),
-    "sagaline.policies": ("Irreversible", "RetryPolicy", "Timeouts", "UndoKind", "UndoPolicy", "UnknownPolicy"),
+    "sagaline.policies": (
+        "UNBOUNDED",
+        "Irreversible",
+        "RetryPolicy",
+        "Timeouts",
+        "UndoKind",
+        "UndoPolicy",
+        "UnknownPolicy",
+    ),
     "sagaline.refs": ("Ref",),
     "sagaline.values": ("JsonValue", "decode", "encode"),
     "sagaline.worker.worker": ("Worker",),

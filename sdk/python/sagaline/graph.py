@@ -33,10 +33,11 @@ from typing import Any, Final, TypeVar, Unpack, overload
 from sagaline import limits
 from sagaline.actions import Action
 from sagaline.errors import GraphError
-from sagaline.graph_parts import Graph, GraphParts, Input, list_of
+from sagaline.graph_maps import MapBuilder
+from sagaline.graph_parts import Graph, Input
 from sagaline.node_options import NodeOptions, declare_types, missing_undo, set_policies
 from sagaline.policies import UndoKind
-from sagaline.refs import Ref
+from sagaline.refs import ElementIndex, Ref
 from sagaline.v1 import saga_pb2
 from sagaline.values import check_type, encode
 
@@ -60,7 +61,7 @@ _GRAPH_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{limits.GRAPH_NA
 _NODE_NAME: Final = re.compile(rf"[A-Za-z_][A-Za-z0-9_.-]{{0,{limits.NODE_NAME_CHARS - 1}}}")
 
 
-class GraphBuilder(GraphParts[P]):
+class GraphBuilder(MapBuilder[P]):
     """Builds a graph, node by node.
 
     Args:
@@ -96,6 +97,11 @@ class GraphBuilder(GraphParts[P]):
     def params(self) -> Ref[P]:
         """The parameters of the saga, or of the subsaga that this graph becomes."""
         return self._params
+
+    @property
+    def index(self) -> Ref[int]:
+        """The place of an element in its list, from 0: for one input of the action of a map, and nothing else."""
+        return ElementIndex(self)
 
     @overload
     def add(self, name: str, action: Action[tuple[()], R], /, **options: Unpack[NodeOptions]) -> Ref[R]: ...
@@ -348,122 +354,6 @@ class GraphBuilder(GraphParts[P]):
             node.subsaga.params.CopyFrom(self._source(params, graph.params_type, name, "params"))
         self._depth = max(self._depth, graph.depth + 1)
         return self._keep(node, graph.result_type, size=graph.nodes)
-
-    @overload
-    def map(
-        self,
-        name: str,
-        each: Graph[A1, R],
-        /,
-        *,
-        over: Input[list[A1], P],
-        max_concurrency: int = 0,
-        canary: int = 0,
-        max_failures: int = 0,
-        after: Sequence[Ref[Any]] = (),
-    ) -> Ref[list[R]]: ...
-    @overload
-    def map(
-        self,
-        name: str,
-        each: Action[tuple[A1], R],
-        /,
-        *,
-        over: Input[list[A1], P],
-        max_concurrency: int = 0,
-        canary: int = 0,
-        max_failures: int = 0,
-        **options: Unpack[NodeOptions],
-    ) -> Ref[list[R]]: ...
-    @overload
-    def map(
-        self,
-        name: str,
-        each: Action[tuple[A1, A2], R],
-        a2: Input[A2, P],
-        /,
-        *,
-        over: Input[list[A1], P],
-        max_concurrency: int = 0,
-        canary: int = 0,
-        max_failures: int = 0,
-        **options: Unpack[NodeOptions],
-    ) -> Ref[list[R]]: ...
-    @overload
-    def map(
-        self,
-        name: str,
-        each: Action[tuple[A1, A2, A3], R],
-        a2: Input[A2, P],
-        a3: Input[A3, P],
-        /,
-        *,
-        over: Input[list[A1], P],
-        max_concurrency: int = 0,
-        canary: int = 0,
-        max_failures: int = 0,
-        **options: Unpack[NodeOptions],
-    ) -> Ref[list[R]]: ...
-    @overload
-    def map(
-        self,
-        name: str,
-        each: Action[tuple[A1, A2, A3, A4], R],
-        a2: Input[A2, P],
-        a3: Input[A3, P],
-        a4: Input[A4, P],
-        /,
-        *,
-        over: Input[list[A1], P],
-        max_concurrency: int = 0,
-        canary: int = 0,
-        max_failures: int = 0,
-        **options: Unpack[NodeOptions],
-    ) -> Ref[list[R]]: ...
-    def map(
-        self,
-        name: str,
-        each: Action[Any, Any] | Graph[Any, Any],
-        /,
-        *inputs: Any,
-        over: Any,
-        max_concurrency: int = 0,
-        canary: int = 0,
-        max_failures: int = 0,
-        **options: Unpack[NodeOptions],
-    ) -> Ref[Any]:
-        """Add a node that becomes an action or a subsaga for each element of a list, and return their outputs' list.
-
-        Args:
-            name: Name of the node; its elements are known as "name[0]", and the nodes of a subsaga as "name[0]/node".
-            each: What runs for each element. An action has the element as its first input, a graph as its parameters.
-            *inputs: The action's other inputs, the same for every element; as of `add`.
-            over: The list: a reference, a value, or a function of the graph's parameters.
-            max_concurrency: Elements that may run at once; 0 is no limit.
-            canary: The first so many must succeed before the rest start.
-            max_failures: Elements that may fail, each undone by itself, before the node fails. Their output is null, so
-                R should be a type that takes None.
-            **options: See `NodeOptions`; for a graph, `after` alone.
-
-        Raises:
-            GraphError: The server would refuse it.
-            ConversionError: A value is not of the input's type.
-        """
-        node = self._node(name, options.get("after", ()))
-        body = node.map
-        for field, count in (("max_concurrency", max_concurrency), ("canary", canary), ("max_failures", max_failures)):
-            if not 0 <= count <= limits.GRAPH_NODES:
-                message = f"it lies between 0 and {limits.GRAPH_NODES}; this is {count}"
-                raise self._refused("OUT_OF_RANGE", f"map.{field}", message, name)
-            setattr(body, field, count)
-        if isinstance(each, Action):
-            element, result = self._each_action(body, each, inputs, options, name), each.output_type
-        elif isinstance(each, Graph):
-            element, result = self._each_graph(body, each, name), each.result_type
-        else:
-            raise TypeError(f"node {name}: {each!r} is neither an action nor a graph")
-        body.items.CopyFrom(self._source(over, list_of(element), name, "over"))
-        return self._keep(node, list_of(result))
 
     @overload
     def build(self) -> Graph[P, object]: ...

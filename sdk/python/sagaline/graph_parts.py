@@ -18,7 +18,7 @@ from sagaline.errors import ConversionError, FieldProblem, GraphError
 from sagaline.fitting import fits
 from sagaline.node_options import NodeOptions, declare_types, set_policies
 from sagaline.policies import UndoKind
-from sagaline.refs import Ref
+from sagaline.refs import ElementIndex, Ref
 from sagaline.v1 import saga_pb2
 from sagaline.values import encode
 
@@ -98,7 +98,7 @@ class GraphParts(Generic[P]):
             raise TypeError(f"{field} takes what `add`, `constant` and `subsaga` return, not {ref!r}")
         self._check_owner(ref, field, node)
         if ref.node is None:
-            raise self._refused("NOT_A_NODE", field, "the parameters are no node; nothing has to wait for them", node)
+            raise self._refused("NOT_A_NODE", field, f"{ref!r} is no node; nothing has to wait for it", node)
         return str(ref.node)
 
     def _check_owner(self, ref: Ref[Any], field: str, node: str) -> None:
@@ -112,6 +112,9 @@ class GraphParts(Generic[P]):
         if not isinstance(given, Ref):
             return _literal(given, declared, name)
         self._check_owner(given, f"inputs[{name}]", node)
+        if isinstance(given, ElementIndex):
+            message = "the index of an element is for one input of the action of a map"
+            raise self._refused("NOT_ALLOWED", f"inputs[{name}]", message, node)
         if not fits(declared, given.type):
             message = f"{name} is {type_name(declared)}; {given!r} is {type_name(given.type)}"
             raise self._refused("TYPE_MISMATCH", f"inputs[{name}]", message, node)
@@ -138,13 +141,23 @@ class GraphParts(Generic[P]):
         body.action.action = action.name
         body.action.version = action.version
         for (input_name, declared), given in zip(shared, inputs, strict=True):
-            body.action.inputs[input_name].CopyFrom(self._source(given, declared, name, input_name))
+            if isinstance(given, ElementIndex) and not body.index:
+                self._check_index(given, declared, name, input_name)
+                body.index = input_name
+            else:
+                body.action.inputs[input_name].CopyFrom(self._source(given, declared, name, input_name))
         declare_types(body.action, action)
         set_policies(body.action, options)
         undo = options.get("undo")
         if not action.elsewhere and (undo is None or undo.kind is UndoKind.ACTION):
             self._undone_by_action[name] = action
         return element
+
+    def _check_index(self, given: ElementIndex, declared: Any, node: str, name: str) -> None:
+        self._check_owner(given, f"inputs[{name}]", node)
+        if not fits(declared, int):
+            message = f"{name} is {type_name(declared)}; the index of an element is {type_name(int)}"
+            raise self._refused("TYPE_MISMATCH", f"inputs[{name}]", message, node)
 
     def _each_graph(self, body: saga_pb2.MapNode, graph: Graph[Any, Any], name: str) -> Any:
         if graph.depth + 1 > limits.SUBSAGA_DEPTH:

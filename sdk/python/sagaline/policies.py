@@ -49,6 +49,10 @@ class UnknownPolicy(StrEnum):
     """Hold it for an operator."""
 
 
+UNBOUNDED: Final = -1
+"""`RetryPolicy.max_attempts` of what is tried until it succeeds, such as what comes after a pivot."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """When an attempt is tried again.
@@ -60,7 +64,7 @@ class RetryPolicy:
     """
 
     max_attempts: int | None = None
-    """Most attempts, the first included: 1 to 1,000,000. None: 5 for actions, no bound for undo actions."""
+    """Most attempts, the first included: 1 to 1,000,000, or UNBOUNDED. None: 5 of actions, no bound of undo actions."""
     initial_backoff: timedelta | None = None
     """Delay before the second attempt: 0 to 1 day. None: 1 s."""
     max_backoff: timedelta | None = None
@@ -75,7 +79,8 @@ class RetryPolicy:
     """Types of `Retry` and of other exceptions that are not tried again. At most 64."""
 
     def __post_init__(self) -> None:
-        _check_number("max_attempts", self.max_attempts, 1, limits.MAX_ATTEMPTS)
+        if self.max_attempts != UNBOUNDED:
+            _check_number("max_attempts", self.max_attempts, 1, limits.MAX_ATTEMPTS)
         _check_time("initial_backoff", self.initial_backoff, limits.INITIAL_BACKOFF_SECONDS)
         _check_time("max_backoff", self.max_backoff, limits.BACKOFF_SECONDS)
         _check_number("multiplier", self.multiplier, 1, limits.MULTIPLIER)

@@ -83,6 +83,18 @@ class Ref(Generic[T_co]):
         return saga_pb2.InputSource(node=self.node, path=self.path)
 
 
+class ElementIndex(Ref[int]):
+    """Stands for the place of an element in the list of a map, from 0. For a map's action alone."""
+
+    __slots__ = ()
+
+    def __init__(self, builder: object) -> None:
+        super().__init__(builder, None, (), int)
+
+    def __repr__(self) -> str:
+        return "<Ref index of an element>"
+
+
 class FieldReader:
     """Stands for a value inside `Ref.select`: notes what is read, and refuses all else."""
 

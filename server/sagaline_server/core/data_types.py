@@ -215,6 +215,9 @@ class _Checker:
         if declared is not None and declared.json_schema:
             wanted = DataType(_ARRAY_OF % declared.json_schema)
             self._check_input(wanted, items, field, node, body.item)
+        place = dict(each.input_types).get(body.index)
+        if place is not None:
+            self._check_input(place, _PLACE, field.removesuffix("items") + "index", node, body.index)
 
     def _action(self, body: ActionNode, where: str, name: str, given: _Scope) -> None:
         declared = dict(body.input_types)
@@ -256,6 +259,7 @@ class _Checker:
             return UNKNOWN
 
 
+_PLACE = Given(schema={"type": "integer", "minimum": 0}, is_json=True)
 _ARRAY_OF = '{"type":"array","items":%s}'
 
 

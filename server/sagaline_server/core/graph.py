@@ -138,6 +138,8 @@ class MapNode(msgspec.Struct, frozen=True, omit_defaults=True):
     """Elements that may fail, and be undone by themselves, before the node fails."""
     item: str = "item"
     """Of an action: the input that is the element."""
+    index: str = ""
+    """Of an action: the input that is the element's place in the list. Empty: none is."""
 
 
 class DelayNode(msgspec.Struct, frozen=True, omit_defaults=True):

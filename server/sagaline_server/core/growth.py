@@ -11,6 +11,7 @@ import msgspec
 
 from sagaline_server.core import limits
 from sagaline_server.core.topology import Element, FlatNode, MapPlan, Source, Topology
+from sagaline_server.core.values import Payload
 
 
 def grow(topology: Topology, node: int, count: int) -> Topology:
@@ -107,6 +108,8 @@ def _instance(inner: FlatNode, flat: FlatNode, plan: MapPlan, element: Element, 
     selects = inner.selects
     if plan.item:
         inputs = (*flat.inputs, (plan.item, Source(element.map, item=element.number)))
+        if plan.index:
+            inputs += ((plan.index, Source(literal=Payload(json=str(element.number)))),)
         selects = flat.selects
     return msgspec.structs.replace(
         inner,

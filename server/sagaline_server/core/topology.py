@@ -55,6 +55,8 @@ class MapPlan(msgspec.Struct, frozen=True):
     """Of the template: the node that stands for the element's output."""
     item: str
     """Input that is the element; empty where it is the parameters of a subsaga."""
+    index: str
+    """Input that is the element's place in the list; empty: none is."""
     max_concurrency: int
     canary: int
     max_failures: int
@@ -309,7 +311,8 @@ def _plan(body: MapNode, each: ActionNode | SubsagaNode) -> MapPlan:
     drafts[""] = end
     template = _topology("", drafts, "", b"")
     item = body.item if isinstance(each, ActionNode) else ""
-    return MapPlan(template, template.index[""], item, body.max_concurrency, body.canary, body.max_failures)
+    end_node = template.index[""]
+    return MapPlan(template, end_node, item, body.index, body.max_concurrency, body.canary, body.max_failures)
 
 
 def _result_name(graph: Graph, prefix: str) -> str | None:

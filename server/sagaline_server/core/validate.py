@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sagaline_server.core import limits
 from sagaline_server.core.digest import is_plain
@@ -170,11 +170,16 @@ def _map(body: MapNode, where: str, name: str, depth: int) -> Iterator[Problem]:
             if any(key == body.item for key, _ in inputs):
                 message = f"the input {_brief(body.item)!r} is the element; leave it out, or name another as `item`"
                 yield Problem(f"{where}.action.inputs[{_brief(body.item)}]", "NOT_ALLOWED", message, name)
+            if body.index:
+                yield from _index(body.index, {body.item, *(key for key, _ in inputs)}, where, name)
         case SubsagaNode(graph=graph, params=params):
             yield from _graph(graph, f"{where}.subsaga.graph", f"{name}[]/", depth + 1)
             if params is not None:
                 message = "the element is the subsaga's parameters; leave them out"
                 yield Problem(f"{where}.subsaga.params", "NOT_ALLOWED", message, name)
+            if body.index:
+                message = "the element is all that a subsaga has of the list; put its place there if it needs that"
+                yield Problem(f"{where}.index", "NOT_ALLOWED", message, name)
         case None:
             yield Problem(where, "NO_KIND", "set what runs for each element: action or subsaga", name)
     if body.each is not None and pivot_of(body.each):
@@ -187,6 +192,15 @@ def _map(body: MapNode, where: str, name: str, depth: int) -> Iterator[Problem]:
             yield Problem(f"{where}.{field}", "OUT_OF_RANGE", message, name)
     if body.items.literal is not None and not body.items.path:
         yield from _literal_list(body.items.literal, f"{where}.items", name)
+
+
+def _index(index: str, others: Collection[str], where: str, name: str) -> Iterator[Problem]:
+    if not _NODE_NAME.fullmatch(index):
+        message = f"an input's name has 1 to {limits.NODE_NAME_CHARS} characters of [A-Za-z0-9_.-]"
+        yield Problem(f"{where}.index", "BAD_NAME", message, name)
+    elif index in others:
+        message = f"the action has another input {_brief(index)!r}; the element's place is one of its own"
+        yield Problem(f"{where}.index", "NOT_ALLOWED", message, name)
 
 
 def _literal_list(literal: Payload, where: str, name: str) -> Iterator[Problem]:
@@ -255,7 +269,9 @@ def _retry(policy: RetryPolicy, where: str, node: str) -> Iterator[Problem]:
     )
     for field, value, low, high in bounds:
         if not low <= value <= high:
-            message = f"{field} lies between {low:g} and {high:g}; this is {value:g}"
+            message = f"{field} lies between {low:,g} and {high:,.15g}; this is {value:,.15g}"
+            if field == "max_attempts":
+                message += "; -1 is no bound"
             yield Problem(f"{where}.{field}", "OUT_OF_RANGE", message, node)
     if len(policy.non_retryable) > limits.NON_RETRYABLE_TYPES:
         field = f"{where}.non_retryable_failure_types"

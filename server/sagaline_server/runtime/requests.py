@@ -34,7 +34,7 @@ class CreateFate(enum.Enum):
 
 
 class RuntimeRefusal(Exception):
-    """A request that can't be served as things stand. Nothing was written.
+    """A request that can't be served as things stand. But for NotServing, nothing was written.
 
     ├── SagaNotFound         there is no such saga
     ├── RequestRefused       it makes no sense in the saga's state; has a code of its own
@@ -67,6 +67,9 @@ class Overloaded(RuntimeRefusal):
 
 
 class NotServing(RuntimeRefusal):
-    """This SEC is starting, stopping, or without its store. Safe to repeat."""
+    """This SEC is starting, stopping, or without its store. Safe to repeat.
+
+    What was asked for may be durable already, an order that waits for its owner among it, and may yet take effect.
+    """
 
     code = "NOT_SERVING"

@@ -32,6 +32,9 @@ from sagaline_server.wire.payloads import NULL, payload_from
 from sagaline_server.wire.times import to_seconds
 from sagaline_server.wire.varints import varint
 
+UNBOUNDED = -1
+"""`max_attempts` without a bound. In the core that is 0, which in a message is the default."""
+
 
 def spec_from(message: saga_pb2.SagaSpec, saga_id: str, graph: Graph) -> SagaSpec:
     """Return a spec; its id and graph are given, because either may come from elsewhere."""
@@ -104,6 +107,7 @@ def _map(message: saga_pb2.MapNode, depth: int) -> MapNode:
         message.canary,
         message.max_failures,
         message.item or "item",
+        message.index,
     )
 
 
@@ -172,7 +176,7 @@ def _unserved(message: saga_pb2.ActionNode) -> list[str]:
 
 def _retry(message: saga_pb2.RetryPolicy, default: RetryPolicy) -> RetryPolicy:
     return RetryPolicy(
-        max_attempts=message.max_attempts or default.max_attempts,
+        max_attempts=0 if message.max_attempts == UNBOUNDED else message.max_attempts or default.max_attempts,
         initial_backoff=to_seconds(message.initial_backoff)
         if message.HasField("initial_backoff")
         else default.initial_backoff,

@@ -278,7 +278,7 @@ SPECS: dict[str, tuple[saga_pb2.SagaSpec, str, str]] = {
     "after nobody": (graph_of(act("a", "nobody")), f"{NODE}.after[0]", "UNKNOWN_NODE"),
     "no result": (graph_of(act("a"), result="b"), "saga.graph.result", "UNKNOWN_NODE"),
     "no source": (graph_of(act("a", inputs={"x": source()})), f"{NODE}.action.inputs[x]", "NO_SOURCE"),
-    "attempts": (graph_of(act("a", retry=retry(max_attempts=-1))), f"{NODE}.action.retry.max_attempts", OUT),
+    "attempts": (graph_of(act("a", retry=retry(max_attempts=-2))), f"{NODE}.action.retry.max_attempts", OUT),
     "multiplier": (
         graph_of(act("a", retry=retry(multiplier=float("nan")))),
         f"{NODE}.action.retry.multiplier",

@@ -103,6 +103,21 @@ async def test_messages_are_compared_by_name(served: Served) -> None:
     assert (await served.sagas.CreateSaga(create(spec))).saga.saga_id == "s-1"
 
 
+async def test_the_place_of_an_element_is_a_number(served: Served) -> None:
+    texts = '{"type":"array","items":{"type":"string"}}'
+    spec = typed(output=texts, taken='{"type":"string"}')
+    spec.graph.nodes[1].action.ClearField("inputs")
+    mapped = spec.graph.nodes.add(name="each").map
+    mapped.items.node = "quote"
+    mapped.index = "place"
+    mapped.action.action = "name"
+    mapped.action.input_types["place"].json_schema = '{"type":"string"}'
+    told = await refused(served.sagas.CreateSaga(create(spec)))
+    assert told.fields == [("saga.graph.nodes[2].map.index", "TYPE_MISMATCH")]
+    mapped.action.input_types["place"].json_schema = '{"type":"integer"}'
+    await served.sagas.CreateSaga(create(spec))
+
+
 async def test_the_elements_of_a_map_and_its_output_are_checked(served: Served) -> None:
     texts = '{"type":"array","items":{"type":"string"}}'
     spec = typed(output=texts, taken=texts)

@@ -107,3 +107,39 @@ def log() -> list[log_pb2.LogEntry]:
         entry.seq, entry.epoch = seq, 1
         entry.time.CopyFrom(START)
     return bodies
+
+
+def fleet() -> saga_pb2.Saga:
+    """Two machines: a server for each, which is a subsaga, and then a name for each."""
+    reserve = saga_pb2.Node(name="reserve", action=saga_pb2.ActionNode(action="take"))
+    reserve.action.inputs["need"].params.SetInParent()
+    reserve.action.inputs["cores"].params.SetInParent()
+    reserve.action.inputs["cores"].path.append("cores")
+    servers = saga_pb2.Node(name="servers")
+    servers.map.items.params.SetInParent()
+    servers.map.items.path.append("needs")
+    servers.map.subsaga.graph.CopyFrom(saga_pb2.Graph(name="server", nodes=[reserve]))
+    names = saga_pb2.Node(name="names", map=saga_pb2.MapNode(item="server", index="number"))
+    names.map.items.node = "servers"
+    names.map.action.action = "name"
+    names.map.action.inputs["fleet"].literal.json = '"web"'
+    succeeded, pending = saga_pb2.NODE_STATUS_SUCCEEDED, saga_pb2.NODE_STATUS_PENDING
+    return saga_pb2.Saga(
+        saga_id="f-1",
+        graph_name="fleet",
+        state=saga_pb2.SAGA_STATE_RUNNING,
+        create_time=START,
+        finish_time=END,
+        params=payload_pb2.Payload(json='{"needs":[{"cores":2},{"cores":4}]}'),
+        graph=saga_pb2.Graph(name="fleet", nodes=[servers, names]),
+        nodes=[
+            node("servers[0]/reserve", succeeded, action="take", attempt=1, output=payload_pb2.Payload(json="7")),
+            saga_pb2.NodeView(name="servers[0]", status=succeeded, kind="subsaga"),
+            node("servers[1]/reserve", saga_pb2.NODE_STATUS_RUNNING, action="take", attempt=1),
+            saga_pb2.NodeView(name="servers[1]", status=pending, kind="subsaga"),
+            saga_pb2.NodeView(
+                name="servers", status=pending, kind="map", waiting_for="its elements: 1 of 2 have ended"
+            ),
+            saga_pb2.NodeView(name="names", status=pending, kind="map"),
+        ],
+    )

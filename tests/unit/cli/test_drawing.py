@@ -66,6 +66,14 @@ def test_graphviz_can_read_it() -> None:
         ({"delay": saga_pb2.DelayNode()}, "delay"),
         ({"signal": saga_pb2.SignalNode(signal="go")}, "signal go"),
         ({"map": saga_pb2.MapNode(action=saga_pb2.ActionNode(action="a"))}, "map a@1"),
+        (
+            {
+                "map": saga_pb2.MapNode(
+                    action=saga_pb2.ActionNode(action="a"), max_concurrency=4, canary=1, max_failures=2
+                )
+            },
+            "map a@1, 4 at once, 1 first, 2 may fail",
+        ),
         ({"map": saga_pb2.MapNode(subsaga=saga_pb2.SubsagaNode(graph=saga_pb2.Graph(name="g")))}, "map g"),
         ({}, "?"),
     ],

@@ -12,7 +12,7 @@ from sagaline.cli.tree import saga_tree
 from sagaline.v1 import saga_pb2
 from tests.unit.cli.conftest import Sagaline
 from tests.unit.cli.fake_service import FakeService
-from tests.unit.cli.samples import log, succeeded, unwound
+from tests.unit.cli.samples import fleet, log, succeeded, unwound
 
 
 def test_log_prints_one_entry_a_line(sagaline: Sagaline, service: FakeService) -> None:
@@ -65,6 +65,24 @@ def test_the_nodes_of_a_subsaga_are_below_it() -> None:
         "│   └── pick  failed         hotels.pick  attempt 3; Full: no room",
         "└── confirm   abandoned      trips.confirm",
     ]
+
+
+def test_the_elements_of_a_map_are_below_it() -> None:
+    assert drawn(fleet()) == [
+        "fleet  f-1  running  3.2s",
+        "├── servers          pending        map  its elements: 1 of 2 have ended",
+        "│   ├── [0]          succeeded      subsaga",
+        "│   │   └── reserve  succeeded      take  7",
+        "│   └── [1]          pending        subsaga",
+        "│       └── reserve  running        take",
+        "└── names            pending        map",
+    ]
+
+
+def test_an_element_whose_map_is_not_drawn_has_its_full_name() -> None:
+    saga = fleet()
+    del saga.nodes[4]
+    assert any("servers[0]" in line for line in drawn(saga))
 
 
 def test_a_node_whose_subsaga_is_not_drawn_has_its_full_name() -> None:

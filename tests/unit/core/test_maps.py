@@ -63,6 +63,26 @@ def test_the_list_may_be_a_field_and_elements_share_inputs_from_outside() -> Non
     }
 
 
+def test_an_action_is_told_the_place_of_its_element_and_so_is_its_undo() -> None:
+    node = Node("m", MapNode(params(), ActionNode("do.each", inputs=(("zone", params()),)), index="number"))
+    scene = Scene(flat(node, taker()), listed(7, 8))
+    for i in (0, 1):
+        assert dict(scene.invocations(f"m[{i}]")[0].inputs)["number"] == number(i)
+    scene.crash([(f"m[{i}]", Kind.ACTION, 1) for i in (0, 1)])
+    scene.succeed("m[0]", "m[1]")
+    scene.fail("z")
+    assert scene.flying() == {"undo m[0]", "undo m[1]"}
+    assert dict(scene.invocations("m[1]", UNDO)[0].inputs)["number"] == number(1)
+
+
+def test_a_map_in_a_map_has_places_of_its_own() -> None:
+    inner = Node("n", MapNode(params(), ActionNode("do.each"), index="place"))
+    outer = Node("m", MapNode(params(), SubsagaNode(graph(inner))))
+    scene = Scene(flat(outer), Payload(json="[[1],[2,3]]"))
+    places = {name: dict(scene.invocations(name)[0].inputs)["place"] for name in ("m[0]/n[0]", "m[1]/n[1]")}
+    assert places == {"m[0]/n[0]": number(0), "m[1]/n[1]": number(1)}
+
+
 def test_an_empty_list_succeeds_with_an_empty_list() -> None:
     scene = Scene(flat(each_action(), taker()), listed())
     assert scene.invocations("z")[0].inputs == (("given", Payload(json="[]")),)

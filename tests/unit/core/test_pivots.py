@@ -6,10 +6,11 @@ import pytest
 
 from sagaline_server.core.decide import Unwind
 from sagaline_server.core.entries import NodeHeld, Resolution, SagaState, UnwindCause
-from sagaline_server.core.graph import ActionNode, Graph, Irreversible, Node, RetryPolicy, UndoKind
+from sagaline_server.core.graph import ACTION_RETRY, ActionNode, Graph, Irreversible, Node, RetryPolicy, UndoKind
 from sagaline_server.core.validate import check_graph
+from sagaline_server.core.values import NULL, Payload
 from tests.unit.core.graphs import ONCE, PATIENT, action, flat, graph, output_of, subsaga
-from tests.unit.core.scene import OUTPUT, Scene
+from tests.unit.core.scene import OUTPUT, UNDO, Scene
 
 
 def pivot(name: str, *after: str, retry: RetryPolicy = PATIENT) -> Node:
@@ -44,6 +45,18 @@ def test_no_request_turns_a_saga_whose_pivot_is_in_flight_or_has_succeeded(passe
     assert refusal.code == "PIVOT_PASSED"
     assert not scene.take(Unwind(UnwindCause.DEADLINE)).entries
     assert scene.state() is SagaState.RUNNING
+
+
+def test_what_comes_after_the_pivot_may_say_that_it_is_tried_without_bound() -> None:
+    """Its attempts never run out, whatever the number; a bound is refused."""
+    scene = Scene(flat(pivot("pay"), lasting("confirm", "pay", retry=PATIENT)))
+    scene.succeed("pay")
+    for _ in range(ACTION_RETRY.max_attempts + 3):
+        scene.retry("confirm")
+        scene.wait()
+    assert scene.flying() == {"confirm"}
+    bounded = graph(pivot("pay"), lasting("confirm", "pay", retry=RetryPolicy(max_attempts=7)))
+    assert [problem.reason for problem in check_graph(bounded)] == ["BOUNDED_AFTER_PIVOT"]
 
 
 def test_after_the_pivot_failures_are_tried_again_forward() -> None:
@@ -147,3 +160,18 @@ def test_graphs_whose_way_back_is_broken_are_refused(wrong: Graph, reason: str, 
 def test_what_only_reads_may_stand_anywhere() -> None:
     """It has no effect, so it needs no way back."""
     assert not check_graph(graph(action("a", undo=UndoKind.NOOP, retry=ONCE), pivot("b"), lasting("c", "b")))
+
+
+def test_what_never_had_its_inputs_is_undone_without_them() -> None:
+    """Rule 8: an operator supplied its output, so it counts as done; its undo has null for what could not be had."""
+    lasts = lasting("x", forward=True)
+    scene = Scene(flat(action("a"), lasts, action("b", given=output_of("a", "zone"))))
+    scene.succeed("a", output=Payload(json="{}"))
+    assert scene.are(b="HELD")
+    scene.order("b", Resolution.SUPPLY_OUTPUT, OUTPUT)
+    scene.fail("x")
+    assert scene.flying() == {"undo b"}
+    (sent,) = scene.invocations("b", UNDO)
+    assert (sent.inputs, sent.action_output) == ((("given", NULL),), OUTPUT)
+    scene.undo("b", "a")
+    assert scene.state() is SagaState.UNWOUND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -74,3 +75,58 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(GraphError) as wrong:
         g.map("c", boot, zone, over=[Host("h")], canary=-1)
     assert wrong.value.problems[0].reason == "OUT_OF_RANGE"
+
+
+@action("label")
+def label(host: Host, number: int, zone: str) -> str:
+    return f"{zone}-{number}-{host.name}"
+
+
+@label.undo
+def unlabel() -> None: ...
+
+
+def test_the_index_of_an_element_is_one_of_the_inputs() -> None:
+    g = GraphBuilder("fleet", params=Plan)
+    g.map("labels", label, g.index, lambda plan: plan.zone, over=lambda plan: plan.hosts)
+    made = g.build().to_proto()
+    assert (made.nodes[0].map.index, sorted(made.nodes[0].map.action.inputs)) == ("number", ["zone"])
+    assert check_graph(graph_from(made)) == []
+    assert repr(g.index) == "<Ref index of an element>"
+
+
+def test_the_index_of_an_element_is_for_one_input_of_a_map_alone() -> None:
+    g = GraphBuilder("fleet", params=Plan)
+    other = GraphBuilder("other", params=Plan)
+    wrong_kind: Any = g.index
+    host = g.constant("host", Host("h"))
+    for wrong, reason in (
+        (lambda: g.add("a", label, host, g.index, "z"), "NOT_ALLOWED"),
+        (lambda: g.map("b", label, g.index, wrong_kind, over=lambda plan: plan.hosts), "NOT_ALLOWED"),
+        (lambda: g.map("c", boot, wrong_kind, over=lambda plan: plan.hosts), "TYPE_MISMATCH"),
+        (lambda: g.map("d", label, other.index, "z", over=lambda plan: plan.hosts), "UNKNOWN_NODE"),
+        (lambda: g.delay("e", timedelta(0), after=[g.index]), "NOT_A_NODE"),
+    ):
+        with pytest.raises(GraphError) as refused:
+            wrong()
+        assert refused.value.problems[0].reason == reason
+
+
+def test_the_list_of_a_map_some_of_which_may_fail_has_none_for_them() -> None:
+    g = GraphBuilder("fleet", params=Plan)
+    hosts = g.params.select(lambda plan: plan.hosts)
+    assert g.map("all", boot, "z", over=hosts).type == list[int]
+    some = g.map("some", boot, "z", over=hosts, max_failures=1)
+    assert some.type == list[int | None]
+    with pytest.raises(GraphError) as refused:
+        g.add("sum", add_up, some)  # type: ignore[arg-type]
+    assert refused.value.problems[0].reason == "TYPE_MISMATCH"
+
+
+@action("add_up")
+def add_up(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@add_up.undo
+def forget() -> None: ...

@@ -10,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagaline import Irreversible, RetryPolicy, Timeouts, UndoKind, UndoPolicy, UnknownPolicy
+from sagaline import UNBOUNDED, Irreversible, RetryPolicy, Timeouts, UndoKind, UndoPolicy, UnknownPolicy
 from sagaline.errors import PolicyError
 from sagaline.policies import unknown_policy
 from sagaline.v1 import saga_pb2
@@ -27,7 +27,7 @@ def test_what_is_left_out_is_absent() -> None:
 @given(
     st.builds(
         RetryPolicy,
-        max_attempts=st.none() | st.integers(1, 1_000_000),
+        max_attempts=st.none() | st.integers(1, 1_000_000) | st.just(UNBOUNDED),
         initial_backoff=st.none() | st.timedeltas(timedelta(0), DAY),
         max_backoff=st.none() | st.timedeltas(timedelta(0), 30 * DAY),
         multiplier=st.none() | st.floats(1, 100),
@@ -51,6 +51,7 @@ def test_what_is_said_is_sent_exactly(policy: RetryPolicy) -> None:
     ("field", "value", "message"),
     [
         ("max_attempts", 0, "max_attempts lies between 1 and 1e+06; this is 0"),
+        ("max_attempts", -2, "max_attempts lies between"),
         ("max_attempts", 1_000_001, "max_attempts lies between"),
         ("max_attempts", "3", "max_attempts lies between"),
         ("max_attempts", True, "max_attempts lies between"),

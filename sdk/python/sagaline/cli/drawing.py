@@ -78,10 +78,15 @@ def kind_text(node: saga_pb2.Node) -> str:
     if kind == "map":
         each = node.map.WhichOneof("each")
         what = _action_text(node.map.action) if each == "action" else clean(node.map.subsaga.graph.name)
-        return f"map {what}"
+        return ", ".join([f"map {what}", *_map_marks(node.map)])
     if kind == "signal":
         return f"signal {clean(node.signal.signal or node.name)}"
     return kind or "?"
+
+
+def _map_marks(body: saga_pb2.MapNode) -> list[str]:
+    counts = ((body.max_concurrency, "at once"), (body.canary, "first"), (body.max_failures, "may fail"))
+    return [f"{count} {what}" for count, what in counts if count]
 
 
 def _action_text(action: saga_pb2.ActionNode) -> str:

@@ -1,4 +1,4 @@
-"""Draws a saga as a tree: its nodes below it, those of a subsaga below the subsaga's."""
+"""Draws a saga as a tree: its nodes below it, those of a subsaga or a map below that."""
 
 from __future__ import annotations
 
@@ -67,23 +67,28 @@ def _rank(node: saga_pb2.NodeView) -> int:
 
 
 def _places(nodes: Sequence[saga_pb2.NodeView]) -> list[_Place]:
-    """Place each node below the innermost subsaga of its name that is drawn itself."""
+    """Place each node below the innermost subsaga, element or map of its name that is drawn itself."""
     depths = {"": 0}
     places = []
     names = {node.name for node in nodes}
-    for node in sorted(nodes, key=lambda node: node.name.count("/")):
+    for node in sorted(nodes, key=lambda node: node.name.count("/") + node.name.count("[")):
         parent = _drawn_parent(node.name, names)
         depths[node.name] = depths[parent] + 1
-        label = clean(node.name[len(parent) + 1 :] if parent else node.name)
+        label = clean(node.name.removeprefix(parent).removeprefix("/"))
         places.append(_Place(node, parent, label, depths[node.name]))
     return places
 
 
 def _drawn_parent(name: str, drawn: Collection[str]) -> str:
-    parent = name.rpartition("/")[0]
+    parent = _around(name)
     while parent and parent not in drawn:
-        parent = parent.rpartition("/")[0]
+        parent = _around(parent)
     return parent
+
+
+def _around(name: str) -> str:
+    """Return what a node is directly in: "fleet[3]" for "fleet[3]/boot", and for that "fleet"; empty: the saga."""
+    return name[: max(name.rfind("/"), name.rfind("["), 0)]
 
 
 def _heading(saga: saga_pb2.Saga) -> Text:

@@ -15,6 +15,7 @@ from sagaline_examples.provision.values import (
     Choice,
     Configuration,
     Instance,
+    Machine,
     Need,
     Reservation,
     Trouble,
@@ -116,6 +117,12 @@ def release_server(db: sqlite3.Connection, context: Context) -> None:
     give_back(db, SERVERS, Holder.of(context))
 
 
+@action("provision.name_machine")
+def name_machine(reservation: Reservation, fleet: str, number: int) -> Machine:
+    """Changes nothing, so there is nothing to undo."""
+    return Machine(f"{fleet}-{number}", reservation.server)
+
+
 @action("provision.configure")
 @once
 def configure(db: sqlite3.Connection, context: Context, address: Address, reservation: Reservation) -> Configuration:
@@ -180,6 +187,7 @@ ACTIONS = (
     create_volume,
     pick_server,
     reserve_server,
+    name_machine,
     configure,
     attach_volume,
     boot,

@@ -71,6 +71,14 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """One of a fleet."""
+
+    name: str
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     ip: str
     server: str
