@@ -38,7 +38,6 @@ public final class Action<I, O> {
   }
 
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9._-]{1,128}");
-  private static final String ITEM = "item";
 
   private final String name;
   private final String version;
@@ -87,6 +86,11 @@ public final class Action<I, O> {
     return make(name, input, output, null);
   }
 
+  /** As {@link #declare(String, Class, Class)}, for an output that a class literal can't say. */
+  public static <I, O> Action<I, O> declare(String name, Class<I> input, TypeRef<O> output) {
+    return make(name, input, output.type(), null);
+  }
+
   private static <I, O> Action<I, O> make(String name, Type input, Type output, Body<I, O> body) {
     return new Action<>(name, "1", input, output, body, null, "", 0, BarrierKind.BARRIER_KIND_UNSPECIFIED);
   }
@@ -126,6 +130,10 @@ public final class Action<I, O> {
 
   Type inputType() {
     return input;
+  }
+
+  Type outputType() {
+    return output;
   }
 
   String pool() {
@@ -242,10 +250,10 @@ public final class Action<I, O> {
   private static Object decodeRecord(Map<String, Payload> inputs, Class<?> type, PayloadCodec codec) {
     boolean takesItem = false;
     for (RecordComponent component : type.getRecordComponents()) {
-      takesItem |= JsonCodec.nameOf(component).equals(ITEM);
+      takesItem |= JsonCodec.nameOf(component).equals(Inputs.ITEM);
     }
-    if (inputs.size() == 1 && inputs.containsKey(ITEM) && !takesItem) {
-      return codec.decode(inputs.get(ITEM), type); // an element of a map node, whose fields are the inputs
+    if (inputs.size() == 1 && inputs.containsKey(Inputs.ITEM) && !takesItem) {
+      return codec.decode(inputs.get(Inputs.ITEM), type); // an element of a map node, whose fields are the inputs
     }
     return JsonCodec.DEFAULT.record(new LinkedHashMap<>(inputs), type, Map.of(), codec);
   }

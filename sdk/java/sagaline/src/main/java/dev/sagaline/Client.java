@@ -1,73 +1,71 @@
 package dev.sagaline;
 
-import com.google.protobuf.InvalidProtocolBufferException;
-import com.google.rpc.ErrorInfo;
-import com.google.protobuf.Any;
 import com.google.protobuf.Duration;
 import dev.sagaline.internal.Rpc;
+import dev.sagaline.v1.BatchControl;
+import dev.sagaline.v1.BatchControlSagasRequest;
+import dev.sagaline.v1.Breakpoint;
+import dev.sagaline.v1.CountSagasRequest;
 import dev.sagaline.v1.CreateSagaRequest;
+import dev.sagaline.v1.FaultKind;
 import dev.sagaline.v1.GetSagaRequest;
 import dev.sagaline.v1.GetSagaResponse;
-import dev.sagaline.v1.Graph;
+import dev.sagaline.v1.InjectFaultRequest;
+import dev.sagaline.v1.InjectFaultResponse;
+import dev.sagaline.v1.ListSagasRequest;
 import dev.sagaline.v1.LogEntry;
+import dev.sagaline.v1.PauseSagaRequest;
+import dev.sagaline.v1.PauseSagaResponse;
+import dev.sagaline.v1.Resolution;
 import dev.sagaline.v1.ResolveNodeRequest;
 import dev.sagaline.v1.ResolveNodeResponse;
-import dev.sagaline.v1.Resolution;
+import dev.sagaline.v1.ResumeSagaRequest;
+import dev.sagaline.v1.ResumeSagaResponse;
+import dev.sagaline.v1.RunSagaRequest;
 import dev.sagaline.v1.Saga;
+import dev.sagaline.v1.SagaFilter;
 import dev.sagaline.v1.SagaSpec;
 import dev.sagaline.v1.SagaState;
+import dev.sagaline.v1.SetBreakpointsRequest;
+import dev.sagaline.v1.SetBreakpointsResponse;
 import dev.sagaline.v1.SignalSagaRequest;
 import dev.sagaline.v1.SignalSagaResponse;
+import dev.sagaline.v1.StepSagaRequest;
+import dev.sagaline.v1.StepSagaResponse;
 import dev.sagaline.v1.UnwindSagaRequest;
 import dev.sagaline.v1.UnwindSagaResponse;
 import dev.sagaline.v1.WaitSagaRequest;
-import dev.sagaline.v1.WatchSagaRequest;
-import dev.sagaline.v1.WatchSagaResponse;
-import io.grpc.CallOptions;
 import io.grpc.ChannelCredentials;
 import io.grpc.InsecureChannelCredentials;
-import io.grpc.ManagedChannel;
-import io.grpc.MethodDescriptor;
-import io.grpc.Status;
-import io.grpc.protobuf.StatusProto;
-import io.grpc.stub.ClientCalls;
-import io.grpc.stub.StreamObserver;
+import java.lang.reflect.Type;
 import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.UUID;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 
 /**
  * Talks to SECs. It may be used by any number of threads. Futures end with {@link SagaException}; when no SEC is to be had a call
  * is repeated, at each address by turns, for 30 s: every call may be.
+ *
+ * <pre>{@code
+ * try (Client client = Client.connect("localhost:7070")) {
+ *   Room room = client.run(TRIP, new Trip("4242", "Oslo")).get();
+ * }
+ * }</pre>
  */
 public final class Client implements AutoCloseable {
-  private static final long REPEAT_NANOS = TimeUnit.SECONDS.toNanos(30);
-  private static final long PAUSE_MAX_MS = 2_000;
-  private static final long CALL_SECONDS = 90;
-  private static final int WAIT_SECONDS = 60;
+  /** One call waits so long; a longer wait is several. */
+  private static final Duration WAIT = Duration.newBuilder().setSeconds(60).build();
 
-  private final ExecutorService executor =
-      Executors.newCachedThreadPool(
-          runnable -> {
-            Thread thread = new Thread(runnable, "sagaline-client");
-            thread.setDaemon(true);
-            return thread;
-          });
-  private final List<ManagedChannel> channels = new ArrayList<>();
-  private final AtomicInteger turn = new AtomicInteger();
+  private final Calls calls;
   private final PayloadCodec codec;
 
   private Client(String addresses, ChannelCredentials credentials, PayloadCodec codec) {
+    this.calls = new Calls(addresses, credentials);
     this.codec = codec;
-    for (String address : addresses.split(",")) {
-      channels.add(Rpc.channel(address.trim(), credentials, executor));
-    }
   }
 
   /** Of SECs at "host:port", with commas between several, in plain text. */
@@ -81,67 +79,118 @@ public final class Client implements AutoCloseable {
 
   @Override
   public void close() {
-    channels.forEach(ManagedChannel::shutdownNow);
+    calls.close();
   }
+
+  /** What operators ask. */
+  public Admin admin() {
+    return new Admin(calls);
+  }
+
+  // ---- sagas by their graphs
 
   /**
    * Creates a saga and starts it: it is durable when the future ends. The same id with the same content gives the saga that is
-   * there; without an id it gets a new one.
+   * there.
    */
-  public CompletableFuture<Saga> create(SagaSpec saga) {
-    SagaSpec named = saga.getSagaId().isEmpty() ? saga.toBuilder().setSagaId(UUID.randomUUID().toString()).build() : saga;
-    var request = CreateSagaRequest.newBuilder().setSaga(named).build();
-    return ask(Rpc.CREATE_SAGA, request).thenApply(response -> response.getSaga());
+  public <R> CompletableFuture<SagaHandle<R>> create(NewSaga<R> saga) {
+    return create(saga.message(codec)).thenApply(created -> new SagaHandle<>(this, created.getSagaId(), saga.resultType()));
   }
 
-  /** As {@link #create(SagaSpec)}, with parameters that the codec turns into a payload; a null id is a new one. */
-  public CompletableFuture<Saga> create(String id, Graph graph, Object params) {
-    return create(
-        SagaSpec.newBuilder().setSagaId(id == null ? "" : id).setGraph(graph).setParams(codec.encode(params)).build());
+  /** Creates a saga and gives its result, in one call; it ends as {@link SagaHandle#result} does. */
+  public <R> CompletableFuture<R> run(NewSaga<R> saga) {
+    var request = RunSagaRequest.newBuilder().setSaga(saga.message(codec)).setTimeout(WAIT).setOrNeedsOperator(true).build();
+    CompletableFuture<Saga> ended =
+        calls
+            .ask(Rpc.RUN_SAGA, request)
+            .thenCompose(
+                response ->
+                    isOver(response.getSaga(), true)
+                        ? CompletableFuture.completedFuture(response.getSaga())
+                        : awaitSaga(response.getSaga().getSagaId(), true));
+    return resultOf(ended, saga.resultType());
+  }
+
+  /** As the other, with nothing but parameters. */
+  public <P, R> CompletableFuture<R> run(Graph<P, R> graph, P params) {
+    return run(NewSaga.of(graph, params));
+  }
+
+  /** A saga that exists; the type is its result's. */
+  public <R> SagaHandle<R> find(String id, Class<R> type) {
+    return new SagaHandle<>(this, id, type);
+  }
+
+  /** As the other, for a result that a class literal can't say. */
+  public <R> SagaHandle<R> find(String id, TypeRef<R> type) {
+    return new SagaHandle<>(this, id, type.type());
+  }
+
+  <R> CompletableFuture<R> resultOf(CompletableFuture<Saga> ended, Type type) {
+    return ended.thenApply(
+        saga -> {
+          if (!isOver(saga, false)) {
+            throw new NeedsOperatorException(saga);
+          } else if (saga.getState() != SagaState.SAGA_STATE_SUCCEEDED) {
+            throw new UnwoundException(saga);
+          }
+          return Action.<R>cast(codec.decode(saga.getOutput(), type));
+        });
+  }
+
+  // ---- sagas as messages
+
+  /** As {@link #create(NewSaga)}, of a message, whose graph may come from anywhere. */
+  public CompletableFuture<Saga> create(SagaSpec saga) {
+    SagaSpec named = saga.getSagaId().isEmpty() ? saga.toBuilder().setSagaId(Ids.newId()).build() : saga;
+    return calls
+        .ask(Rpc.CREATE_SAGA, CreateSagaRequest.newBuilder().setSaga(named).build())
+        .thenApply(response -> response.getSaga());
   }
 
   /** A saga with its nodes. */
   public CompletableFuture<Saga> get(String id) {
-    return ask(Rpc.GET_SAGA, GetSagaRequest.newBuilder().setSagaId(id).build()).thenApply(GetSagaResponse::getSaga);
+    return calls.ask(Rpc.GET_SAGA, GetSagaRequest.newBuilder().setSagaId(id).build()).thenApply(GetSagaResponse::getSaga);
   }
 
   /** Ends when the saga has ended; cancel the future to wait no longer. */
   public CompletableFuture<Saga> await(String id) {
+    return awaitSaga(id, false);
+  }
+
+  /** As {@link #await}, and ends as well when the saga needs an operator. */
+  public CompletableFuture<Saga> awaitOrNeedsOperator(String id) {
+    return awaitSaga(id, true);
+  }
+
+  CompletableFuture<Saga> awaitSaga(String id, boolean orNeedsOperator) {
     CompletableFuture<Saga> result = new CompletableFuture<>();
-    awaitOnce(id, result);
+    awaitOnce(WaitSagaRequest.newBuilder().setSagaId(id).setTimeout(WAIT).setOrNeedsOperator(orNeedsOperator).build(), result);
     return result;
   }
 
-  private void awaitOnce(String id, CompletableFuture<Saga> result) {
-    var timeout = Duration.newBuilder().setSeconds(WAIT_SECONDS);
-    ask(Rpc.WAIT_SAGA, WaitSagaRequest.newBuilder().setSagaId(id).setTimeout(timeout).build())
+  private void awaitOnce(WaitSagaRequest request, CompletableFuture<Saga> result) {
+    calls
+        .ask(Rpc.WAIT_SAGA, request)
         .whenComplete(
             (response, problem) -> {
               if (problem != null) {
                 result.completeExceptionally(problem);
-              } else if (isOver(response.getSaga())) {
+              } else if (isOver(response.getSaga(), request.getOrNeedsOperator())) {
                 result.complete(response.getSaga());
               } else if (!result.isDone()) {
-                awaitOnce(id, result);
+                awaitOnce(request, result);
               }
             });
   }
 
-  private static boolean isOver(Saga saga) {
-    return saga.getState() == SagaState.SAGA_STATE_SUCCEEDED || saga.getState() == SagaState.SAGA_STATE_UNWOUND;
+  private static boolean isOver(Saga saga, boolean orNeedsOperator) {
+    return saga.getState() == SagaState.SAGA_STATE_SUCCEEDED
+        || saga.getState() == SagaState.SAGA_STATE_UNWOUND
+        || (orNeedsOperator && saga.getNeedsOperator());
   }
 
-  /** The result of a saga, when it has ended; of one that unwound, an {@link UnwoundException}. */
-  public <R> CompletableFuture<R> result(String id, Class<R> type) {
-    return await(id)
-        .thenApply(
-            saga -> {
-              if (saga.getState() != SagaState.SAGA_STATE_SUCCEEDED) {
-                throw new UnwoundException(saga);
-              }
-              return Action.<R>cast(codec.decode(saga.getOutput(), type));
-            });
-  }
+  // ---- looking
 
   /**
    * Gives every entry of a saga's log from a number on, 1 being the first, then each new one, one at a time, until the saga has
@@ -149,14 +198,69 @@ public final class Client implements AutoCloseable {
    */
   public CompletableFuture<Void> watch(String id, long from, Consumer<LogEntry> each) {
     CompletableFuture<Void> result = new CompletableFuture<>();
-    new Watch(id, Math.max(from, 1), each, result).open();
+    new Watch(calls, id, Math.max(from, 1), each, result).open();
     return result;
   }
+
+  /** Gives each saga that a filter selects, in the order of their ids, page by page; the future ends after the last. */
+  public CompletableFuture<Void> list(SagaFilter filter, Consumer<Saga> each) {
+    return listFrom(ListSagasRequest.newBuilder().setFilter(filter).build(), each);
+  }
+
+  private CompletableFuture<Void> listFrom(ListSagasRequest request, Consumer<Saga> each) {
+    return calls
+        .ask(Rpc.LIST_SAGAS, request)
+        .thenCompose(
+            page -> {
+              page.getSagasList().forEach(each);
+              return page.getNextPageToken().isEmpty()
+                  ? CompletableFuture.completedFuture(null)
+                  : listFrom(request.toBuilder().setPageToken(page.getNextPageToken()).build(), each);
+            });
+  }
+
+  /** How many sagas that a filter selects are in each state; states without any are left out. */
+  public CompletableFuture<Map<SagaState, Long>> count(SagaFilter filter) {
+    return calls
+        .ask(Rpc.COUNT_SAGAS, CountSagasRequest.newBuilder().setFilter(filter).build())
+        .thenApply(
+            response -> {
+              Map<SagaState, Long> counts = new EnumMap<>(SagaState.class);
+              response.getCountsList().forEach(each -> counts.put(each.getState(), each.getCount()));
+              return counts;
+            });
+  }
+
+  // ---- steering
 
   /** Asks a saga to undo what it has done. Nodes in flight are waited for. */
   public CompletableFuture<Saga> unwind(String id, By by) {
     var request = UnwindSagaRequest.newBuilder().setSagaId(id).setBy(by.message()).build();
-    return ask(Rpc.UNWIND_SAGA, request).thenApply(UnwindSagaResponse::getSaga);
+    return calls.ask(Rpc.UNWIND_SAGA, request).thenApply(UnwindSagaResponse::getSaga);
+  }
+
+  /** Holds every start of an action or undo action of a saga. What is in flight goes on. */
+  public CompletableFuture<Saga> pause(String id, By by) {
+    var request = PauseSagaRequest.newBuilder().setSagaId(id).setBy(by.message()).build();
+    return calls.ask(Rpc.PAUSE_SAGA, request).thenApply(PauseSagaResponse::getSaga);
+  }
+
+  /** Ends a pause. */
+  public CompletableFuture<Saga> resume(String id, By by) {
+    var request = ResumeSagaRequest.newBuilder().setSagaId(id).setBy(by.message()).build();
+    return calls.ask(Rpc.RESUME_SAGA, request).thenApply(ResumeSagaResponse::getSaga);
+  }
+
+  /** Lets a paused saga start so many actions or undo actions. */
+  public CompletableFuture<Saga> step(String id, int steps, By by) {
+    var request = StepSagaRequest.newBuilder().setSagaId(id).setSteps(steps).setBy(by.message()).build();
+    return calls.ask(Rpc.STEP_SAGA, request).thenApply(StepSagaResponse::getSaga);
+  }
+
+  /** Has a saga pause before these nodes' actions or undo actions, in place of the breakpoints that it has. */
+  public CompletableFuture<Saga> setBreakpoints(String id, List<Breakpoint> breakpoints, By by) {
+    var request = SetBreakpointsRequest.newBuilder().setSagaId(id).addAllBreakpoints(breakpoints).setBy(by.message()).build();
+    return calls.ask(Rpc.SET_BREAKPOINTS, request).thenApply(SetBreakpointsResponse::getSaga);
   }
 
   /** Sends a signal to a saga's signal node, once, however often the call has to be repeated. */
@@ -166,9 +270,9 @@ public final class Client implements AutoCloseable {
             .setSagaId(id)
             .setSignal(signal)
             .setPayload(codec.encode(value))
-            .setRequestId(UUID.randomUUID().toString())
+            .setRequestId(Ids.newId())
             .build();
-    return ask(Rpc.SIGNAL_SAGA, request).thenApply(SignalSagaResponse::getSaga);
+    return calls.ask(Rpc.SIGNAL_SAGA, request).thenApply(SignalSagaResponse::getSaga);
   }
 
   /** Decides about a node that is held, in doubt, or whose undo failed; output is for SUPPLY_OUTPUT alone, and else null. */
@@ -178,128 +282,40 @@ public final class Client implements AutoCloseable {
     if (output != null) {
       request.setOutput(codec.encode(output));
     }
-    return ask(Rpc.RESOLVE_NODE, request.build()).thenApply(ResolveNodeResponse::getSaga);
+    return calls.ask(Rpc.RESOLVE_NODE, request.build()).thenApply(ResolveNodeResponse::getSaga);
   }
 
-  // ---- inside
-
-  private ManagedChannel channel() {
-    return channels.get(Math.floorMod(turn.get(), channels.size()));
+  /** Has a fault happen to a node, so many times; only where the SEC allows it. */
+  public CompletableFuture<Saga> injectFault(String id, String node, FaultKind fault, int times, By by) {
+    var request =
+        InjectFaultRequest.newBuilder().setSagaId(id).setNode(node).setFault(fault).setTimes(times).setBy(by.message()).build();
+    return calls.ask(Rpc.INJECT_FAULT, request).thenApply(InjectFaultResponse::getSaga);
   }
 
-  private <Q, A> CompletableFuture<A> ask(MethodDescriptor<Q, A> method, Q request) {
-    CompletableFuture<A> result = new CompletableFuture<>();
-    tryOnce(method, request, result, System.nanoTime(), 1);
-    return result;
+  /**
+   * Which sagas a batch reached, and which refused it, with the reasons.
+   *
+   * @param sagaIds of those that took it
+   * @param refused reasons by id
+   */
+  public record Batch(List<String> sagaIds, Map<String, String> refused) {}
+
+  /** Pauses, resumes or unwinds every saga that a filter selects. */
+  public CompletableFuture<Batch> batch(SagaFilter filter, BatchControl control, By by) {
+    var request = BatchControlSagasRequest.newBuilder().setFilter(filter).setControl(control).setBy(by.message()).build();
+    return batchFrom(request, new Batch(new ArrayList<>(), new LinkedHashMap<>()));
   }
 
-  private <Q, A> void tryOnce(MethodDescriptor<Q, A> method, Q request, CompletableFuture<A> result, long since, int tries) {
-    if (result.isDone()) {
-      return;
-    }
-    var call = channel().newCall(method, CallOptions.DEFAULT.withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS));
-    ClientCalls.asyncUnaryCall(
-        call,
-        request,
-        new StreamObserver<A>() {
-          @Override
-          public void onNext(A response) {
-            result.complete(response);
-          }
-
-          @Override
-          public void onError(Throwable error) {
-            if (isUnavailable(error) && System.nanoTime() - since < REPEAT_NANOS) {
-              again(tries, () -> tryOnce(method, request, result, since, tries + 1));
-            } else {
-              result.completeExceptionally(exceptionOf(error));
-            }
-          }
-
-          @Override
-          public void onCompleted() {}
-        });
-  }
-
-  private static boolean isUnavailable(Throwable error) {
-    return Status.fromThrowable(error).getCode() == Status.Code.UNAVAILABLE;
-  }
-
-  /** At the next address: at once while not all were asked, and then after a pause that grows. */
-  private void again(int tries, Runnable next) {
-    turn.incrementAndGet();
-    channel().resetConnectBackoff();
-    int rounds = tries / channels.size();
-    long pause = tries % channels.size() != 0 ? 0 : Math.min(PAUSE_MAX_MS, 50L << Math.min(rounds, 10));
-    CompletableFuture.delayedExecutor(pause, TimeUnit.MILLISECONDS, executor).execute(next);
-  }
-
-  private static SagaException exceptionOf(Throwable error) {
-    Status status = Status.fromThrowable(error);
-    String message = status.getDescription() == null ? "" : status.getDescription();
-    String reason = "";
-    var details = StatusProto.fromThrowable(error);
-    for (Any detail : details == null ? List.<Any>of() : details.getDetailsList()) {
-      if (detail.is(ErrorInfo.class)) {
-        try {
-          reason = detail.unpack(ErrorInfo.class).getReason();
-        } catch (InvalidProtocolBufferException e) {
-          continue; // the status says enough
-        }
-      }
-    }
-    return new SagaException(status.getCode(), reason, message, error);
-  }
-
-  /** One watch, over as many streams as it takes. */
-  private final class Watch implements StreamObserver<WatchSagaResponse> {
-    private final String id;
-    private final Consumer<LogEntry> each;
-    private final CompletableFuture<Void> result;
-    private long next;
-    private int failures;
-
-    Watch(String id, long next, Consumer<LogEntry> each, CompletableFuture<Void> result) {
-      this.id = id;
-      this.next = next;
-      this.each = each;
-      this.result = result;
-    }
-
-    void open() {
-      var call = channel().newCall(Rpc.WATCH_SAGA, CallOptions.DEFAULT);
-      result.whenComplete((nothing, problem) -> call.cancel("nobody watches any more", null));
-      ClientCalls.asyncServerStreamingCall(call, WatchSagaRequest.newBuilder().setSagaId(id).setFromSeq(next).build(), this);
-    }
-
-    @Override
-    public void onNext(WatchSagaResponse frame) {
-      failures = 0;
-      for (LogEntry entry : frame.getEntriesList()) {
-        if (result.isDone()) {
-          return;
-        }
-        next = entry.getSeq() + 1;
-        try {
-          each.accept(entry);
-        } catch (RuntimeException e) {
-          result.completeExceptionally(e);
-        }
-      }
-    }
-
-    @Override
-    public void onError(Throwable error) {
-      if (isUnavailable(error) && !result.isDone()) {
-        again(++failures, this::open);
-      } else {
-        result.completeExceptionally(exceptionOf(error));
-      }
-    }
-
-    @Override
-    public void onCompleted() {
-      result.complete(null);
-    }
+  private CompletableFuture<Batch> batchFrom(BatchControlSagasRequest request, Batch reached) {
+    return calls
+        .ask(Rpc.BATCH_CONTROL_SAGAS, request)
+        .thenCompose(
+            page -> {
+              reached.sagaIds().addAll(page.getSagaIdsList());
+              reached.refused().putAll(page.getRefusedMap());
+              return page.getNextPageToken().isEmpty()
+                  ? CompletableFuture.completedFuture(reached)
+                  : batchFrom(request.toBuilder().setPageToken(page.getNextPageToken()).build(), reached);
+            });
   }
 }

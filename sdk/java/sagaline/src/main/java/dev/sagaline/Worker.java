@@ -17,14 +17,12 @@ import java.lang.management.ManagementFactory;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
-import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.function.BiConsumer;
@@ -273,7 +271,7 @@ public final class Worker implements AutoCloseable {
     }
     var hello =
         Hello.newBuilder()
-            .setWorkerId(newId())
+            .setWorkerId(Ids.newId())
             .setIdentity(identity)
             .setBuildId(config.buildId)
             .setSdk("sagaline-java/" + VERSION)
@@ -320,14 +318,6 @@ public final class Worker implements AutoCloseable {
       LOG.debug("this host has no name", e);
     }
     return host + "/" + ManagementFactory.getRuntimeMXBean().getPid();
-  }
-
-  /** A UUID of version 7: its first half is the time, so that ids sort by it. */
-  private static String newId() {
-    SecureRandom random = new SecureRandom();
-    long most = (System.currentTimeMillis() << 16) | 0x7000L | random.nextInt(0x1000);
-    long least = (random.nextLong() & 0x3FFFFFFFFFFFFFFFL) | 0x8000000000000000L;
-    return new UUID(most, least).toString();
   }
 
   private void welcomed(Effect.Welcomed welcome) {

@@ -32,6 +32,43 @@ public final class Rpc {
       unary("SagaService/ResolveNode", ResolveNodeRequest.getDefaultInstance(), ResolveNodeResponse.getDefaultInstance());
   public static final MethodDescriptor<WatchSagaRequest, WatchSagaResponse> WATCH_SAGA =
       method("SagaService/WatchSaga", MethodType.SERVER_STREAMING, WatchSagaRequest.getDefaultInstance(), WatchSagaResponse.getDefaultInstance());
+  public static final MethodDescriptor<RunSagaRequest, RunSagaResponse> RUN_SAGA =
+      unary("SagaService/RunSaga", RunSagaRequest.getDefaultInstance(), RunSagaResponse.getDefaultInstance());
+  public static final MethodDescriptor<ListSagasRequest, ListSagasResponse> LIST_SAGAS =
+      unary("SagaService/ListSagas", ListSagasRequest.getDefaultInstance(), ListSagasResponse.getDefaultInstance());
+  public static final MethodDescriptor<PauseSagaRequest, PauseSagaResponse> PAUSE_SAGA =
+      unary("SagaService/PauseSaga", PauseSagaRequest.getDefaultInstance(), PauseSagaResponse.getDefaultInstance());
+  public static final MethodDescriptor<ResumeSagaRequest, ResumeSagaResponse> RESUME_SAGA =
+      unary("SagaService/ResumeSaga", ResumeSagaRequest.getDefaultInstance(), ResumeSagaResponse.getDefaultInstance());
+  public static final MethodDescriptor<StepSagaRequest, StepSagaResponse> STEP_SAGA =
+      unary("SagaService/StepSaga", StepSagaRequest.getDefaultInstance(), StepSagaResponse.getDefaultInstance());
+  public static final MethodDescriptor<SetBreakpointsRequest, SetBreakpointsResponse> SET_BREAKPOINTS =
+      unary("SagaService/SetBreakpoints", SetBreakpointsRequest.getDefaultInstance(), SetBreakpointsResponse.getDefaultInstance());
+  public static final MethodDescriptor<InjectFaultRequest, InjectFaultResponse> INJECT_FAULT =
+      unary("SagaService/InjectFault", InjectFaultRequest.getDefaultInstance(), InjectFaultResponse.getDefaultInstance());
+  public static final MethodDescriptor<BatchControlSagasRequest, BatchControlSagasResponse> BATCH_CONTROL_SAGAS =
+      unary("SagaService/BatchControlSagas", BatchControlSagasRequest.getDefaultInstance(), BatchControlSagasResponse.getDefaultInstance());
+  public static final MethodDescriptor<CountSagasRequest, CountSagasResponse> COUNT_SAGAS =
+      unary("SagaService/CountSagas", CountSagasRequest.getDefaultInstance(), CountSagasResponse.getDefaultInstance());
+
+  public static final MethodDescriptor<ListSecsRequest, ListSecsResponse> LIST_SECS =
+      unary("AdminService/ListSecs", ListSecsRequest.getDefaultInstance(), ListSecsResponse.getDefaultInstance());
+  public static final MethodDescriptor<ListWorkersRequest, ListWorkersResponse> LIST_WORKERS =
+      unary("AdminService/ListWorkers", ListWorkersRequest.getDefaultInstance(), ListWorkersResponse.getDefaultInstance());
+  public static final MethodDescriptor<ExplainSagaRequest, ExplainSagaResponse> EXPLAIN_SAGA =
+      unary("AdminService/ExplainSaga", ExplainSagaRequest.getDefaultInstance(), ExplainSagaResponse.getDefaultInstance());
+  public static final MethodDescriptor<HandOffRequest, HandOffResponse> HAND_OFF =
+      unary("AdminService/HandOff", HandOffRequest.getDefaultInstance(), HandOffResponse.getDefaultInstance());
+  public static final MethodDescriptor<DrainSecRequest, DrainSecResponse> DRAIN_SEC =
+      unary("AdminService/DrainSec", DrainSecRequest.getDefaultInstance(), DrainSecResponse.getDefaultInstance());
+  public static final MethodDescriptor<SetLimitRequest, SetLimitResponse> SET_LIMIT =
+      unary("AdminService/SetLimit", SetLimitRequest.getDefaultInstance(), SetLimitResponse.getDefaultInstance());
+  public static final MethodDescriptor<ListLimitsRequest, ListLimitsResponse> LIST_LIMITS =
+      unary("AdminService/ListLimits", ListLimitsRequest.getDefaultInstance(), ListLimitsResponse.getDefaultInstance());
+  public static final MethodDescriptor<QuarantineSagaRequest, QuarantineSagaResponse> QUARANTINE_SAGA =
+      unary("AdminService/QuarantineSaga", QuarantineSagaRequest.getDefaultInstance(), QuarantineSagaResponse.getDefaultInstance());
+  public static final MethodDescriptor<ReleaseSagaRequest, ReleaseSagaResponse> RELEASE_SAGA =
+      unary("AdminService/ReleaseSaga", ReleaseSagaRequest.getDefaultInstance(), ReleaseSagaResponse.getDefaultInstance());
 
   private Rpc() {}
 

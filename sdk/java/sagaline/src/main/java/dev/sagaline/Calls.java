@@ -1,0 +1,131 @@
+package dev.sagaline;
+
+import com.google.protobuf.Any;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.rpc.BadRequest;
+import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
+import dev.sagaline.internal.Rpc;
+import io.grpc.CallOptions;
+import io.grpc.ChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.MethodDescriptor;
+import io.grpc.Status;
+import io.grpc.protobuf.StatusProto;
+import io.grpc.stub.ClientCalls;
+import io.grpc.stub.StreamObserver;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/** The connections of a client, and calls on them, which are repeated where no SEC is to be had. */
+final class Calls {
+  private static final long REPEAT_NANOS = TimeUnit.SECONDS.toNanos(30);
+  private static final long PAUSE_MAX_MS = 2_000;
+  private static final long CALL_SECONDS = 90;
+
+  private final ExecutorService executor =
+      Executors.newCachedThreadPool(
+          runnable -> {
+            Thread thread = new Thread(runnable, "sagaline-client");
+            thread.setDaemon(true);
+            return thread;
+          });
+  private final List<ManagedChannel> channels = new ArrayList<>();
+  private final AtomicInteger turn = new AtomicInteger();
+
+  Calls(String addresses, ChannelCredentials credentials) {
+    for (String address : addresses.split(",")) {
+      channels.add(Rpc.channel(address.trim(), credentials, executor));
+    }
+  }
+
+  void close() {
+    channels.forEach(ManagedChannel::shutdownNow);
+  }
+
+  ManagedChannel channel() {
+    return channels.get(Math.floorMod(turn.get(), channels.size()));
+  }
+
+  <Q, A> CompletableFuture<A> ask(MethodDescriptor<Q, A> method, Q request) {
+    CompletableFuture<A> result = new CompletableFuture<>();
+    tryOnce(method, request, result, System.nanoTime(), 1);
+    return result;
+  }
+
+  private <Q, A> void tryOnce(MethodDescriptor<Q, A> method, Q request, CompletableFuture<A> result, long since, int tries) {
+    if (result.isDone()) {
+      return;
+    }
+    var call = channel().newCall(method, CallOptions.DEFAULT.withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS));
+    ClientCalls.asyncUnaryCall(
+        call,
+        request,
+        new StreamObserver<A>() {
+          @Override
+          public void onNext(A response) {
+            result.complete(response);
+          }
+
+          @Override
+          public void onError(Throwable error) {
+            if (isUnavailable(error) && System.nanoTime() - since < REPEAT_NANOS) {
+              again(tries, () -> tryOnce(method, request, result, since, tries + 1));
+            } else {
+              result.completeExceptionally(exceptionOf(error));
+            }
+          }
+
+          @Override
+          public void onCompleted() {}
+        });
+  }
+
+  static boolean isUnavailable(Throwable error) {
+    return Status.fromThrowable(error).getCode() == Status.Code.UNAVAILABLE;
+  }
+
+  /** At the next address: at once while not all were asked, and then after a pause that grows. */
+  void again(int tries, Runnable next) {
+    turn.incrementAndGet();
+    channel().resetConnectBackoff();
+    int rounds = tries / channels.size();
+    long pause = tries % channels.size() != 0 ? 0 : Math.min(PAUSE_MAX_MS, 50L << Math.min(rounds, 10));
+    CompletableFuture.delayedExecutor(pause, TimeUnit.MILLISECONDS, executor).execute(next);
+  }
+
+  static SagaException exceptionOf(Throwable error) {
+    Status status = Status.fromThrowable(error);
+    String message = status.getDescription() == null ? "" : status.getDescription();
+    String reason = "";
+    Map<String, String> problems = new LinkedHashMap<>();
+    Duration retryAfter = null;
+    var details = StatusProto.fromThrowable(error);
+    for (Any detail : details == null ? List.<Any>of() : details.getDetailsList()) {
+      try {
+        if (detail.is(ErrorInfo.class)) {
+          reason = detail.unpack(ErrorInfo.class).getReason();
+        } else if (detail.is(BadRequest.class)) {
+          detail
+              .unpack(BadRequest.class)
+              .getFieldViolationsList()
+              .forEach(problem -> problems.put(problem.getField(), problem.getDescription()));
+        } else if (detail.is(RetryInfo.class)) {
+          var delay = detail.unpack(RetryInfo.class).getRetryDelay();
+          retryAfter = Duration.ofSeconds(delay.getSeconds(), delay.getNanos());
+        }
+      } catch (InvalidProtocolBufferException e) {
+        continue; // the status says enough
+      }
+    }
+    return new SagaException(status.getCode(), reason, message, problems, retryAfter, error);
+  }
+}
