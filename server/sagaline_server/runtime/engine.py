@@ -369,9 +369,8 @@ class SagaEngine:
             self.dispatcher.cancel(live.saga_id, name, cancel)
 
     def _send_attempt(self, live: LiveSaga, node: int, kind: Kind, revision: int) -> None:
-        assert live.claim is not None
         work = invocation(live.state, node, kind)
-        message = encoded_invocation(live.saga_id, work, live.claim.epoch, revision, live.about)
+        message = encoded_invocation(live.saga_id, work, live.epoch_told, revision, live.about)
         self.dispatcher.send(live.saga_id, work, message)
 
     def may_send(self, live: LiveSaga | None = None) -> bool:
@@ -459,9 +458,8 @@ class SagaEngine:
 
     def leave(self, live: LiveSaga, owner: tuple[str, str]) -> None:
         """Give up a held saga that another SEC owns now, and tell its workers."""
-        assert live.claim is not None
         self.note_owner(live.saga_id, owner)
-        self.dispatcher.move(live.saga_id, owner, live.claim.epoch + 1)
+        self.dispatcher.move(live.saga_id, owner, live.epoch_told + 1)
         self.metrics.handed_off += 1
         self._drop(live)
 
@@ -493,6 +491,6 @@ class SagaEngine:
         live.begun = self.clock.wall()
         for node, kind, attempt, worker_id in live.state.outstanding():
             key = (live.saga_id, live.state.topology.nodes[node].name, kind, attempt)
-            self.dispatcher.expect(worker_id, key, live.action_key(node, kind), live.claim.epoch)
+            self.dispatcher.expect(worker_id, key, live.action_key(node, kind), live.epoch_told)
         if deadline is not None:
             self.timers.add(live.saga_id, DEADLINE, live.state.created + deadline)
