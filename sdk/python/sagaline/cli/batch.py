@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,8 @@ def _command(name: str, control: saga_service_pb2.BatchControl.ValueType, what: 
 def _count(settings: Settings, which: SagaFilterOptions) -> None:
     with settings.client() as client:
         counts = client.count(**which)
-    click.echo(f"{sum(count for state, count in counts.items() if state in UNFINISHED)} sagas")
+    found = sum(count for state, count in counts.items() if state in UNFINISHED)
+    click.echo(json.dumps({"sagas": found}) if settings.json else f"{found} sagas")
 
 
 def _control(

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from sagaline.cli.examples import with_examples
 from sagaline.cli.interrupts import INTERRUPTED
 from sagaline.cli.settings import common_options
 
@@ -67,7 +68,7 @@ class CommandGroup(click.Group):
         module = importlib.import_module(f"sagaline.cli.{COMMANDS[cmd_name][0]}")
         command = getattr(module, f"{cmd_name}_command")
         assert isinstance(command, click.Command)
-        return command
+        return with_examples(command, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -104,7 +105,8 @@ class CommandGroup(click.Group):
     cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done; 1 the saga waited for is unwound or stuck; 2 usage; 3 not found; 4 refused; "
-    "5 unavailable, or not in time.",
+    "5 unavailable, or not in time; 130 interrupted.\n\n"
+    'Completion: eval "$(_SAGALINE_COMPLETE=bash_source sagaline)"; zsh_source and fish_source for other shells.',
 )
 @common_options
 @click.version_option(package_name="sagaline", prog_name="sagaline")
