@@ -297,8 +297,8 @@ class Sec:
         metrics.waiting = self._dispatcher.waiting_count()
         metrics.workers = sum(1 for _ in self._dispatcher.attached_sessions())
         metrics.need_operator = len(self._engine.need_operator) + len(self._engine.quarantined)
-        untils = [part.serving_until for part in self._engine.commit.parts]
-        metrics.lease_margin = min(0.0 if until is None else until - self._clock.boottime() for until in untils)
+        deadlines = [part.serving_until for part in self._engine.commit.parts]
+        metrics.lease_margin = min(0.0 if until is None else until - self._clock.boottime() for until in deadlines)
 
     async def _shut_down(self, server: grpc.aio.Server) -> None:
         was_serving = self._engine.is_serving
