@@ -29,9 +29,14 @@ from sagaline_server.runtime.requests import (
     RuntimeRefusal,
     SagaNotFound,
 )
-from sagaline_server.wire.entries import UnreadableLog, decode_log
+from sagaline_server.wire.entries import UnreadableLog, decode_part
 from sagaline_server.wire.payloads import fill_payload
 from sagaline_server.wire.views import Ownership, about, add_details, end_of, summary
+
+LOG_PART_BATCHES = 32
+"""Batches of a log that are read at once."""
+LOG_PART_BYTES = 4 * 1024 * 1024
+"""Encoded batches after which no more are read for one page: more than an answer can hold."""
 
 OnEnd = Callable[[saga_service_pb2.SagaEnd], None]
 
@@ -158,16 +163,34 @@ class Runtime:
             RequestRefused: Its log has been compacted away, or can't be read.
             NotServing: The store can't be reached.
         """
-        stored = await self._read(saga_id)
-        if not stored.batches:
-            raise RequestRefused("LOG_COMPACTED", f"the log of saga {saga_id!r} has been compacted away")
         try:
-            entries = decode_log(stored.batches)
+            entries, is_whole = await self._log_part(saga_id, from_seq, limit + 1)
         except UnreadableLog as error:
             raise RequestRefused("LOG_UNREADABLE", str(error)) from error
-        page = entries[from_seq - 1 : from_seq - 1 + limit]
-        following = from_seq + len(page)
-        return page, following if page and following <= len(entries) else 0
+        except StoreError as error:
+            raise NotServing("the store can't be reached; try again") from error
+        page = entries[:limit]
+        return page, page[-1].seq + 1 if page and not (is_whole and len(entries) <= limit) else 0
+
+    async def _log_part(self, saga_id: str, from_seq: int, count: int) -> tuple[list[Stamped], bool]:
+        """Read about so many entries, fewer where they are large; and tell whether the log ends with them."""
+        entries: list[Stamped] = []
+        size = 0
+        while len(entries) < count and size < LOG_PART_BYTES:
+            following = entries[-1].seq + 1 if entries else from_seq
+            batches = await self.engine.store.read_log(saga_id, following, LOG_PART_BATCHES)
+            if not batches and not entries:
+                await self._check_log(saga_id)
+            entries += decode_part(batches, following)
+            size += sum(map(len, batches))
+            if len(batches) < LOG_PART_BATCHES:
+                return entries, True
+        return entries, not await self.engine.store.read_log(saga_id, entries[-1].seq + 1, 1)
+
+    async def _check_log(self, saga_id: str) -> None:
+        """Say why a saga has no log, if it has none; it may only end before what was asked for."""
+        if not await self.engine.store.read_log(saga_id, 1, 1) and not (await self._read(saga_id)).batches:
+            raise RequestRefused("LOG_COMPACTED", f"the log of saga {saga_id!r} has been compacted away")
 
     async def record(self, saga_id: str) -> bytes:
         """Return the encoded SagaRecord of a saga.

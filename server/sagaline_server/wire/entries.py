@@ -94,12 +94,23 @@ def decode_log(batches: Iterable[bytes]) -> list[core.Stamped]:
     Raises:
         UnreadableLog: As `decode_batch`, or there is a gap between batches.
     """
+    return decode_part(batches, 1)
+
+
+def decode_part(batches: Iterable[bytes], from_seq: int) -> list[core.Stamped]:
+    """Return the entries of a part of a log, from a number on. Its first batch may begin before that.
+
+    Raises:
+        UnreadableLog: As `decode_batch`, or there is a gap between batches, or before the first.
+    """
     entries: list[core.Stamped] = []
-    for data in batches:
+    following = from_seq
+    for i, data in enumerate(batches):
         decoded = decode_batch(data)
-        if decoded and decoded[0].seq != len(entries) + 1:
-            raise UnreadableLog(f"entry {len(entries) + 1} is missing; the next one is {decoded[0].seq}")
-        entries += decoded
+        if decoded and (decoded[0].seq > following or (i and decoded[0].seq != following)):
+            raise UnreadableLog(f"entry {following} is missing; the next one is {decoded[0].seq}")
+        entries += [stamped for stamped in decoded if stamped.seq >= from_seq]
+        following = max(following, decoded[-1].seq + 1) if decoded else following
     return entries
 
 

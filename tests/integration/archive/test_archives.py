@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import gzip
 import itertools
+import json
 from pathlib import Path
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from sagaline import GraphBuilder
 from sagaline.cli.archives import archived_lines
+from sagaline.cli.dump import dump_lines
 from sagaline.cli.exits import UnusableInput
 from sagaline.client import Client
 from sagaline.errors import NotAllowedNow, SagaNotFound
-from sagaline.v1 import saga_pb2
+from sagaline.v1 import failure_pb2, log_pb2, saga_pb2
 from sagaline_server.ports.archive import Archive, ArchivedSaga, ArchiveError
 from sagaline_server.store.archive_directory import DirectoryArchive
 from sagaline_server.store.archive_postgres import PostgresArchive
@@ -25,6 +28,8 @@ from tests.postgres_server import PostgresServer, postgres_server
 __all__ = ["postgres_server"]
 
 _numbers = itertools.count(1)
+START = 1_800_000_000.0
+"""2027-01-15 08:00 UTC."""
 
 
 @pytest.fixture(params=["directory", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -67,6 +72,51 @@ async def test_what_was_put_is_read_and_kept_once(where: str) -> None:
         await asyncio.to_thread(archived_lines, where, "c")
 
 
+def whole(saga_id: str, graph: str, ended: float, *entries: log_pb2.LogEntry, team: str = "a") -> ArchivedSaga:
+    """Return a saga as a SEC archives it, with as much of its log as a list needs."""
+    spec = saga_pb2.SagaSpec(saga_id=saga_id, labels={"team": team}, scopes=["rack/1"])
+    spec.graph.name = graph
+    record = log_pb2.SagaRecord(spec=spec, create_time=Timestamp(seconds=int(ended) - 60))
+    for seq, entry in enumerate(entries, 1):
+        entry.seq = seq
+    lines = "".join(f"{line}\n" for line in dump_lines(record, entries))
+    return ArchivedSaga(saga_id, ended, gzip.compress(lines.encode(), mtime=0))
+
+
+def finished(state: saga_pb2.SagaState.ValueType, at: float) -> log_pb2.LogEntry:
+    return log_pb2.LogEntry(saga_finished=log_pb2.SagaFinished(state=state), time=Timestamp(seconds=int(at)))
+
+
+async def test_archived_sagas_are_listed_as_a_sec_lists_them(where: str) -> None:
+    """The last one first, whatever its id; with the filters of a list."""
+    day = 86_400.0
+    failure = failure_pb2.Failure(type="Full")
+    fell = [log_pb2.LogEntry(node_failed=log_pb2.NodeFailed(node="hotel", failure=failure)) for _ in range(2)]
+    asked = log_pb2.LogEntry(unwind_requested=log_pb2.UnwindRequested(reason="enough"))
+    unwound, succeeded = saga_pb2.SAGA_STATE_UNWOUND, saga_pb2.SAGA_STATE_SUCCEEDED
+    archive = archive_at(where)
+    await archive.put([whole("z", "trip", START + day, fell[0], finished(unwound, START + day))])
+    await archive.put([whole("b", "trip", START, fell[1], finished(succeeded, START), team="b")])
+    await archive.put([whole("a", "vm", START + 2 * day, asked, finished(unwound, START + 2 * day))])
+    await archive.close()
+
+    async def listed(*arguments: str) -> list[str]:
+        code, out, _ = await run(*CLI, "list", "--archive", where, *arguments, "-o", "json")
+        assert code == 0
+        return [json.loads(line)["saga_id"] for line in out.splitlines()]
+
+    assert await listed() == ["a", "z", "b"]
+    assert await listed("--limit", "2") == ["a", "z"]
+    assert await listed("--state", "unwound") == ["a", "z"]
+    assert await listed("--graph", "trip", "--label", "team=b") == ["b"]
+    assert await listed("--failed-node", "hotel") == ["z"], "what failed in a saga that succeeded fell by itself"
+    assert await listed("--created-before", "2027-01-17T00:00") == ["z", "b"]
+    assert await listed("--scope", "rack/2") == []
+    code, out, _ = await run(*CLI, "list", "--archive", where)
+    assert (code, "enough" in out, "Full" in out) == (0, True, True)
+    assert (await run(*CLI, "list", "--archive", where, "--needs-operator"))[0] == 2
+
+
 async def test_another_saga_of_the_same_id_is_kept_beside_the_first(where: str) -> None:
     archive = archive_at(where)
     await archive.put([saga("a", "first")])
@@ -106,3 +156,5 @@ async def test_a_sec_compacts_archives_and_removes(tmp_path: Path, where: str) -
     code, out, _ = await run(*CLI, "log", "goes", "--archive", where)
     assert (code, "enough" in out) == (0, True)
     assert (await run(*CLI, "log", "stays", "--archive", where))[0] == 2
+    code, out, _ = await run(*CLI, "list", "--archive", where)
+    assert (code, [line.split()[:3] for line in out.splitlines()[1:]]) == (0, [["goes", "one", "unwound"]])

@@ -64,6 +64,7 @@ def test_list_reads_all_pages_up_to_its_limit(sagaline: Sagaline, service: FakeS
 
 def test_list_sends_its_filter(sagaline: Sagaline, service: FakeService) -> None:
     options = ["--state", "stuck", "--state", "running", "--graph", "trip", "--label", "team=a", "--scope", "rack/17"]
+    options += ["--created-from", "2026-01-01", "--created-before", "2026-01-01T00:01+00:00"]
     assert sagaline("list", *options, "--failed-node", "pay", "--needs-operator", "--idle-for", "2m").exit_code == 0
     [request] = service.requests
     expected = saga_service_pb2.SagaFilter(
@@ -75,6 +76,8 @@ def test_list_sends_its_filter(sagaline: Sagaline, service: FakeService) -> None
         needs_operator=True,
     )
     expected.idle_for.FromSeconds(120)
+    expected.create_time_from.FromJsonString("2026-01-01T00:00:00Z")
+    expected.create_time_before.FromJsonString("2026-01-01T00:01:00Z")
     assert request.filter == expected
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+import click
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sagaline.cli.durations import parse_seconds
+from sagaline.cli.durations import moment, parse_seconds
 from sagaline.cli.text import (
     SHOWN_CHARS_MAX,
     age_text,
@@ -121,3 +124,14 @@ def test_enums_are_words_and_unknown_values_numbers() -> None:
 )
 def test_reading_lengths_of_time(text: str, seconds: float | None) -> None:
     assert parse_seconds(text) == seconds
+
+
+def test_times_are_said_or_are_so_long_ago() -> None:
+    assert moment("2026-11-24T10:30") == datetime(2026, 11, 24, 10, 30, tzinfo=UTC)
+    assert moment("2026-11-24T10:30+01:00") == datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
+    assert moment("2026-11-24") == datetime(2026, 11, 24, tzinfo=UTC)
+    before = datetime.now(UTC)
+    assert before - timedelta(hours=2) <= moment("2h") <= datetime.now(UTC) - timedelta(hours=2)
+    for wrong in ("", "soon", "12", "2026-13-01", "9999999d"):
+        with pytest.raises(click.BadParameter):
+            moment(wrong)

@@ -1,8 +1,9 @@
-"""Reads lengths of time as people write them: "250ms", "30s", "1h30m"."""
+"""Reads lengths of time as people write them, "250ms", "30s", "1h30m", and times."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -20,6 +21,24 @@ def seconds(text: str | float) -> float:
     if found is None or found <= 0:
         raise click.BadParameter(f'{text!r} is not a length of time such as "250ms", "30s" or "1h30m"')
     return found
+
+
+def moment(text: str | datetime) -> datetime:
+    """Return the time that a text says, in UTC unless it says otherwise, or a length of time ago.
+
+    Raises:
+        click.BadParameter: `text` says no time.
+    """
+    if isinstance(text, datetime):
+        return text
+    ago = None if text.isdecimal() else parse_seconds(text)
+    try:
+        if ago is not None:
+            return datetime.now(UTC) - timedelta(seconds=ago)
+        said = datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(f'{text!r} is no time such as "2026-11-24T10:30" or "2h", two hours ago') from error
+    return said if said.tzinfo is not None else said.replace(tzinfo=UTC)
 
 
 def parse_seconds(text: str) -> float | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
 
 from sagaline.cli.arguments import as_labels, label
-from sagaline.cli.durations import seconds
+from sagaline.cli.durations import moment, seconds
 from sagaline.cli.text import enum_text
 from sagaline.client.calls import SagaFilterOptions
 from sagaline.v1 import saga_pb2
@@ -27,6 +27,13 @@ _OPTIONS = (
     click.option("--graph", "graph_name", metavar="NAME", help="Only those of this graph."),
     click.option("--label", "labels", type=label, metavar="KEY=VALUE", multiple=True, help="Only with this label."),
     click.option("--scope", help="Only those of this scope."),
+    click.option(
+        "--created-from",
+        type=moment,
+        metavar="TIME",
+        help='Only those created since: a time such as 2026-11-24T10:30 (UTC), or "2h" for two hours ago.',
+    ),
+    click.option("--created-before", type=moment, metavar="TIME", help="Only those created before."),
     click.option("--failed-node", metavar="NODE", help="Only those of which this node failed first."),
     click.option("--needs-operator", is_flag=True, help="Only those that need an operator."),
     click.option(
@@ -51,6 +58,8 @@ def filter_of(
     graph_name: str | None,
     labels: Sequence[tuple[str, str]],
     scope: str | None,
+    created_from: datetime | None,
+    created_before: datetime | None,
     failed_node: str | None,
     needs_operator: bool,
     idle_for: float | None,
@@ -62,6 +71,25 @@ def filter_of(
     which["graph_name"] = graph_name or ""
     which["scope"] = scope or ""
     which["failed_node"] = failed_node or ""
+    if created_from is not None:
+        which["created_from"] = created_from
+    if created_before is not None:
+        which["created_before"] = created_before
     if idle_for is not None:
         which["idle_for"] = timedelta(seconds=idle_for)
     return which
+
+
+def selects(which: SagaFilterOptions, saga: saga_pb2.Saga) -> bool:
+    """True when a filter selects a saga that has ended, as a SEC would."""
+    created = saga.create_time.ToDatetime(tzinfo=UTC)
+    states, labels = which.get("states"), which.get("labels", {})
+    return (
+        (not states or saga.state in states)
+        and which.get("graph_name") in ("", None, saga.graph_name)
+        and all(saga.labels.get(key) == value for key, value in labels.items())
+        and (not which.get("scope") or which["scope"] in saga.scopes)
+        and which.get("failed_node") in ("", None, saga.failed_node)
+        and ("created_from" not in which or created >= which["created_from"])
+        and ("created_before" not in which or created < which["created_before"])
+    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import click
 
-from sagaline.cli.arguments import saga_argument
+from sagaline.cli.archives import archived_sagas
+from sagaline.cli.arguments import archive_option, saga_argument
 from sagaline.cli.durations import seconds
 from sagaline.cli.exits import ENDED_BADLY, OK
-from sagaline.cli.filters import filter_of, filter_options
+from sagaline.cli.filters import filter_of, filter_options, selects
 from sagaline.cli.output import print_json, print_json_line, print_labels, print_table
 from sagaline.cli.settings import Settings, common_options, pass_settings
 from sagaline.cli.show import show_saga, state_text
@@ -31,15 +33,24 @@ def get_command(settings: Settings, saga_id: str) -> None:
 @click.command("list", short_help="List sagas.")
 @filter_options
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Most sagas to print.")
+@archive_option
 @common_options
 @pass_settings
-def list_command(settings: Settings, /, limit: int, **given: Any) -> None:
-    """List sagas in the order of their ids. Options given twice: any of the states, all of the labels."""
+def list_command(settings: Settings, /, limit: int, archive: str | None, **given: Any) -> None:
+    """List sagas in the order of their ids. Options given twice: any of the states, all of the labels.
+
+    Those of an archive are listed from the one that ended last; `sagaline replay SAGA --archive` shows one.
+    """
     which = filter_of(**given)
-    with settings.client() as client:
-        found = client.list(**which)
-        sagas = list(islice(found, limit))
-        more = next(found, None) is not None
+    if archive:
+        if which["needs_operator"] or "idle_for" in which:
+            raise click.UsageError(
+                "what is in an archive has ended: --needs-operator and --idle-for select nothing there"
+            )
+        sagas, more = _page((saga for saga in archived_sagas(archive) if selects(which, saga)), limit)
+    else:
+        with settings.client() as client:
+            sagas, more = _page(client.list(**which), limit)
     if settings.json:
         for saga in sagas:
             print_json_line(saga)
@@ -49,6 +60,11 @@ def list_command(settings: Settings, /, limit: int, **given: Any) -> None:
         click.echo("no saga is selected" if any(which.values()) else "there is no saga", err=True)
     if more:
         click.echo(f"there are more than {limit}: see --limit", err=True)
+
+
+def _page(found: Iterator[saga_pb2.Saga], limit: int) -> tuple[list[saga_pb2.Saga], bool]:
+    """Return so many sagas, and whether there are more."""
+    return list(islice(found, limit)), next(found, None) is not None
 
 
 @click.command("count", short_help="Count sagas by state.")
