@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from sagaline_server.dispatch.worker_service import WorkerService
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/features.md").read_text()
+ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in PAGE.splitlines() if line.startswith("| ")]
+FEATURES = [row for row in ROWS if row[0] not in {"feature", "---"} and not row[0].startswith("---")]
 NAMED = sorted(set(re.findall(r"`((?:tests|workers)/[\w./]+?\.py)(?:::(\w+))?`", PAGE)))
 
 
@@ -25,6 +28,43 @@ def test_what_is_named_is_there(path: str, test: str) -> None:
     if test:
         names = [node.name for node in ast.walk(ast.parse(file.read_text())) if hasattr(node, "name")]
         assert test in names
+
+
+@pytest.mark.parametrize("row", FEATURES, ids=[row[0][:60] for row in FEATURES])
+def test_every_feature_has_a_test_and_an_example(row: list[str]) -> None:
+    """A test in whatever language, whose name stands in its file; and something to run or to read that is there."""
+    feature, tests, example = row
+    named = re.findall(r"`([\w/.-]+)(?:::(\w+))?`", tests)
+    assert named, f"{feature}: no test"
+    for path, test in named:
+        assert (ROOT / path).is_file(), path
+        assert not test or test in (ROOT / path).read_text(), f"{path} has no {test}"
+    things = re.findall(r"`([^`]+)`", example)
+    pages = re.findall(r"\]\(([^)#]+)", example)
+    assert things or pages, f"{feature}: no example"
+    for page in pages:
+        assert (ROOT / "docs" / page).exists(), page
+    for thing in things:
+        assert is_there(thing), f"{feature}: there is no {thing}"
+
+
+def is_there(thing: str) -> bool:
+    """True when an example names something that there is: a file, a command, a target, or a name of the SDK."""
+    first = thing.split(maxsplit=1)[0]
+    if "/" in first:
+        return (ROOT / first).exists()
+    if first == "make":
+        return re.search(rf"^{thing.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE) is not None
+    if first in {"sagaline", "sagaline-conformance"}:
+        return True  # test_every_command_is_shown looks at these
+    name = first.partition("(")[0].rpartition(".")[2].removeprefix("sagaline_")
+    return re.search(rf"\b{name}\b", sources()) is not None
+
+
+@functools.cache
+def sources() -> str:
+    """Return all code of the SDK and of the server."""
+    return "".join(path.read_text() for folder in ("sdk/python", "server") for path in (ROOT / folder).rglob("*.py"))
 
 
 def listed(introduction: str) -> set[str]:

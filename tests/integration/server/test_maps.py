@@ -62,7 +62,7 @@ async def test_a_fleet_is_provisioned_from_the_command_line(tmp_path: Path) -> N
         )
         assert await stocked.wait() == 0
         async with started(sys.executable, "-m", "sagaline_examples.worker", "--address", address, *db):
-            params = '{"name":"web","needs":[{},{},{"cores":4}]}'
+            params = '{"name":"web","machines":3}'
             arguments = ("run", "sagaline_examples.provision.fleet:FLEET", "--params", params, "--address", address)
             running = await asyncio.create_subprocess_exec(*CLI, *arguments, "-o", "json", stdout=PIPE)
             out, _ = await asyncio.wait_for(running.communicate(), 60)

@@ -13,9 +13,9 @@ from sagaline.errors import SagaUnwound
 from sagaline.testing import SecMaker
 from sagaline_examples.inventory import POOL_KINDS, Inventory
 from sagaline_examples.provision import actions as vm
-from sagaline_examples.provision.fleet import FLEET, FleetRequest
+from sagaline_examples.provision.fleet import FLEET
 from sagaline_examples.provision.graph import PROVISION
-from sagaline_examples.provision.values import Need, Trouble, VmRequest
+from sagaline_examples.provision.values import FleetRequest, Trouble, VmRequest
 from sagaline_examples.trip import actions as trip
 from sagaline_examples.trip.graph import TRIP
 from sagaline_examples.trip.values import Trouble as TripTrouble
@@ -33,7 +33,7 @@ def examples() -> dict[str, Example]:
     return {
         "trip": (TRIP, trip.ACTIONS, lambda: trip_request(price_cents=100)),
         "provision": (PROVISION, vm.ACTIONS, lambda: VmRequest(f"vm-{next(numbers)}", volume_gb=1)),
-        "fleet": (FLEET, vm.ACTIONS, lambda: FleetRequest(f"fleet-{next(numbers)}", [Need(), Need(cores=1)])),
+        "fleet": (FLEET, vm.ACTIONS, lambda: FleetRequest(f"fleet-{next(numbers)}", machines=2, cores=1)),
     }
 
 
@@ -81,8 +81,8 @@ def test_a_fleet_is_machines_in_their_order_or_nothing(sagaline_sec: SecMaker, w
     sec = sagaline_sec(vm.ACTIONS, snapshot=lambda: rows_of(world))
     before = rows_of(world)
     with pytest.raises(SagaUnwound, match="NoCapacity"):
-        sec.run(FLEET, FleetRequest("web", [Need(), Need(), Need(cores=10_000)]))
+        sec.run(FLEET, FleetRequest("web", machines=3, cores=10_000))
     assert rows_of(world) == before
-    machines = sec.run(FLEET, FleetRequest("web", [Need(), Need(), Need(cores=1)]))
+    machines = sec.run(FLEET, FleetRequest("web", machines=3))
     assert [machine.name for machine in machines] == ["web-0", "web-1", "web-2"]
     assert all(machine.server.startswith("a/") for machine in machines)

@@ -14,6 +14,8 @@ from sagaline_examples.provision.values import (
     Attachment,
     Choice,
     Configuration,
+    FleetPlan,
+    FleetRequest,
     Instance,
     Machine,
     Need,
@@ -117,6 +119,12 @@ def release_server(db: sqlite3.Connection, context: Context) -> None:
     give_back(db, SERVERS, Holder.of(context))
 
 
+@action("provision.plan_fleet")
+def plan_fleet(request: FleetRequest) -> FleetPlan:
+    """Changes nothing, so there is nothing to undo."""
+    return FleetPlan([Need(cores=request.cores)] * request.machines, Need(cores=1))
+
+
 @action("provision.name_machine")
 def name_machine(reservation: Reservation, fleet: str, number: int) -> Machine:
     """Changes nothing, so there is nothing to undo."""
@@ -187,6 +195,7 @@ ACTIONS = (
     create_volume,
     pick_server,
     reserve_server,
+    plan_fleet,
     name_machine,
     configure,
     attach_volume,

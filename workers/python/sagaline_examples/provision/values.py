@@ -71,6 +71,24 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetRequest:
+    """Parameters of the saga that makes a fleet."""
+
+    name: str
+    machines: int
+    cores: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """What a fleet needs."""
+
+    needs: list[Need]
+    """One for each machine."""
+    spare: Need
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """One of a fleet."""
 
