@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import grpc
+from grpc_channelz.v1.channelz import add_channelz_servicer
 from prometheus_client import CollectorRegistry
 
 from sagaline.v1 import admin_service_pb2_grpc, saga_service_pb2_grpc
@@ -21,6 +22,7 @@ from sagaline_server.ports.clock import Clock
 SAGA_SERVICE = "sagaline.v1.SagaService"
 ADMIN_SERVICE = "sagaline.v1.AdminService"
 HEALTH_SERVICE = "grpc.health.v1.Health"
+CHANNELZ_SERVICE = "grpc.channelz.v1.Channelz"
 
 
 def interceptors(
@@ -38,9 +40,10 @@ async def add_services(
     others: Sequence[str] = (),
     *,
     reflection: bool = True,
+    channelz: bool = False,
     fault_injection: bool = False,
 ) -> Health:
-    """Serve SagaService, AdminService, health and reflection.
+    """Serve SagaService, AdminService, health, and where so wished reflection and channelz.
 
     Args:
         server: Server that has not started, made with `interceptors`.
@@ -50,6 +53,7 @@ async def add_services(
         others: Full names of services that others put on the server, for health and reflection.
         fault_injection: Whether clients may make sagas go wrong.
         reflection: Whether clients may ask what is served.
+        channelz: Whether clients may ask for the channels and sockets of the process.
 
     Returns:
         The health, not serving yet.
@@ -60,6 +64,8 @@ async def add_services(
     services = (SAGA_SERVICE, ADMIN_SERVICE, *others)
     health = Health(services)
     await health.add_to(server)
+    if channelz:
+        add_channelz_servicer(server)
     if reflection:
-        add_reflection(server, (*services, HEALTH_SERVICE))
+        add_reflection(server, (*services, HEALTH_SERVICE, *([CHANNELZ_SERVICE] if channelz else [])))
     return health

@@ -128,6 +128,7 @@ class Sec:
             self._random.entropy,
             [WORKER_SERVICE],
             reflection=self.settings.reflection,
+            channelz=self.settings.channelz,
             fault_injection=self.settings.fault_injection,
         )
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(self._workers, server)

@@ -66,6 +66,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics_listen: str = ""
     """Address of the Prometheus metrics. Absent: none are served."""
     reflection: bool = True
+    channelz: bool = False
+    """True: clients may ask for the channels and sockets of the process, with the addresses of their peers."""
     fault_injection: bool = False
     """True: clients may inject faults, among them one that ends the process. For tests alone; the same on every SEC."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
