@@ -20,6 +20,7 @@ from tests.bench.standing import (
     recovery_figures,
     retention_figures,
     start_figures,
+    two_cluster_figures,
     two_sec_figures,
 )
 
@@ -30,6 +31,7 @@ GROUPS: tuple[Callable[[Options], AsyncIterator[Line]], ...] = (
     recovery_figures,
     adoption_figures,
     two_sec_figures,
+    two_cluster_figures,
     start_figures,
     retention_figures,
 )

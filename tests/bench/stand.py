@@ -108,8 +108,8 @@ class Stand:
     def __init__(self, store: str, folder: Path, profiles: Path | None = None) -> None:
         self.store = store
         self.folder = folder
-        self.endpoint = ""
-        """Of etcd, where that is the store."""
+        self.endpoints: list[str] = []
+        """Of etcd's clusters, where that is the store."""
         self.secs: list[Sec] = []
         self.helpers: list[Process] = []
         self._profiles = profiles
@@ -120,8 +120,11 @@ class Stand:
         return self.secs[0].address
 
     async def add_etcd(self, stack: AsyncExitStack) -> None:
-        """Start the etcd that is the store."""
-        self.endpoint, etcd = await start_etcd(self.folder / "etcd")
+        """Start the etcd that is the store, or one more of those that are."""
+        number = len(self.endpoints) + 1
+        endpoint, etcd = await start_etcd(self.folder / f"etcd-{number}")
+        etcd.name = f"etcd-{number}"
+        self.endpoints.append(endpoint)
         self.helpers.append(etcd)
         await stack.enter_async_context(running(etcd))
 
@@ -133,7 +136,7 @@ class Stand:
         command += ["--listen", address, "--metrics-listen", metrics, "--sec-id", f"sec-{number}"]
         command += ["--store", self.store, "--log-level", "error", "--lease-ttl", "5"]
         if self.store == "etcd":
-            command += ["--etcd-endpoints", self.endpoint]
+            command += ["--etcd-endpoints", ";".join(self.endpoints)]
         else:
             command += ["--data-dir", str(self.folder / "sqlite")]
         sec = Sec(address, metrics, command, await start(f"sec-{number}", *command, environment=INSTALLED))
@@ -235,12 +238,12 @@ def entries_per_call(shape: Shape) -> float:
 
 
 @asynccontextmanager
-async def stand(store: str, *, secs: int = 1, profiles: Path | None = None) -> AsyncIterator[Stand]:
+async def stand(store: str, *, secs: int = 1, clusters: int = 1, profiles: Path | None = None) -> AsyncIterator[Stand]:
     """Start everything, and stop it in the end."""
     with tempfile.TemporaryDirectory(prefix="sagaline-bench-") as scratch:
         made = Stand(store, Path(scratch), profiles)
         async with AsyncExitStack() as stack:
-            if store == "etcd":
+            for _ in range(clusters if store == "etcd" else 0):
                 await made.add_etcd(stack)
             for _ in range(secs):
                 await made.add_sec(stack)

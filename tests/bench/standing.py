@@ -10,6 +10,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
+
 from tests.bench.line import Line, at_least, at_most, median
 from tests.bench.load import ClosedLoop, create
 from tests.bench.options import Options
@@ -29,6 +31,7 @@ RECOVERY_SECONDS = 2.0
 SAGAS_OF_TARGET = 10_000
 ADOPTION_FACTOR = 2.0
 TWO_SECS_SHARE, TWO_SECS_COST = 1.0, 1.10
+TWO_CLUSTERS_COST = 1.20
 DEV_SECONDS, IMPORT_SECONDS = 0.8, 0.25
 STARTS = 5
 WARM_UP_SECONDS = 1.5
@@ -131,6 +134,31 @@ async def two_sec_figures(options: Options) -> AsyncIterator[Line]:
     }
     yield Line(rate, median(shares, 3), "of one SEC's actions/s", at_least(TWO_SECS_SHARE), about)
     yield Line(cost, median(costs, 3), "of one SEC's CPU for each action", at_most(TWO_SECS_COST))
+
+
+async def two_cluster_figures(options: Options) -> AsyncIterator[Line]:
+    """Measure what it costs to spread the sagas over two etcd clusters, beside one, with one SEC and the same load."""
+    name = "two-clusters.etcd.cpu"
+    if "etcd" not in options.stores or not options.wants(name):
+        return
+    one: list[Window] = []
+    two: list[Window] = []
+    for _ in range(options.runs):
+        for clusters, its in ((1, one), (2, two)):
+            async with stand("etcd", clusters=clusters) as made:
+                its.extend(await _windows(made, msgspec.structs.replace(options, runs=1)))
+    costs = [both.cpu_us("sec") / alone.cpu_us("sec") for both, alone in zip(two, one, strict=True)]
+    in_all = [both.cpu_us_in_all / alone.cpu_us_in_all for both, alone in zip(two, one, strict=True)]
+    about = {
+        "everything": median(in_all, 3),
+        "sagas_per_s_of_one": median([window.sagas_per_s for window in one]),
+        "sagas_per_s_of_two": median([window.sagas_per_s for window in two]),
+        "cpu_us_per_action_of_one": one[0].cpu_us_by_part,
+        "cpu_us_per_action_of_two": two[0].cpu_us_by_part,
+    }
+    yield Line(
+        name, median(costs, 3), "of one cluster's CPU of the SEC for each action", at_most(TWO_CLUSTERS_COST), about
+    )
 
 
 async def start_figures(options: Options) -> AsyncIterator[Line]:
