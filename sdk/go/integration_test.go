@@ -3,6 +3,7 @@ package sagaline_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -30,6 +31,9 @@ type order struct {
 	Traveller string `json:"traveller"`
 	Amount    int    `json:"amount"`
 }
+
+// unique makes a name that no earlier run against the same SEC has used.
+func unique(name string) string { return fmt.Sprintf("%s-%d", name, time.Now().UnixNano()) }
 
 // secAddress is where tests/integration/go has started a SEC.
 func secAddress(t *testing.T) string {
@@ -121,13 +125,14 @@ func TestSagaRunsAndUnwinds(t *testing.T) {
 	}
 	ctx, client := connect(t)
 	serve(t, charge, fly)
+	dear := unique("dear")
 
 	result, err := sagaline.Run(ctx, client, graph, order{"Ada", 10}, sagaline.SagaOptions{})
 	if err != nil || result != "flown" {
 		t.Fatalf("got %q, %v", result, err)
 	}
 
-	_, err = sagaline.Run(ctx, client, graph, order{"Ada", 5000}, sagaline.SagaOptions{ID: "dear"})
+	_, err = sagaline.Run(ctx, client, graph, order{"Ada", 5000}, sagaline.SagaOptions{ID: dear})
 	var unwound *sagaline.UnwoundError
 	var why *sagaline.FailureInfo
 	if !errors.As(err, &unwound) || !errors.As(err, &why) || why.Type != "TooDear" || unwound.FailedNode != "fly" {
@@ -137,7 +142,7 @@ func TestSagaRunsAndUnwinds(t *testing.T) {
 		t.Fatalf("undone %d times", undone.Load())
 	}
 	var last *pb.LogEntry
-	for entry, err := range client.Watch(ctx, "dear", 1) {
+	for entry, err := range client.Watch(ctx, dear, 1) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,9 +187,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 func TestSignalAndUnwind(t *testing.T) {
 	ctx, client := connect(t)
 	g, params := sagaline.NewGraph[sagaline.None]("go-signal")
-	word := sagaline.Signal[string](g, "word", 0)
+	word, labels := sagaline.Signal[string](g, "word", 0), map[string]string{"of": unique("signals")}
 	graph := sagaline.MustBuild(params, word)
-	handle, err := sagaline.Create(ctx, client, graph, sagaline.None{}, sagaline.SagaOptions{Labels: map[string]string{"of": "signals"}})
+	handle, err := sagaline.Create(ctx, client, graph, sagaline.None{}, sagaline.SagaOptions{Labels: labels})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +199,7 @@ func TestSignalAndUnwind(t *testing.T) {
 	if result, err := handle.Result(ctx); err != nil || result != "go on" {
 		t.Fatalf("got %q, %v", result, err)
 	}
-	waiting, err := sagaline.Create(ctx, client, graph, sagaline.None{}, sagaline.SagaOptions{Labels: map[string]string{"of": "signals"}})
+	waiting, err := sagaline.Create(ctx, client, graph, sagaline.None{}, sagaline.SagaOptions{Labels: labels})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +210,7 @@ func TestSignalAndUnwind(t *testing.T) {
 		t.Fatalf("got %v, %v", saga, err)
 	}
 	found := 0
-	for _, err := range client.List(ctx, &pb.SagaFilter{Labels: map[string]string{"of": "signals"}}) {
+	for _, err := range client.List(ctx, &pb.SagaFilter{Labels: labels}) {
 		if err != nil {
 			t.Fatal(err)
 		}
