@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "sagaline.dev/sdk/go/sagaline/v1"
 )
@@ -187,12 +188,20 @@ func specOf[P, R any](graph *Graph[P, R], params P, options SagaOptions) (*pb.Sa
 	return spec, nil
 }
 
-// Run creates a saga and waits for its result, as [Handle.Result] does.
-func Run[P, R any](ctx context.Context, c *Client, graph *Graph[P, R], params P, options SagaOptions) (R, error) {
-	handle, err := Create(ctx, c, graph, params, options)
+// Run creates a saga and waits for its result, as [Handle.Result] does: one call, where the saga ends within a minute.
+func Run[P, R any](ctx context.Context, c *Client, graph *Graph[P, R], params P, options SagaOptions) (result R, err error) {
+	spec, err := specOf(graph, params, options)
 	if err != nil {
-		var none R
-		return none, err
+		return result, err
+	}
+	handle := &Handle[R]{c, spec.SagaId}
+	request := &pb.RunSagaRequest{Saga: spec, Timeout: durationpb.New(time.Minute), OrNeedsOperator: true}
+	response, err := ask(ctx, c, func(api pb.SagaServiceClient) (*pb.RunSagaResponse, error) { return api.RunSaga(ctx, request) })
+	switch saga := response.GetSaga(); {
+	case err != nil:
+		return result, err
+	case isOver(saga) || saga.GetNeedsOperator():
+		return handle.resultOf(saga)
 	}
 	return handle.Result(ctx)
 }
@@ -213,9 +222,14 @@ func (h *Handle[R]) ID() string { return h.id }
 // can bring the saga further it gives a [NeedsOperatorError]: once that is done, Result can be asked again.
 func (h *Handle[R]) Result(ctx context.Context) (result R, err error) {
 	saga, err := h.client.WaitOrOperator(ctx, h.id)
-	switch {
-	case err != nil:
+	if err != nil {
 		return result, err
+	}
+	return h.resultOf(saga)
+}
+
+func (h *Handle[R]) resultOf(saga *pb.Saga) (result R, err error) {
+	switch {
 	case saga.GetState() == pb.SagaState_SAGA_STATE_SUCCEEDED:
 		return result, DecodePayload(saga.GetOutput(), &result)
 	case saga.GetState() == pb.SagaState_SAGA_STATE_UNWOUND:

@@ -10,14 +10,19 @@ export {
   type Undo,
   type Undoing,
 } from "./actions.js";
-export {
-  Client,
-  type By,
-  type ClientOptions,
-  type CreateOptions,
-  type Decision,
-  type ListOptions,
-} from "./client/client.js";
+export { Client, type ClientOptions, type CreateOptions } from "./client/client.js";
+export type { SagaFilterOptions } from "./client/filters.js";
+export type {
+  ActionLimit,
+  Explanation,
+  LimitInfo,
+  NodeWait,
+  ScopeLimit,
+  SecInfo,
+  WorkerInfo,
+} from "./client/operating.js";
+export type { ListOptions } from "./client/reading.js";
+export type { Accountable, BatchPage, BreakpointAt, By, Control, Decision, Fault, Side } from "./client/steering.js";
 export type { CallSettings } from "./client/calls.js";
 export {
   CallStopped,

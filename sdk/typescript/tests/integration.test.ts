@@ -13,16 +13,10 @@ import {
   SagaNeedsOperator,
   SagaNotFound,
   SagaUnwound,
-  Worker,
+  type AnyAction,
   type Context,
-  type Logger,
 } from "../src/index.js";
-import { Sec } from "./sec.js";
-
-const QUIET: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
-
-/** Milliseconds for what takes a moment: no test waits for it to be over, however slow the machine. */
-const BOUND = 120_000;
+import { BOUND, Sec, serve } from "./sec.js";
 
 let sec: Sec;
 let client: Client;
@@ -38,20 +32,7 @@ after(async () => {
 });
 
 /** Serve some actions for as long as `use` takes. */
-async function serving(
-  actions: ConstructorParameters<typeof Worker>[1]["actions"],
-  use: (worker: Worker) => Promise<void>,
-): Promise<void> {
-  const worker = new Worker(sec.address, { actions, slots: 20, logger: QUIET });
-  const run = worker.run({ handleSignals: false });
-  try {
-    await Promise.race([worker.ready, run]);
-    await use(worker);
-  } finally {
-    worker.drain(5_000);
-    await run;
-  }
-}
+const serving = (actions: readonly AnyAction[], use: () => Promise<void>): Promise<void> => serve(sec, actions, use);
 
 test("a saga runs, and its result is typed", async () => {
   const greet = action("greet", {}, (input: { name: string }) => `hello ${input.name}`);

@@ -6,11 +6,27 @@ import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { Client } from "../src/index.js";
+import { Client, Worker, type AnyAction, type Logger } from "../src/index.js";
 
 /** What starts a SEC; the Makefile names the one of .venv. */
 const COMMAND = process.env["SAGALINE_COMMAND"] ?? "sagaline";
-const READY_MS = 120_000;
+/** Milliseconds for what takes a moment: no test waits for it to be over, however slow the machine. */
+export const BOUND = 120_000;
+
+const QUIET: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** Serve some actions for as long as `use` takes. */
+export async function serve(sec: Sec, actions: readonly AnyAction[], use: () => Promise<void>): Promise<void> {
+  const worker = new Worker(sec.address, { actions, slots: 20, logger: QUIET });
+  const run = worker.run({ handleSignals: false });
+  try {
+    await Promise.race([worker.ready, run]);
+    await use();
+  } finally {
+    worker.drain(5_000);
+    await run;
+  }
+}
 
 export class Sec {
   private child: ChildProcess | undefined;
@@ -44,7 +60,7 @@ export class Sec {
     failed.catch(() => undefined); // it may end whenever a test wants it to
     const client = new Client(this.address);
     try {
-      await Promise.race([failed, client.list({ timeout: READY_MS }).next()]);
+      await Promise.race([failed, client.list({ timeout: BOUND }).next()]);
     } finally {
       client.close();
     }

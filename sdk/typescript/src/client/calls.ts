@@ -3,6 +3,7 @@
 import { credentials, Metadata, type CallOptions, type ClientReadableStream, type ServiceError } from "@grpc/grpc-js";
 
 import { splitAddresses } from "../addresses.js";
+import { AdminServiceClient } from "../gen/sagaline/v1/admin_service.js";
 import { SagaServiceClient } from "../gen/sagaline/v1/saga_service.js";
 import type { TlsOptions } from "../worker/io/messages.js";
 import { CallStopped, errorOfCall, Unavailable, type RpcError } from "./errors.js";
@@ -28,11 +29,22 @@ const CHANNEL_OPTIONS = {
   "grpc.max_reconnect_backoff_ms": 1_000,
   "grpc.max_receive_message_length": -1,
 };
+/** What one SEC serves. */
+interface Services {
+  readonly sagas: SagaServiceClient;
+  readonly admin: AdminServiceClient;
+}
+
+/** How long a call that is sent once waits for a connection before it turns to the next address. */
+const REACH_MS = 1_000;
 const BACKOFF_MIN = 50;
 const BACKOFF_MAX = 2_000;
 
+/** Milliseconds for a call, repetitions included, where nothing else is said. */
+const TIMEOUT_MS = 30_000;
+
 export class Calls {
-  private readonly clients: SagaServiceClient[];
+  private readonly clients: Services[];
   private turn = 0;
 
   constructor(
@@ -45,20 +57,57 @@ export class Calls {
       tls === undefined
         ? credentials.createInsecure()
         : credentials.createSsl(buffer(tls.rootCerts), buffer(tls.privateKey), buffer(tls.certChain));
-    this.clients = splitAddresses(address).map((one) => new SagaServiceClient(one, security, CHANNEL_OPTIONS));
+    this.clients = splitAddresses(address).map((one) => ({
+      sagas: new SagaServiceClient(one, security, CHANNEL_OPTIONS),
+      admin: new AdminServiceClient(one, security, CHANNEL_OPTIONS),
+    }));
     this.turn = Math.floor(Math.random() * this.clients.length);
   }
 
-  /** Every call may be repeated: creation has an id, and the others done twice are done once. */
+  /** A call that may be repeated: what it does twice is done once. */
   async call<Request, Response>(
     pick: (client: SagaServiceClient) => Method<Request, Response>,
     request: Request,
     settings: CallSettings,
   ): Promise<Response> {
-    const deadline = Date.now() + (settings.timeout ?? 30_000);
+    return this.repeated(({ sagas }) => pick(sagas).bind(sagas), request, settings);
+  }
+
+  /** The same of what operators use. */
+  async admin<Request, Response>(
+    pick: (client: AdminServiceClient) => Method<Request, Response>,
+    request: Request,
+    settings: CallSettings,
+  ): Promise<Response> {
+    return this.repeated(({ admin }) => pick(admin).bind(admin), request, settings);
+  }
+
+  /** A call that must not be done twice: sent once, to a SEC to which there is a connection. */
+  async callOnce<Request, Response>(
+    pick: (client: SagaServiceClient) => Method<Request, Response>,
+    request: Request,
+    settings: CallSettings,
+  ): Promise<Response> {
+    return this.sentOnce(({ sagas }) => pick(sagas).bind(sagas), request, settings);
+  }
+
+  async adminOnce<Request, Response>(
+    pick: (client: AdminServiceClient) => Method<Request, Response>,
+    request: Request,
+    settings: CallSettings,
+  ): Promise<Response> {
+    return this.sentOnce(({ admin }) => pick(admin).bind(admin), request, settings);
+  }
+
+  private async repeated<Request, Response>(
+    method: (services: Services) => Method<Request, Response>,
+    request: Request,
+    settings: CallSettings,
+  ): Promise<Response> {
+    const deadline = Date.now() + (settings.timeout ?? TIMEOUT_MS);
     for (let failures = 0; ; failures += 1) {
       try {
-        return await this.once(pick, request, deadline, settings.signal);
+        return await this.once(method(this.client()), request, deadline, settings.signal);
       } catch (error) {
         const left = deadline - Date.now();
         if (!(error instanceof Unavailable) || left <= 0) {
@@ -73,11 +122,26 @@ export class Calls {
     }
   }
 
+  private async sentOnce<Request, Response>(
+    method: (services: Services) => Method<Request, Response>,
+    request: Request,
+    settings: CallSettings,
+  ): Promise<Response> {
+    const deadline = Date.now() + (settings.timeout ?? TIMEOUT_MS);
+    while (Date.now() < deadline && !(await reached(this.client().sagas, Math.min(deadline, Date.now() + REACH_MS)))) {
+      if (settings.signal?.aborted === true) {
+        throw stopped(settings.signal);
+      }
+      this.turn += 1;
+    }
+    return this.once(method(this.client()), request, deadline, settings.signal);
+  }
+
   /** A stream of answers, from whichever SEC is next. */
   stream<Response>(
     open: (client: SagaServiceClient, metadata: Metadata) => ClientReadableStream<Response>,
   ): ClientReadableStream<Response> {
-    return open(this.client(), this.metadata());
+    return open(this.client().sagas, this.metadata());
   }
 
   /** The next call goes to the next SEC. */
@@ -86,13 +150,14 @@ export class Calls {
   }
 
   close(): void {
-    for (const client of this.clients) {
-      client.close();
+    for (const { sagas, admin } of this.clients) {
+      sagas.close();
+      admin.close();
     }
   }
 
   private once<Request, Response>(
-    pick: (client: SagaServiceClient) => Method<Request, Response>,
+    method: Method<Request, Response>,
     request: Request,
     deadline: number,
     signal: AbortSignal | undefined,
@@ -102,8 +167,7 @@ export class Calls {
         reject(stopped(signal));
         return;
       }
-      const client = this.client();
-      const call = pick(client).call(client, request, this.metadata(), { deadline }, (error, response) => {
+      const call = method(request, this.metadata(), { deadline }, (error, response) => {
         signal?.removeEventListener("abort", stop);
         if (error === null) {
           resolve(response);
@@ -118,7 +182,7 @@ export class Calls {
     });
   }
 
-  private client(): SagaServiceClient {
+  private client(): Services {
     const client = this.clients[this.turn % this.clients.length];
     if (client === undefined) {
       throw new Error("a client has at least one address");
@@ -133,6 +197,15 @@ export class Calls {
     }
     return metadata;
   }
+}
+
+/** Whether there is a connection before the deadline. */
+function reached(client: SagaServiceClient, deadline: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    client.waitForReady(deadline, (error) => {
+      resolve(error === undefined);
+    });
+  });
 }
 
 export function stopped(signal: AbortSignal): RpcError {

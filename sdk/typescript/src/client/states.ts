@@ -51,6 +51,7 @@ export interface SagaInfo {
   readonly createTime: Date | undefined;
   readonly finishTime: Date | undefined;
   readonly labels: ReadonlyMap<string, string>;
+  readonly scopes: readonly string[];
   readonly output: Payload | undefined;
   /** Why it unwinds or unwound. */
   readonly failure: FailureInfo | undefined;
@@ -71,6 +72,7 @@ export function sagaInfo(saga: Saga): SagaInfo {
     createTime: dateOf(saga.createTime),
     finishTime: dateOf(saga.finishTime),
     labels: saga.labels,
+    scopes: saga.scopes,
     output: saga.output,
     failure: failureInfo(saga.failure),
     failedNode: saga.failedNode,
@@ -98,7 +100,7 @@ function failureInfo(failure: Failure | undefined): FailureInfo | undefined {
   return failure === undefined ? undefined : { type: failure.type, message: failure.message };
 }
 
-function dateOf(time: Timestamp | undefined): Date | undefined {
+export function dateOf(time: Timestamp | undefined): Date | undefined {
   return time === undefined ? undefined : new Date(Number(time.seconds) * 1_000 + Math.floor(time.nanos / 1e6));
 }
 
