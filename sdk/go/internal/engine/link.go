@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,6 +14,9 @@ import (
 	"sagaline.dev/sdk/go/internal/machine"
 	pb "sagaline.dev/sdk/go/sagaline/v1"
 )
+
+// gatherMost: with so many in one frame, more would save nothing.
+const gatherMost = 256
 
 // link carries the frames of one session: one stream after another over one connection, which is made anew when the
 // session asks for that. Its fields are touched with the engine's lock held, except for conn, which the goroutine of the
@@ -172,9 +176,26 @@ func (l *link) read(call pb.WorkerService_ConnectClient, session *machine.Sessio
 	}
 }
 
+// gather lets those run first that can run now, so that attempts which end at the same moment share a frame (W8): gRPC takes
+// a frame and returns at once, and never is the stream busy for long enough to gather anything. It waits for nobody: where
+// nothing else can run, yielding returns at once, and it ends as soon as a turn of all others has brought nothing more.
+func (l *link) gather(session *machine.Session) {
+	for before := 0; ; {
+		l.engine.mu.Lock()
+		queued := session.Queued()
+		l.engine.mu.Unlock()
+		if queued <= before || queued >= gatherMost {
+			return
+		}
+		before = queued
+		runtime.Gosched()
+	}
+}
+
 // write pulls frames whenever the stream is free. It returns nil once our half is closed.
 func (l *link) write(ctx context.Context, call pb.WorkerService_ConnectClient, session *machine.Session, read chan error) error {
 	for {
+		l.gather(session)
 		l.engine.mu.Lock()
 		frame := session.NextFrame(time.Now())
 		halfClosing := l.halfClosing

@@ -187,6 +187,18 @@ func (s *Session) hasAnswers() bool {
 	return s.holdings.results.hasQueued(s.sec) || s.holdings.rejections.hasQueued(s.sec)
 }
 
+// Queued is how many results and rejections could share the next frame.
+func (s *Session) Queued() int {
+	if s.state != open && s.state != closing {
+		return 0
+	}
+	queued := len(s.holdings.results.lanes[s.sec])
+	if lane := s.holdings.rejections.lanes[s.sec]; lane != nil {
+		queued += len(lane.queued)
+	}
+	return queued
+}
+
 // NextFrame is the next frame to write, with all that is queued and fits; nil while there is nothing to say.
 func (s *Session) NextFrame(now time.Time) *pb.ConnectRequest {
 	if !s.HasFrame() {
