@@ -20,6 +20,8 @@ from tests.etcd_server import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
+LIGHT = ["fsync=off", "shared_buffers=16MB"]
+"""Settings of a server whose data nobody needs."""
 READY = "ready to accept connections"
 SUPERUSER = "postgres"
 
@@ -37,9 +39,14 @@ def postgres_programs() -> Path:
 
 
 class PostgresServer:
-    """One server. It refuses to run as root, and then runs as a user who owns nothing but its folder."""
+    """One server. It refuses to run as root, and then runs as a user who owns nothing but its folder.
 
-    def __init__(self) -> None:
+    Args:
+        durable: True: it writes through to the disk, and has the memory that a server of its own would have.
+    """
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._durable = durable
         self._user = _servant() if os.geteuid() == 0 else None
         self._programs = postgres_programs()
         self._directory = Path(tempfile.mkdtemp(prefix="sagaline-postgres-"))  # pytest's own are closed to others
@@ -59,7 +66,8 @@ class PostgresServer:
         output, _ = done.communicate(timeout=START_SECONDS)
         if done.returncode != 0:
             raise RuntimeError(f"initdb failed: {output}")
-        settings = ["fsync=off", "listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=16MB"]
+        weight = ["shared_buffers=512MB", "max_connections=200"] if self._durable else LIGHT
+        settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", *weight]
         options = [word for setting in settings for word in ("-c", setting)]
         self._process = self._popen(["postgres", "-D", str(self._data), "-p", str(self.port), *options])
         self._output = threading.Thread(target=self._read_output, args=(self._process,), daemon=True)
@@ -113,6 +121,12 @@ class PostgresServer:
             self._output.join(START_SECONDS)
             self._output = None
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """Process id of its first process."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def url(self) -> str:

@@ -26,6 +26,11 @@ class Process:
         self.name = name
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
+
     def cpu_seconds(self) -> float:
         """Return the CPU that it has used so far, in user and system time."""
         with contextlib.suppress(FileNotFoundError):
@@ -86,9 +91,14 @@ async def start(
     return Process(name, process)
 
 
+EAGER = [(f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "min", "max")]
+"""A SEC that is being started refuses connections: by default the second try would come after a second, the third two
+later, and whoever waits, or measures, would hear of it that much too late."""
+
+
 async def until_serving(address: str) -> None:
     """Wait until the health service of a SEC says SERVING."""
-    async with asyncio.timeout(READY_SECONDS), grpc.aio.insecure_channel(address) as channel:
+    async with asyncio.timeout(READY_SECONDS), grpc.aio.insecure_channel(address, EAGER) as channel:
         await channel.channel_ready()
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         async for answer in watch:

@@ -60,3 +60,13 @@ def test_what_the_checkers_see_is_what_there_is() -> None:
 def test_other_names_are_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = sagaline.nothing  # type: ignore[attr-defined]
+
+
+def test_a_sec_loads_nothing_to_draw_with_and_leaves_it_to_others() -> None:
+    program = (
+        "from sagaline_server.app.lean import import_structlog_alone as alone; alone(); import sagaline_server.app.sec"
+    )
+    loaded = loaded_by(program)
+    assert {"structlog", "grpc"} <= loaded
+    assert not {name for name in loaded if name.partition(".")[0] in {"rich", "pygments"}}
+    assert run(f"{program}; import rich.console; alone(); print(rich.__name__)") == "rich"

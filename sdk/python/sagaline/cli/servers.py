@@ -25,6 +25,7 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"])
 def dev_command(listen: str, web: str | None, data_dir: str | None, log_level: str) -> None:
     """Run a SEC on SQLite in one process, for development. Ctrl-C stops it."""
     try:
+        _import_what_is_needed()
         from sagaline_server.app.main import run_dev
     except ImportError as error:
         raise _not_installed(error) from error
@@ -45,10 +46,17 @@ def server_command(config_file: str | None, assignments: tuple[str, ...]) -> Non
             raise click.BadParameter(f"{assignment!r} does not read KEY=VALUE", param_hint="--set")
         overrides[key] = value
     try:
+        _import_what_is_needed()
         from sagaline_server.app.main import run_server
     except ImportError as error:
         raise _not_installed(error) from error
     click.get_current_context().exit(run_server(config_file=config_file, overrides=overrides))
+
+
+def _import_what_is_needed() -> None:
+    from sagaline_server.app.lean import import_structlog_alone
+
+    import_structlog_alone()
 
 
 def _not_installed(error: ImportError) -> UnusableInput:
