@@ -17,7 +17,7 @@ CI_LANGUAGES := go,typescript,java
 CODE := sdk/python server workers/python scripts tests
 
 .DEFAULT_GOAL := help
-.PHONY: demo-polyglot help setup upgrade protos check-protos fmt lint arch types test test-go test-typescript test-java ci demo dev bench profile simulate failover conformance clean
+.PHONY: demo-polyglot help setup upgrade protos check-protos fmt lint arch types test test-go test-typescript test-java ci demo dev bench bench-peers profile simulate failover conformance clean
 .NOTPARALLEL:
 
 help: ## list these targets
@@ -80,6 +80,9 @@ dev: setup ## a SEC on SQLite in this terminal
 
 bench: setup ## every figure of docs/performance.md beside its target; LANG=all: the languages instead
 	@$(WITH_ETCD) $(BIN)/python -m tests.bench$(if $(LANGUAGE),.languages --language $(LANGUAGE),$(if $(ONLY), --only $(ONLY))) $(BENCH)
+
+bench-peers: setup ## the same work on Restate, DBOS and Temporal, as far as they can be had; PEERS='--only restate'
+	@$(WITH_ETCD) $(BIN)/python -m tests.bench.peers $(PEERS)
 
 profile: setup ## where the SEC's and the worker's time goes, by function
 	@$(WITH_ETCD) $(BIN)/python -m tests.bench.profiling $(PROFILE)

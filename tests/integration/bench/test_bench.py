@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +60,20 @@ def test_latencies_of_an_open_loop_count_from_when_sagas_were_due() -> None:
     assert len(moments) > loop_rate / 2
     assert before - moments[0] > 0.5
     assert moments == sorted(moments)
+
+
+def test_a_peer_that_cant_be_had_is_skipped_and_the_reason_told(tmp_path: Path) -> None:
+    """Here there is no Go to get it with."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.peers", "--only", "dtm"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=BENCH_SECONDS,
+        env={**os.environ, "PATH": str(tmp_path), "SAGALINE_PEERS": str(tmp_path)},
+    )
+    line, last = done.stdout.splitlines()
+    told = json.loads(line)
+    assert told["peer"] == "dtm"
+    assert told["skipped"].startswith("go does not run: ")
+    assert last == "BENCH peers=0 skipped=1 broken=0"
