@@ -8,6 +8,7 @@ wait there for ever to the SEC of the first rank, which has a share of all.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -17,7 +18,7 @@ from sagaline_server.core.gate import ActionPoint
 from sagaline_server.core.shares import ActionLimit, ScopeLimit, action_share, rank_of, scope_share
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.membership import Membership
-from sagaline_server.ports.cluster import ClusterStore
+from sagaline_server.ports.cluster import ClusterStore, StoredCondition
 from sagaline_server.ports.store import SecRecord
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.live import Wake
@@ -40,6 +41,7 @@ class Conditions:
         self._membership = membership
         self._actions: dict[str, ActionLimit] = {}
         self._scopes: dict[str, ScopeLimit] = {}
+        self._reading = asyncio.Lock()
         membership.on_change.append(self._share)
 
     async def refresh(self) -> None:
@@ -48,7 +50,10 @@ class Conditions:
         Raises:
             StoreError: The store can't be reached.
         """
-        conditions = await self._store.list_conditions()
+        async with self._reading:  # or what was read first might be taken last
+            self._take(await self._store.list_conditions())
+
+    def _take(self, conditions: Sequence[StoredCondition]) -> None:
         self._actions, self._scopes = {}, {}
         points: dict[str, ActionPoint] = {}
         for stored in conditions:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -11,8 +12,11 @@ from sagaline.v1 import admin_service_pb2 as pb
 from sagaline.v1 import saga_pb2
 from sagaline_server.core.decide import Step
 from sagaline_server.core.entries import Kind
+from sagaline_server.ownership.conditions import Conditions
+from sagaline_server.ownership.membership import Membership
+from sagaline_server.ports.cluster import StoredCondition
 from sagaline_server.runtime.explain import explain
-from sagaline_server.store.memory import MemoryBackend
+from sagaline_server.store.memory import MemoryBackend, MemoryStore
 from sagaline_server.wire.breakpoints import point_subject
 from tests.unit.ownership.fleet import PlayedSec, drawn_saga, settle
 from tests.unit.ownership.waiting import until
@@ -141,3 +145,36 @@ async def test_one_that_can_not_be_read_holds_nothing(secs: tuple[PlayedSec, Pla
     await until(lambda: knows(sec, "b"))
     await sec.create(saga("s", "a"))
     assert await held(sec) == {"s n0"}
+
+
+class LateStore(MemoryStore):
+    """A store one of whose answers is late, when a test wants it to."""
+
+    def __init__(self, backend: MemoryBackend) -> None:
+        super().__init__(backend)
+        self.late: asyncio.Event | None = None
+
+    async def list_conditions(self) -> Sequence[StoredCondition]:
+        late, self.late = self.late, None
+        conditions = await super().list_conditions()
+        if late is not None:
+            await late.wait()
+        return conditions
+
+
+async def test_a_late_answer_takes_nothing_back() -> None:
+    """What a SEC read before a change does not come after what it read after it."""
+    played = PlayedSec(MemoryBackend(), "sec-a")
+    store = LateStore(MemoryBackend())
+    await store.open(sec_id="sec-a", address="a:1", version="1")
+    conditions = Conditions(store, played.engine, Membership("sec-a"))
+    late = store.late = asyncio.Event()
+    first = asyncio.create_task(conditions.refresh())
+    await settle()
+    point = pb.ActionBreakpoint(action="a", actor="ann", reason="a look")
+    await store.put_condition(point_subject("a"), point.SerializeToString())
+    second = asyncio.create_task(conditions.refresh())
+    await settle()
+    late.set()
+    await asyncio.gather(first, second)
+    assert knows(played, "a")
