@@ -155,6 +155,7 @@ def _build_map(name: str, digits: _Digits, earlier: Sequence[str], recipe: Recip
         max_concurrency=digits.below(3),
         canary=(0, 0, 1, 2)[digits.below(4)],
         max_failures=(0, 1, 1, 2)[digits.below(4)],
+        index="place" if kind == 12 and digits.below(2) else "",
     )
 
 
