@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from asyncio.subprocess import PIPE
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from sagaline.v1 import saga_pb2
 from sagaline_examples.trip.group import GROUP
 from sagaline_server.core.validate import check_graph
 from sagaline_server.wire.specs import graph_from
-from tests.integration.secs import ANY_PORT, CLI, SERVER, started
+from tests.integration.secs import ANY_PORT, SERVER, started
 
 
 @action("maps.double")
@@ -50,22 +48,3 @@ async def test_a_map_runs_to_its_end_over_several_appends(tmp_path: Path) -> Non
 
 def test_the_group_trip_is_a_graph_that_is_accepted() -> None:
     assert check_graph(graph_from(GROUP.to_proto())) == []
-
-
-async def test_a_fleet_is_provisioned_from_the_command_line(tmp_path: Path) -> None:
-    """As the page about the examples says: a SEC, a worker, something to take, and one command."""
-    db = ("--db", str(tmp_path / "inventory.db"))
-    async with started(*SERVER, "--listen", ANY_PORT, "--data-dir", str(tmp_path / "data")) as sec:
-        address = await sec.address()
-        stocked = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "sagaline_examples.stock", *db, "--sagas", "200"
-        )
-        assert await stocked.wait() == 0
-        async with started(sys.executable, "-m", "sagaline_examples.worker", "--address", address, *db):
-            params = '{"name":"web","machines":3}'
-            arguments = ("run", "sagaline_examples.provision.fleet:FLEET", "--params", params, "--address", address)
-            running = await asyncio.create_subprocess_exec(*CLI, *arguments, "-o", "json", stdout=PIPE)
-            out, _ = await asyncio.wait_for(running.communicate(), 60)
-    assert running.returncode == 0
-    machines = json.loads(json.loads(out)["output"]["json"])
-    assert [machine["name"] for machine in machines] == ["web-0", "web-1", "web-2"]

@@ -1,4 +1,4 @@
-"""Runs a worker that serves the actions of both examples.
+"""Runs a worker that serves the actions of the examples.
 
     python -m sagaline_examples.worker --address localhost:7070 --db inventory.db --slots 8
 
@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
-from sagaline import Worker
+from sagaline import Action, Worker
 from sagaline_examples.inventory import open_inventory
 from sagaline_examples.provision import actions as provision_actions
+from sagaline_examples.retire import actions as retire_actions
 from sagaline_examples.trip import actions as trip_actions
 
 ADDRESS = "localhost:7070"
@@ -27,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slots", type=int, default=SLOTS, help=f"actions at once; {SLOTS} if not given")
     options = parser.parse_args(arguments)
     inventory = open_inventory(options.db)
-    worker = Worker(options.address, actions=[*provision_actions.ACTIONS, *trip_actions.ACTIONS], slots=options.slots)
+    actions: list[Action[Any, Any]] = [*provision_actions.ACTIONS, *trip_actions.ACTIONS, *retire_actions.ACTIONS]
+    worker = Worker(options.address, actions=actions, slots=options.slots)
     try:
         worker.run_forever()
     finally:
