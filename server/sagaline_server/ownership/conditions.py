@@ -63,7 +63,7 @@ class Conditions:
                     points[point.action] = action_point_from(point)
                 else:
                     self._take_limit(admin_service_pb2.Limit.FromString(stored.value))
-            except (DecodeError, ValueError):
+            except DecodeError:
                 log.warning("condition_unreadable", subject=stored.subject)
         self._share()
         self._engine.breakpoints.set(points)

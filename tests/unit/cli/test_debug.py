@@ -110,8 +110,8 @@ async def test_debug_runs_from_breakpoint_to_breakpoint(command: Command, served
     result = await command("debug", "t-1", lines=lines)
     prompts = result.stdout.split("(saga) ")
     assert prompts[1] == "hotel, confirm (action)\n"
-    assert "next:   hotel" in prompts[2]
-    assert "next:   confirm" in prompts[3]
+    assert "next:     hotel\nheld by:  a breakpoint at hotel\n" in prompts[2]
+    assert "next:     confirm\nheld by:  a breakpoint at confirm\n" in prompts[3]
     assert prompts[4] == prompts[5] == "no breakpoints\n"
     assert "state:   succeeded" in prompts[6]
     assert prompts[9] == "no command 'nonsense'; \"help\" lists them\n"

@@ -138,6 +138,15 @@ async def test_a_saga_that_is_being_created_when_it_is_cleared_goes_on(secs: tup
     assert await held(sec) == {"s n0"}
 
 
+async def test_a_side_that_is_not_known_is_both(secs: tuple[PlayedSec, PlayedSec]) -> None:
+    """What a later release may say holds more here, never less."""
+    sec = secs[0]
+    await put(sec, "a", 7)  # type: ignore[arg-type]
+    await until(lambda: knows(sec, "a"))
+    await sec.create(saga("s", "a"))
+    assert await held(sec) == set()
+
+
 async def test_one_that_can_not_be_read_holds_nothing(secs: tuple[PlayedSec, PlayedSec]) -> None:
     sec = secs[0]
     await sec.store.put_condition(point_subject("a"), b"\xff")

@@ -11,7 +11,7 @@ import click
 from sagaline.cli.arguments import STEPS_MAX, breakpoint_at, saga_argument, who
 from sagaline.cli.entries import breakpoint_text, entry_line
 from sagaline.cli.exits import print_error
-from sagaline.cli.holding import breakpoints_of, has_ended, held_nodes, nodes_in_flight, until_quiet
+from sagaline.cli.holding import breakpoints_of, has_ended, held_nodes, holds, nodes_in_flight, until_quiet
 from sagaline.cli.inputs import input_lines
 from sagaline.cli.output import print_facts, print_table
 from sagaline.cli.settings import Settings, common_options, pass_settings
@@ -115,6 +115,7 @@ class DebugSession:
             ("failure", failure_text(saga.failure)),
             ("in flight", _names(nodes_in_flight(saga))),
             ("next", _names(held_nodes(saga))),
+            ("held by", "; ".join(holds(saga))),
             ("waiting", _names(_waiting(saga))),
             ("output", payload_text(saga.output) if saga.HasField("output") else ""),
         ]

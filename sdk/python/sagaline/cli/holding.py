@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from sagaline.cli.text import clean
 from sagaline.client.states import is_final
 from sagaline.v1 import log_pb2, saga_pb2
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 GATE = "the gate:"
 """How `NodeView.waiting_for` begins where the gate holds a node."""
 
+PAUSED = "the saga is paused"
+"""What `NodeView.waiting_for` says after that where it is a pause."""
+
 POLL_S = 0.1
 
 _IN_FLIGHT = (saga_pb2.NODE_STATUS_RUNNING, saga_pb2.NODE_STATUS_UNDOING)
@@ -22,6 +26,12 @@ _IN_FLIGHT = (saga_pb2.NODE_STATUS_RUNNING, saga_pb2.NODE_STATUS_UNDOING)
 def held_nodes(saga: saga_pb2.Saga) -> list[saga_pb2.NodeView]:
     """Return the nodes that could start now if the gate let them."""
     return [node for node in saga.nodes if node.waiting_for.startswith(GATE)]
+
+
+def holds(saga: saga_pb2.Saga) -> list[str]:
+    """Return what holds nodes, each once, but for the pause of the saga, which its state tells of."""
+    told = (clean(node.waiting_for.removeprefix(GATE).strip()) for node in held_nodes(saga))
+    return [text for text in dict.fromkeys(told) if text != PAUSED]
 
 
 def nodes_in_flight(saga: saga_pb2.Saga) -> list[saga_pb2.NodeView]:
