@@ -132,3 +132,25 @@ async def test_debug_pauses_a_saga_that_runs(command: Command, served: Served) -
     result = await command("debug", "t-1")
     assert "state:      running, paused" in result.stdout
     assert "in flight:  pay" in result.stdout
+
+
+async def test_debug_steps_through_the_elements_of_a_map(command: Command, served: Served) -> None:
+    spec = trip("t-1", start_paused=True)
+    del spec.graph.nodes[:]
+    spec.graph.result = ""
+    spec.params.json = '{"hosts":["a","b"]}'
+    node = spec.graph.nodes.add(name="boot")
+    node.map.items.params.SetInParent()
+    node.map.items.path.append("hosts")
+    node.map.index = "number"
+    node.map.action.action = "boot"
+    await served.sagas.CreateSaga(pb.CreateSagaRequest(saga=spec))
+    result = await command("debug", "t-1", lines=("step", "show boot[1]", "show boot[0]", "nodes", "c"))
+    prompts = result.stdout.split("(saga) ")
+    assert prompts[0] == "state:    running, paused\nnext:     boot[0], boot[1]\nwaiting:  boot\n"
+    assert prompts[1] == "state:    running, paused\nnext:     boot[1]\nwaiting:  boot\n"
+    assert 'input item:    params.hosts.1 = "b"' in prompts[2]
+    assert "input number:  index = 1" in prompts[2]
+    assert 'output:        "done"' in prompts[3]
+    assert [line.split()[0] for line in prompts[4].splitlines()] == ["NODE", "boot[0]", "boot[1]", "boot"]
+    assert 'output:  ["done","done"]' in prompts[5]

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from sagaline.v1 import log_pb2, saga_pb2, saga_service_pb2
 from tests.unit.cli.conftest import Sagaline
 from tests.unit.cli.fake_service import FakeService
-from tests.unit.cli.samples import running, succeeded, unwound
+from tests.unit.cli.samples import fleet, running, succeeded, unwound
 
 
 def test_get_shows_the_saga_and_its_nodes(sagaline: Sagaline, service: FakeService) -> None:
@@ -181,3 +181,10 @@ def test_resolve_sends_the_decision(
 def test_resolve_needs_one_decision_and_a_reason(sagaline: Sagaline, service: FakeService, options: list[str]) -> None:
     assert sagaline("resolve", "t", "pay", *options).exit_code == 2
     assert service.requests == []
+
+
+def test_get_lists_the_elements_of_maps_and_how_far_their_map_is(sagaline: Sagaline, service: FakeService) -> None:
+    service.add(fleet())
+    lines = sagaline("get", "f-1").stdout.split("\n\n")[1].splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["servers[0]/reserve", "servers[0]", "servers[1]/reserve"]
+    assert lines[5].split() == ["servers", "pending", "map", *["its", "elements:", "1", "of", "2", "have", "ended"]]
