@@ -9,7 +9,7 @@ from sagaline import GraphBuilder, Worker, action
 from sagaline.client import Client
 from sagaline.graph import Graph
 from sagaline.v1 import admin_service_pb2, saga_pb2
-from tests.integration.secs import ANY_PORT, CLI, SERVER, started
+from tests.integration.secs import ANY_PORT, CLI, SERVER, run, started
 
 SECONDS = 60.0
 
@@ -30,10 +30,9 @@ def order() -> Graph[str, str]:
 
 
 async def sagaline(*arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(*CLI, *arguments, stdout=asyncio.subprocess.PIPE)
-    out, _ = await process.communicate()
-    assert process.returncode == 0, arguments
-    return out.decode()
+    code, out, problem = await run(*CLI, *arguments, seconds=SECONDS)
+    assert code == 0, problem
+    return out
 
 
 async def test_a_breakpoint_holds_and_outlives_the_sec(tmp_path: Path) -> None:
@@ -51,7 +50,7 @@ async def test_a_breakpoint_holds_and_outlives_the_sec(tmp_path: Path) -> None:
             assert wait.reason == admin_service_pb2.WAIT_REASON_GATE
         told = await sagaline("why", "s1", "--address", address)
         assert "a breakpoint on the action breakpoints.charge, set by ann: the bank is down" in told
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(3 * SECONDS):
             await client.step("s1", actor="ann", reason="one to see")
             assert (await client.wait("s1")).state == saga_pb2.SAGA_STATE_SUCCEEDED
             assert (await client.explain("s2")).waits[0].reason == admin_service_pb2.WAIT_REASON_GATE

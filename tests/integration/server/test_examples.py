@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +11,8 @@ import pytest
 
 from tests.integration.secs import ANY_PORT, CLI, SERVER, run, started
 
+SECONDS = 90.0
+
 
 @pytest.fixture
 async def address(tmp_path: Path) -> AsyncIterator[str]:
@@ -20,14 +21,13 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     stock = (sys.executable, "-m", "sagaline_examples.stock", *db, "--sagas", "200")
     worker = (sys.executable, "-m", "sagaline_examples.worker", *db)
     async with started(*SERVER, "--listen", ANY_PORT, "--data-dir", str(tmp_path / "data")) as sec:
-        assert (await run(*stock))[0] == 0
+        assert (await run(*stock, seconds=SECONDS))[0] == 0
         async with started(*worker, "--address", await sec.address()):
             yield await sec.address()
 
 
 async def sagaline(address: str, *arguments: str) -> str:
-    async with asyncio.timeout(60):
-        code, out, problem = await run(*CLI, *arguments, "--address", address)
+    code, out, problem = await run(*CLI, *arguments, "--address", address, seconds=SECONDS)
     assert code == 0, problem
     return out
 

@@ -59,7 +59,9 @@ def test_a_server_that_somebody_uses_is_left_alone(sagaline_sec: SecMaker, rack:
         sagaline_sec(ACTIONS).run(RETIRE, RetireRequest(SERVER))
 
 
-@pytest.mark.parametrize("check", ["assert_idempotent", "assert_unwinds", "assert_survives_crashes", "assert_undo_wins"])
+@pytest.mark.parametrize(
+    "check", ["assert_idempotent", "assert_unwinds", "assert_survives_crashes", "assert_undo_wins"]
+)
 def test_its_actions_keep_their_promises(sagaline_sec: SecMaker, rack: Inventory, check: str) -> None:
     """Each round retires a server of its own."""
     racks = iter(range(2, 1_000))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 async def until(holds: Callable[[], bool]) -> None:
