@@ -15,6 +15,7 @@ from sagaline_examples.retire.graph import RETIRE
 from sagaline_examples.retire.values import Approval, Retired, RetireRequest
 
 SERVER = "z/rack-1"
+CHECKS = ("assert_idempotent", "assert_unwinds", "assert_survives_crashes", "assert_undo_wins")
 YES, NO = Approval(granted=True, by="ann"), Approval(granted=False, by="ann")
 
 
