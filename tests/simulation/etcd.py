@@ -24,7 +24,9 @@ from tests.simulation.processes import Process
 T = TypeVar("T")
 
 NAME = "etcd"
-"""Its name as a host of the network."""
+"""Its name as a host of the network; that of another one begins with it too."""
+REVISIONS_APART = 1_000_000
+"""Between the first revisions of two etcds, so that an incarnation is of one of them whoever looks at it."""
 CALL_SECONDS = 5.0
 """Deadline of one call."""
 
@@ -64,9 +66,12 @@ class Lease(msgspec.Struct):
 class EtcdService:
     """What SECs reach over the network."""
 
-    def __init__(self, sim: Simulator, network: Network, chance: random.Random, backend: SimBackend) -> None:
+    def __init__(
+        self, sim: Simulator, network: Network, chance: random.Random, backend: SimBackend, name: str = NAME
+    ) -> None:
         """Make an empty etcd in good weather."""
         self.sim = sim
+        self.name = name
         self.backend = backend
         self.weather = StoreWeather()
         self.is_away = False
@@ -98,7 +103,7 @@ class EtcdService:
             async with asyncio.timeout(seconds):
                 return await answer
         except TimeoutError:
-            raise EtcdError(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer in time", NAME) from None
+            raise EtcdError(grpc.StatusCode.DEADLINE_EXCEEDED, "no answer in time", self.name) from None
 
     def _send(self, process: Process, act: Callable[[], T], answer: asyncio.Future[T], seconds: float) -> None:
         weather, chance = self.weather, self._chance
@@ -119,7 +124,7 @@ class EtcdService:
             if self._chance.random() < 0.3:
                 self._when_back.append(lambda: self._arrive(process, act, answer))
             return
-        if self._network.is_closed(process.host.name, NAME):
+        if self._network.is_closed(process.host.name, self.name):
             return
         try:
             value = act()
@@ -137,7 +142,7 @@ class EtcdService:
 
     def _answer(self, process: Process, answer: asyncio.Future[Any], value: Any, *, failed: bool) -> None:
         def arrive() -> None:
-            if answer.done() or not process.alive or self._network.is_closed(NAME, process.host.name):
+            if answer.done() or not process.alive or self._network.is_closed(self.name, process.host.name):
                 return
             if failed:
                 answer.set_exception(value)
@@ -147,7 +152,7 @@ class EtcdService:
         self.sim.after(self._delay(), arrive)
 
     def _fail(self, process: Process, answer: asyncio.Future[Any]) -> None:
-        error = EtcdError(grpc.StatusCode.UNAVAILABLE, "the connection broke", NAME)
+        error = EtcdError(grpc.StatusCode.UNAVAILABLE, "the connection broke", self.name)
         self._answer(process, answer, error, failed=True)
 
     def _delay(self) -> float:
@@ -252,7 +257,7 @@ class EtcdService:
 
     def _tell(self, tell: Callable[[LocalFeed], None]) -> None:
         for subscription in self._subscriptions:
-            closed = self._network.is_closed(NAME, subscription.process.host.name)
+            closed = self._network.is_closed(self.name, subscription.process.host.name)
             if closed or (self.weather.break_watch and self._chance.random() < self.weather.break_watch):
                 subscription.tear(1.0 + 4.0 * self._chance.random())
             else:

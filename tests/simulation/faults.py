@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tests.simulation.etcd import NAME, StoreWeather
+from tests.simulation.etcd import EtcdService, StoreWeather
 from tests.simulation.network import Weather
 from tests.simulation.processes import Host
 from tests.simulation.scene import Scene
@@ -77,10 +77,11 @@ class Faults:
         self._append_plans.clear()
         scene.network.weather = Weather()
         scene.network.open_all()
-        scene.etcd.weather = StoreWeather()
-        scene.etcd.starved.clear()
-        if scene.etcd.is_away:
-            scene.etcd.come_back()
+        for etcd in scene.etcds:
+            etcd.weather = StoreWeather()
+            etcd.starved.clear()
+            if etcd.is_away:
+                etcd.come_back()
         scene.world.temper = Temper()
         for host in (*scene.secs, *scene.workers):
             if host.process is not None:
@@ -113,7 +114,8 @@ class Faults:
         if "watch breaks" in faults:
             store.break_watch = chance.choice((0.05, 0.3))
         self._scene.network.weather = network
-        self._scene.etcd.weather = store
+        for etcd in self._scene.etcds:
+            etcd.weather = store
 
     def _set_temper(self) -> None:
         chance, mischiefs = self._chance, self._options.mischiefs
@@ -244,7 +246,8 @@ class Faults:
         chance = self._chance
         names = [host.name for host in (*self._scene.secs, *self._scene.workers)] + ["client"]
         one = chance.choice(names)
-        others = [chance.choice([*names, NAME, NAME])] if chance.random() < 0.6 else [*names, NAME]
+        etcds = [etcd.name for etcd in self._scene.etcds]
+        others = [chance.choice([*names, *etcds, *etcds])] if chance.random() < 0.6 else [*names, *etcds]
         ways = [(one, other) for other in others if other != one]
         direction = chance.choice(("to", "from", "both"))
         if direction == "from":
@@ -268,11 +271,11 @@ class Faults:
                 connection.reset(tell_client=told[0], tell_server=told[1])
 
     def _take_store_away(self) -> None:
-        etcd = self._scene.etcd
+        etcd = self._some_etcd()
         if etcd.is_away:
             return
         seconds = self._chance.choice((1.0, 10.0, 90.0)) * self._chance.random()
-        self._note(f"etcd-away for {seconds:.3f} s")
+        self._note(f"{etcd.name}-away for {seconds:.3f} s")
         etcd.go_away()
 
         def come_back() -> None:
@@ -283,14 +286,19 @@ class Faults:
 
     def _revoke_lease(self) -> None:
         host = self._chance.choice(self._scene.secs)
-        if not self._scene.etcd.is_away and self._scene.etcd.revoke_of(host.name):
-            self._note(f"revoke the lease of {host.name}")
+        etcd = self._some_etcd()
+        if not etcd.is_away and etcd.revoke_of(host.name):
+            self._note(f"revoke the lease of {host.name} at {etcd.name}")
+
+    def _some_etcd(self) -> EtcdService:
+        etcds = self._scene.etcds
+        return etcds[0] if len(etcds) == 1 else self._chance.choice(etcds)
 
     def _starve_lease(self) -> None:
         """Let no keep-alive of a SEC get through for a while, though everything else does."""
-        etcd, name = self._scene.etcd, self._chance.choice(self._scene.secs).name
+        etcd, name = self._some_etcd(), self._chance.choice(self._scene.secs).name
         seconds = self._chance.uniform(5.0, 20.0)
-        self._note(f"starve the lease of {name} for {seconds:.3f} s")
+        self._note(f"starve the lease of {name} at {etcd.name} for {seconds:.3f} s")
         etcd.starved.add(name)
         self._sim.after(seconds, lambda: etcd.starved.discard(name))
 

@@ -43,7 +43,9 @@ INJECTED = "injected"
 """Faults are injected into sagas."""
 SET_ASIDE = "quarantine"
 """An operator sets sagas aside, and releases them."""
-APART = {KEEPING: 0.3, LIMITED: 0.3, INJECTED: 0.25, SET_ASIDE: 0.25}
+SHARDED = "shards"
+"""The sagas are spread over two etcd clusters."""
+APART = {KEEPING: 0.3, LIMITED: 0.3, INJECTED: 0.25, SET_ASIDE: 0.25, SHARDED: 0.25}
 """Features of the cluster, and of what is done to it, and how often each is there. Each is drawn apart, so that those
 that are added change nothing of what a seed has had before."""
 _STREAMS = {KEEPING: "keeping", LIMITED: "limited"}

@@ -7,15 +7,16 @@ from collections.abc import Callable
 
 from sagaline.v1 import admin_service_pb2
 from sagaline.v1 import worker_service_pb2 as pb
+from sagaline_server.core.sharding import shard_of
 from tests.simulation.backend import SimBackend
 from tests.simulation.clients import SimClient
 from tests.simulation.clocks import SimClock
-from tests.simulation.etcd import EtcdService
+from tests.simulation.etcd import NAME, REVISIONS_APART, EtcdService
 from tests.simulation.history import History
 from tests.simulation.ledger import Ledger
 from tests.simulation.loop import Simulator
 from tests.simulation.network import Connection, Network
-from tests.simulation.options import KEEPING, LIMITED, Options
+from tests.simulation.options import KEEPING, LIMITED, SHARDED, Options
 from tests.simulation.plans import Planner
 from tests.simulation.processes import Host
 from tests.simulation.sec import SimSec
@@ -38,14 +39,8 @@ class Scene:
         history.add(self.ledger)
         self.network = Network(sim, self.chance("network"))
         self.network.on_frame = self._frame
-        self.backend = SimBackend()
-        self.backend.on_write = history.written
-        self.backend.on_fenced = history.fenced
-        self.backend.on_handed_off = history.handed_off
-        self.backend.on_owner = history.owned
-        self.backend.on_adopted = history.adopted
-        self.backend.on_removed = history.removed
-        self.etcd = EtcdService(sim, self.network, self.chance("etcd"), self.backend)
+        self.etcds = [self._etcd(number) for number in range(2 if SHARDED in options.features else 1)]
+        """The clusters that the sagas are spread over; as a rule one."""
         self.world = World(sim, self.chance("world"))
         self.world.on_effect = history.effect
         self.secs = [self._host(f"sec-{letter}") for letter in "abc"[: options.secs]]
@@ -66,6 +61,18 @@ class Scene:
     def chance(self, what: str) -> random.Random:
         """Return a stream of randomness of its own, so that one part's draws do not change another's."""
         return random.Random(f"{what} {self.options.seed}")
+
+    def _etcd(self, number: int) -> EtcdService:
+        backend, history = SimBackend(), self.history
+        backend.revision = number * REVISIONS_APART
+        backend.on_write = history.written
+        backend.on_fenced = history.fenced
+        backend.on_handed_off = history.handed_off
+        backend.on_owner = history.owned
+        backend.on_adopted = history.adopted
+        backend.on_removed = history.removed
+        name = f"{NAME}-{number + 1}" if number else NAME
+        return EtcdService(self.sim, self.network, self.chance(name), backend, name)
 
     def _host(self, name: str) -> Host:
         chance = self.chance(f"clock of {name}")
@@ -100,10 +107,10 @@ class Scene:
             return
         process = host.boot()
         process.on_death.append(lambda: self.history.died(process))
-        store = SimStore(self.etcd, process, lambda phase: self.on_append(host, phase))
+        stores = [SimStore(etcd, process, lambda phase: self.on_append(host, phase)) for etcd in self.etcds]
         sec = self.live_secs[host.name] = SimSec(
             process,
-            store,
+            stores,
             self.history,
             random.Random(self._sec_chance.getrandbits(64)),
             lambda: self._restart_later(host),
@@ -134,9 +141,31 @@ class Scene:
 
     def is_whole(self) -> bool:
         """True when every SEC is there, and lives in the store as it believes."""
+        return all(host.up and self.lives(self.live_secs[host.name]) for host in self.secs)
+
+    # ---- what is stored
+
+    def etcd_of(self, saga_id: str) -> EtcdService:
+        """Return the cluster that has a saga."""
+        return self.etcds[shard_of(saga_id, len(self.etcds))]
+
+    def backend_of(self, saga_id: str) -> SimBackend:
+        """Return what the cluster has that has a saga."""
+        return self.etcd_of(saga_id).backend
+
+    def alive(self, sec_id: str, incarnation: int) -> bool:
+        """True while an incarnation lives, in whichever cluster it is."""
+        return any(etcd.backend.alive(sec_id, incarnation) for etcd in self.etcds)
+
+    def lives(self, sec: SimSec) -> bool:
+        """True when a SEC lives in every cluster, as it believes."""
         return all(
-            host.up and self.backend.alive(host.name, self.live_secs[host.name].store.incarnation) for host in self.secs
+            etcd.backend.alive(sec.name, store.incarnation) for etcd, store in zip(self.etcds, sec.stores, strict=True)
         )
+
+    def unfinished(self) -> list[str]:
+        """Return the sagas that have not ended."""
+        return [saga_id for etcd in self.etcds for saga_id in etcd.backend.unfinished()]
 
     def kill_all(self) -> None:
         """End everything."""

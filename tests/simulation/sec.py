@@ -30,9 +30,11 @@ from sagaline_server.core.inputs import Order as Request
 from sagaline_server.core.invocation import Invocation
 from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.ownership.cluster_runtime import ClusterRuntime
+from sagaline_server.ports.cluster import ClusterStore
 from sagaline_server.ports.store import ListQuery
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.requests import CreateFate, RuntimeRefusal
+from sagaline_server.store.sharded import ShardedStore
 from sagaline_server.wire.limits import is_lifted, subject
 from tests.simulation.calls import Aborted, ServerContext, UnaryMethod
 from tests.simulation.clocks import SimClock
@@ -117,7 +119,7 @@ class SimSec:
     def __init__(
         self,
         process: Process,
-        store: SimStore,
+        stores: Sequence[SimStore],
         history: History,
         chance: random.Random,
         on_die: Callable[[], None],
@@ -128,14 +130,15 @@ class SimSec:
 
         Args:
             process: Where.
-            store: The store as it sees it.
+            stores: Each etcd cluster as it sees it.
             history: What is told of what it does.
             chance: Its randomness.
             on_die: Called when it has died by its own hand, as an injected fault has it.
             compacts: Finished sagas lose their logs soon.
         """
         self.process = process
-        self.store = store
+        self.stores = stores
+        self.store: ClusterStore = stores[0] if len(stores) == 1 else ShardedStore(stores, process.host.clock)
         self.name = process.host.name
         self.random = SimRandom(chance)
         self.sec: app.Sec | None = None
@@ -328,7 +331,7 @@ def _random() -> SimRandom:
     return _here().random
 
 
-def _make_store(settings: Settings, clock: object) -> SimStore:
+def _make_store(settings: Settings, clock: object) -> ClusterStore:
     return _here().store
 
 

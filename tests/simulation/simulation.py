@@ -92,8 +92,8 @@ def _phases(scene: Scene) -> bool:
 
 def _what_is_left(scene: Scene) -> str:
     left = [saga_id for saga_id in scene.saga_ids if saga_id not in scene.client.ended]
-    stored = [saga_id for saga_id in left if saga_id in scene.backend.unfinished()]
-    dead = [host.name for host in scene.secs if not scene.backend.secs.get(host.name)]
+    stored = [saga_id for saga_id in left if saga_id in scene.unfinished()]
+    dead = [host.name for host in scene.secs if not scene.lives(scene.live_secs[host.name])]
     return (
         f"after {LIVENESS_SECONDS:g} s without a fault clients still wait for {left};"
         f" not ended are {stored}; SECs that do not live: {dead}"

@@ -33,7 +33,7 @@ from sagaline_server.store.etcd.channel import EtcdChannel, EtcdError
 from sagaline_server.store.etcd.lease import LeaseKeeper
 from sagaline_server.store.feed import LocalFeed, LocalWatches
 from sagaline_server.store.log_tail import BATCHES_PER_PAGE, LogTail
-from tests.simulation.etcd import NAME, EtcdService, Lost
+from tests.simulation.etcd import EtcdService, Lost
 from tests.simulation.processes import Process
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class SimStore:
 
     @property
     def cluster_id(self) -> str:
-        return NAME
+        return self._etcd.name
 
     @property
     def revision(self) -> int:

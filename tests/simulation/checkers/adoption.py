@@ -10,7 +10,6 @@ class Adoption(Checker):
     name = "adoption"
 
     def adopted(self, old: OwnedSaga, new: OwnedSaga) -> None:
-        secs = self.scene.backend.secs
-        lives = old.sec_id in secs and secs[old.sec_id].incarnation == old.incarnation
+        lives = self.scene.alive(old.sec_id, old.incarnation)
         told = f"{new.sec_id} took {old.saga_id} from {old.sec_id} incarnation {old.incarnation}, which lives"
         self.check(not lives, told)

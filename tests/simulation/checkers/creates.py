@@ -15,7 +15,7 @@ class Creates(Checker):
         self._acknowledged: dict[str, bytes] = {}
 
     def acknowledged(self, saga_id: str, digest: bytes) -> None:
-        stored = self.scene.backend.read(saga_id)
+        stored = self.scene.backend_of(saga_id).read(saga_id)
         if stored is None:
             self.fail(f"{saga_id} was acknowledged, and is not stored")
             return
@@ -26,6 +26,6 @@ class Creates(Checker):
 
     def finish(self, *, complete: bool) -> None:
         for saga_id in self._acknowledged:
-            stored = self.scene.backend.read(saga_id)
+            stored = self.scene.backend_of(saga_id).read(saga_id)
             ended = stored is not None and stored.done is not None
             self.check(ended or not complete, f"{saga_id} was acknowledged, and has not ended")

@@ -14,10 +14,11 @@ class Fencing(Checker):
     name = "fencing"
 
     def dispatched(self, sec: Process, invocation: pb.Invocation) -> None:
-        now, etcd = self.scene.sim.now, self.scene.etcd
-        incarnation = self.scene.live_secs[sec.host.name].store.incarnation
-        until = etcd.natural_end(incarnation)
         saga_id = invocation.ref.saga_id
+        now, etcd = self.scene.sim.now, self.scene.etcd_of(saga_id)
+        stores = self.scene.live_secs[sec.host.name].stores
+        incarnation = stores[self.scene.etcds.index(etcd)].incarnation
+        until = etcd.natural_end(incarnation)
         self.check(
             now <= until,
             f"{sec.name} sends an invocation of {saga_id} {now - until:.3f} s after the lease of its"

@@ -23,7 +23,7 @@ class LogOrder(Checker):
 
     def written(self, written: Written) -> None:
         saga_id = written.saga_id
-        alive = self.scene.backend.alive(written.sec_id, written.incarnation)
+        alive = self.scene.alive(written.sec_id, written.incarnation)
         self.check(alive, f"{written.sec_id} incarnation {written.incarnation} is dead, and writes to {saga_id}")
         for stamped in written.entries:
             following = self._next.get(saga_id, 1)

@@ -29,7 +29,7 @@ class Orders(Checker):
         if page is None:
             self.fail(f"an order to {saga_id} was confirmed, and there is no such saga")
             return
-        if self.scene.backend.controls(saga_id):
+        if self.scene.backend_of(saga_id).controls(saga_id):
             return
         if page.saga.finished is not None:
             return  # it may have been confirmed while it waited for an owner, and the saga has ended without it

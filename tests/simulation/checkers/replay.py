@@ -19,7 +19,7 @@ class Replay(Checker):
             engine = sec.engine
             if engine is None or not sec.process.alive:
                 continue
-            if self.scene.backend.alive(sec.name, sec.store.incarnation):
+            if self.scene.lives(sec):
                 for live in engine.sagas.values():
                     self._compare(sec, live)
 

@@ -36,7 +36,7 @@ class Retention(Checker):
             self._check_end(saga_id)
 
     def _check_end(self, saga_id: str) -> None:
-        stored = self.scene.backend.read(saga_id)
+        stored = self.scene.backend_of(saga_id).read(saga_id)
         kept = None if stored is None or stored.done is None else log_pb2.DoneRecord.FromString(stored.done).saga.state
         self.check(
             kept is not None and int(kept) == self.ledger.pages[saga_id].saga.finished,
