@@ -195,7 +195,7 @@ class SagaEngine:
     def offer(self, saga_id: str, node: int, kind: Kind, worker_id: str) -> bool:
         """Take a reserved slot for a node."""
         live = self.sagas.get(saga_id)
-        if live is None or (kind is Kind.ACTION and not self._is_admitted(live, node)):
+        if live is None or self.commit.holds(saga_id) or (kind is Kind.ACTION and not self._is_admitted(live, node)):
             return False
         self.post(live, Offer(node, kind, worker_id))
         return True
@@ -281,7 +281,7 @@ class SagaEngine:
                 self._enqueue(live)
 
     def place(self, live: LiveSaga, node: int, kind: Kind) -> str | None:
-        if not self.is_serving:
+        if not self.is_serving or self.commit.holds(live.saga_id):
             return None
         if kind is Kind.ACTION and not self._is_admitted(live, node):
             return None
@@ -380,6 +380,9 @@ class SagaEngine:
 
     def send_held(self) -> None:
         """Send what was held back while the lease was in doubt. Call it every second or so."""
+        for saga_id in self.commit.freed():
+            if saga_id in self.sagas:
+                self.let_start(self.sagas[saga_id])
         held, self._held_sends = self._held_sends, []
         for send in held:
             live = send.live

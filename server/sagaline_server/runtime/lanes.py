@@ -23,10 +23,32 @@ class Lanes:
         self._part_of = None if divided is None else divided.part_of
         self.parts: Sequence[SagaStore] = (store,) if divided is None else divided.parts
         self._lanes = [GroupCommit(part) for part in self.parts]
+        self._held: dict[str, None] = {}
+        """Sagas of which something would have started, but for `holds`."""
 
     def part(self, saga_id: str) -> SagaStore:
         """Return the part of the store that has a saga."""
         return self.parts[0 if self._part_of is None else self._part_of(saga_id)]
+
+    def holds(self, saga_id: str) -> bool:
+        """True while it is not known what became of writes of a saga's part, when others may go on.
+
+        Nothing of the saga may take a worker's slot then: it would keep it from the others for as long as that part
+        is away. `freed` tells when it may again.
+        """
+        if self._part_of is None or self._lanes[self._part_of(saga_id)].is_healthy:
+            return False
+        self._held[saga_id] = None
+        return True
+
+    def freed(self) -> list[str]:
+        """Return the sagas that were held and no longer are, each once."""
+        if not self._held or self._part_of is None:
+            return []
+        freed = [saga_id for saga_id in self._held if self._lanes[self._part_of(saga_id)].is_healthy]
+        for saga_id in freed:
+            del self._held[saga_id]
+        return freed
 
     def submit(self, write: Write, on_written: OnWritten) -> None:
         """Write it soon. No other write of the same saga may be under way."""

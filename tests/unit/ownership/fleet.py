@@ -20,6 +20,7 @@ from sagaline_server.dispatch.session import AttemptKey, Session
 from sagaline_server.ownership.handoffs import HandOffs
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
+from sagaline_server.ports.cluster import ClusterStore
 from sagaline_server.runtime.creations import Creations
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.metrics import RuntimeMetrics
@@ -34,9 +35,9 @@ FAILURE = Failure("NoRoom", "there is no room", Disposition.FAIL)
 class PlayedSec:
     """A SEC, and a worker that serves every action there."""
 
-    def __init__(self, backend: MemoryBackend, name: str) -> None:
+    def __init__(self, store: MemoryBackend | ClusterStore, name: str, slots: int = 1_000) -> None:
         self.name = name
-        self.store = MemoryStore(backend)
+        self.store: ClusterStore = MemoryStore(store) if isinstance(store, MemoryBackend) else store
         clock, chance = SystemClock(), SystemRandom()
         self.dispatcher = Dispatcher(clock, lambda: 0.0)
         metrics = RuntimeMetrics(CollectorRegistry())
@@ -51,7 +52,7 @@ class PlayedSec:
         self._tasks: list[asyncio.Task[None]] = []
         hello = pb.Hello(protocol_version=1, worker_id=f"worker-of-{name}", stream_epoch=1)
         hello.actions.extend(pb.ActionSpec(action=action) for action in ACTIONS)
-        hello.capacity.max_in_flight_by_pool[""] = 1_000
+        hello.capacity.max_in_flight_by_pool[""] = slots
         hello.in_flight.complete = True
         self.session: Session = self.dispatcher.connect(hello, _nothing, 0.0)[0]
         self.dispatcher.reconcile(self.session)
