@@ -42,4 +42,7 @@ async def by_calls(ctx: restate.Context, value: str) -> str:
 if __name__ == "__main__":
     config = Config()
     config.bind = [sys.argv[1]]
+    config.h2_max_concurrent_streams = (
+        10_000  # by default 100, and sagas that hold theirs would keep out what they call
+    )
     asyncio.run(serve(restate.app([actions, sagas]), config))  # type: ignore[arg-type,unused-ignore]
