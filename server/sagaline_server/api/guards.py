@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any
 
 import grpc
@@ -19,6 +19,7 @@ import structlog
 from sagaline_server.api.errors import Refused, abort, refusal
 from sagaline_server.api.handlers import Answer, Context, Continuation, Handler, Stream, kind_of, wrapped
 from sagaline_server.api.ids import RandomBytes
+from sagaline_server.api.open_calls import OpenCalls
 from sagaline_server.core import limits
 from sagaline_server.runtime.requests import RuntimeRefusal
 
@@ -35,20 +36,26 @@ DEADLINES: Mapping[str, float] = {
     "/sagaline.v1.AdminService/HandOff": 60.0,
 }
 """Methods that may take longer."""
+OF_CLIENTS = ("/sagaline.v1.SagaService/", "/sagaline.v1.AdminService/")
+"""Whose calls another SEC would answer as well."""
 CORRELATION_BYTES = 8
 
 
 class Guard(grpc.aio.ServerInterceptor):
     """Guards every method of a server."""
 
-    def __init__(self, random: RandomBytes, unary_deadline: float = UNARY_DEADLINE) -> None:
+    def __init__(
+        self, random: RandomBytes, unary_deadline: float = UNARY_DEADLINE, calls: OpenCalls | None = None
+    ) -> None:
         """Make a guard.
 
         Args:
             random: For correlation ids.
             unary_deadline: Seconds for a unary call without a deadline.
+            calls: The calls of clients. None: nobody ends them.
         """
         self._random = random
+        self._calls = calls or OpenCalls()
         self._unary_deadline = unary_deadline
         self._guarded: dict[str, tuple[Handler, Handler]] = {}
         """By method: the handler as registered, and guarded."""
@@ -74,7 +81,8 @@ class Guard(grpc.aio.ServerInterceptor):
         if decode is not None:
             # A stream's handler may well fail where it takes the next request; a unary one has not begun yet.
             decode = _raising(decode) if handler.request_streaming else _marking(decode)
-        return wrapped(handler, _Guarded(method, deadline, self._random), decode)
+        serving = self._calls.serving if method.startswith(OF_CLIENTS) else nullcontext
+        return wrapped(handler, _Guarded(method, deadline, self._random, serving), decode)
 
 
 class _Unreadable:
@@ -107,8 +115,15 @@ def _raising(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 class _Guarded:
     """What the guard does to one method."""
 
-    def __init__(self, method: str, deadline: float | None, random: RandomBytes) -> None:
+    def __init__(
+        self,
+        method: str,
+        deadline: float | None,
+        random: RandomBytes,
+        serving: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self._method = method
+        self._serving = serving
         self._deadline = deadline
         self._random = random
 
@@ -116,7 +131,8 @@ class _Guarded:
         async def guarded(request: Any, context: Context) -> Any:
             try:
                 _check_readable(request)
-                return await self._in_time(behaviour(request, context), context)
+                with self._serving():
+                    return await self._in_time(behaviour(request, context), context)
             except BaseException as error:  # noqa: BLE001 - cancellation is looked at as well
                 await self._end(error, request, context)
 
@@ -126,9 +142,10 @@ class _Guarded:
         async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 _check_readable(request)
-                async with aclosing(behaviour(request, context)) as responses:  # type: ignore[type-var]
-                    async for response in responses:
-                        yield response
+                with self._serving():
+                    async with aclosing(behaviour(request, context)) as responses:  # type: ignore[type-var]
+                        async for response in responses:
+                            yield response
             except GeneratorExit:
                 raise
             except BaseException as error:  # noqa: BLE001 - cancellation is looked at as well

@@ -14,6 +14,7 @@ from sagaline_server.api.guards import UNARY_DEADLINE, Guard
 from sagaline_server.api.health import Health
 from sagaline_server.api.ids import RandomBytes
 from sagaline_server.api.metrics import CallMetrics
+from sagaline_server.api.open_calls import OpenCalls
 from sagaline_server.api.reflection import add_reflection
 from sagaline_server.api.runtime_port import SagaRuntime
 from sagaline_server.api.saga_service import SagaService
@@ -26,10 +27,14 @@ CHANNELZ_SERVICE = "grpc.channelz.v1.Channelz"
 
 
 def interceptors(
-    registry: CollectorRegistry, clock: Clock, random: RandomBytes, unary_deadline: float = UNARY_DEADLINE
+    registry: CollectorRegistry,
+    clock: Clock,
+    random: RandomBytes,
+    unary_deadline: float = UNARY_DEADLINE,
+    calls: OpenCalls | None = None,
 ) -> list[grpc.aio.ServerInterceptor]:
     """Return the interceptors that a server of these services must have, outermost first."""
-    return [CallMetrics(registry, clock.boottime), Guard(random, unary_deadline)]
+    return [CallMetrics(registry, clock.boottime), Guard(random, unary_deadline, calls)]
 
 
 async def add_services(

@@ -27,8 +27,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from sagaline.v1 import worker_service_pb2_grpc
 from sagaline_server import __version__
+from sagaline_server.api.guards import UNARY_DEADLINE
 from sagaline_server.api.health import Health
 from sagaline_server.api.ids import uuid7
+from sagaline_server.api.open_calls import OpenCalls
 from sagaline_server.api.registration import add_services, interceptors
 from sagaline_server.app.crashing import CrashingWorkerService
 from sagaline_server.app.pages import pages
@@ -71,6 +73,7 @@ class Sec:
         clock, random = SystemClock(), SystemRandom()
         self._clock = clock
         self._store = make_store(settings, clock)
+        self._calls = OpenCalls()
         self._dispatcher = Dispatcher(clock, random.draw, settings.grace_timeout)
         self._metrics = RuntimeMetrics(self.registry)
         self._engine = SagaEngine(
@@ -120,7 +123,9 @@ class Sec:
             WrongShards: The settings name other etcd clusters than those that the sagas are in.
             SettingsError: An address can't be served on, or a certificate can't be used.
         """
-        server = make_server(interceptors(self.registry, self._clock, self._random.entropy))
+        server = make_server(
+            interceptors(self.registry, self._clock, self._random.entropy, UNARY_DEADLINE, self._calls)
+        )
         self._health = await add_services(
             server,
             self.runtime,
@@ -310,6 +315,7 @@ class Sec:
         await self._workers.leave()
         if was_serving and not await self._engine.commit.flush(self.settings.shutdown_timeout):
             log.warning("writes_left", writes=self._engine.commit.depth)
+        self._calls.leave()
         await self.runtime.close()
         await server.stop(grace=1.0)
 

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from sagaline.v1.admin_service_pb2_grpc import AdminServiceStub
 from sagaline.v1.saga_service_pb2_grpc import SagaServiceStub
 from sagaline_server.api.health import Health
+from sagaline_server.api.open_calls import OpenCalls
 from sagaline_server.api.registration import add_services, interceptors
 from tests.unit.api.fake_runtime import FakeRuntime, ManualClock
 
@@ -36,6 +37,7 @@ class Served:
     clock: ManualClock
     registry: CollectorRegistry
     health: Health
+    calls: OpenCalls
     address: str
     channel: grpc.aio.Channel = field(repr=False)
     sagas: SagaServiceAsyncStub = field(repr=False)
@@ -48,8 +50,10 @@ async def served() -> AsyncIterator[Served]:
     runtime = FakeRuntime(clock)
     registry = CollectorRegistry()
     random = counting_bytes()
+    calls = OpenCalls()
     server = grpc.aio.server(
-        interceptors=interceptors(registry, clock, random, unary_deadline=1.0), options=[("grpc.so_reuseport", 0)]
+        interceptors=interceptors(registry, clock, random, unary_deadline=1.0, calls=calls),
+        options=[("grpc.so_reuseport", 0)],
     )
     health = await add_services(server, runtime, clock, random, fault_injection=True)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -57,5 +61,5 @@ async def served() -> AsyncIterator[Served]:
     address = f"127.0.0.1:{port}"
     async with grpc.aio.insecure_channel(address) as channel:
         sagas, admin = SagaServiceStub(channel), AdminServiceStub(channel)
-        yield Served(runtime, clock, registry, health, address, channel, sagas, admin)
+        yield Served(runtime, clock, registry, health, calls, address, channel, sagas, admin)
     await server.stop(None)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import grpc
 import pytest
 import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sagaline.v1 import admin_service_pb2 as admin
 from sagaline.v1 import saga_service_pb2 as pb
@@ -19,6 +20,7 @@ from tests.unit.api.conftest import Served, counting_bytes
 from tests.unit.api.refusals import Told, refused
 from tests.unit.api.specs import trip
 from tests.unit.api.test_bad_inputs import WITH_ID, call, filled
+from tests.unit.api.waiting import until
 
 SECRET = "hunter2 in /etc/passwd"
 
@@ -69,6 +71,27 @@ async def test_a_call_with_a_deadline_keeps_its_own(served: Served) -> None:
     told = await refused(served.sagas.GetSaga(pb.GetSagaRequest(saga_id="s1"), timeout=0.05))
     assert told.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert not told.reason, "it is the client's own"
+
+
+async def test_a_sec_that_leaves_sends_every_client_to_another(served: Served) -> None:
+    """Whatever the call is doing: otherwise chance decides whether the client hears that it was cancelled."""
+    await served.sagas.CreateSaga(pb.CreateSagaRequest(saga=trip("s1")))
+    waiting = served.sagas.WaitSaga(pb.WaitSagaRequest(saga_id="s1"))
+    running = served.sagas.RunSaga(pb.RunSagaRequest(saga=trip("s1")))
+    watch = served.sagas.WatchSaga(pb.WatchSagaRequest(saga_id="s1"))
+    await watch.read()
+    stream = served.sagas.RunSagas()
+    await stream.write(pb.RunSagasRequest(sagas=[trip("s2")]))
+    await stream.read()
+    await until(lambda: len(served.runtime.waits) == 2)
+    served.calls.leave()
+    late = served.sagas.GetSaga(pb.GetSagaRequest(saga_id="s1"))
+    under_way: list[Awaitable[object]] = [waiting, running, watch.read(), stream.read(), late]
+    for each in under_way:
+        told = await refused(each)
+        assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_SERVING")
+    health = health_pb2_grpc.HealthStub(served.channel)
+    await health.Check(health_pb2.HealthCheckRequest())
 
 
 # ---- handlers of every kind

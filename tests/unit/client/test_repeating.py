@@ -26,7 +26,12 @@ def test_the_wait_doubles_up_to_a_bound(failures: int, delay_s: float) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [errors.Unavailable("gone"), errors.LimitReached("full", retry_delay_s=0.5), errors.Conflict("x", retry_delay_s=0)],
+    [
+        errors.Unavailable("gone"),
+        errors.CallStopped("it ended"),
+        errors.LimitReached("full", retry_delay_s=0.5),
+        errors.Conflict("x", retry_delay_s=0),
+    ],
 )
 def test_a_passing_error_is_followed_by_another_attempt(error: errors.RpcError) -> None:
     delay_s = attempts().delay_s(error, 101.0, 1.0)
@@ -40,7 +45,7 @@ def test_a_passing_error_is_followed_by_another_attempt(error: errors.RpcError) 
         errors.SagaNotFound("none"),
         errors.LimitReached("full"),
         errors.CallTimeout("late"),
-        errors.CallStopped("stopped"),
+        errors.CallStopped("stopped", reason="ASKED_TO"),
         errors.ServerFault("oops"),
     ],
 )

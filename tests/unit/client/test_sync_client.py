@@ -176,6 +176,18 @@ def test_a_run_whose_answer_was_lost_is_repeated_with_the_same_id(wire: Wire) ->
     assert running.result() == Booking(7)
 
 
+def test_a_call_that_a_stopping_server_cancelled_before_it_began_is_repeated(wire: Wire) -> None:
+    """Nobody here cancelled it; gRPC's servers end so what had arrived and was not begun."""
+    running = wire.call(wire.client.run, TRIP, Trip("Oslo"))
+    first = wire.refuse("RunSaga", grpc.StatusCode.CANCELLED)
+    assert wire.answer("RunSaga", saga_service_pb2.RunSagaResponse(saga=DONE)) == first
+    assert running.result() == Booking(7)
+    stepping = wire.call(wire.client.step, "t")
+    wire.refuse("StepSaga", grpc.StatusCode.CANCELLED)
+    with pytest.raises(errors.CallStopped):
+        stepping.result()
+
+
 def test_run_goes_on_waiting_until_the_saga_has_ended(wire: Wire) -> None:
     running = wire.call(wire.client.run, TRIP, Trip("Oslo"), saga_id="t")
     wire.answer("RunSaga", saga_service_pb2.RunSagaResponse(saga=saga_pb2.Saga(saga_id="t", state=RUNNING)))

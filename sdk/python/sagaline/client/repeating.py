@@ -1,9 +1,10 @@
 """Decides whether and when a failed call is made again. Pure: the time and the random draw are arguments.
 
 A call is repeated only if its method is safe to repeat and its error says nothing of the request itself: no SEC could
-be reached, the connection broke, or the SEC asked for a later try. One that was not sent is repeated
-whatever its method. Two bounds hold: a unary call's timeout covers all its attempts, and no call goes on failing for
-longer than the client's patience. Where there are several addresses, each is tried once before the first wait.
+be reached, the connection broke, the SEC ended before it began, or it asked for a later try. One that was not sent is
+repeated whatever its method. Two bounds hold: a unary call's timeout covers all its attempts, and no call goes on
+failing for longer than the client's patience. Where there are several addresses, each is tried once before the first
+wait.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ class Attempts:
         """Say whether the same call may go well later."""
         if isinstance(error, Unavailable) or error.retry_delay_s is not None:
             return True
+        if isinstance(error, CallStopped) and not error.reason:
+            return True  # nobody here stopped it: a server that ends cancels the calls that it has not begun
         if self._is_shared() and isinstance(error, CallTimeout):
             return True  # the bound of all attempts still holds
         # What breaks a stream under way, its own deadline included, carries no reason: those are the servers' words.

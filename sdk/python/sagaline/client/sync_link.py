@@ -94,6 +94,8 @@ class SyncLink:
                     raise Unavailable(UNREACHED.format(attempts.address))
                 answer = send(call.request, timeout=attempts.attempt_timeout_s(time.monotonic()))
             except grpc.RpcError as failed:
+                if self._closed:
+                    raise error_of(failed) from None
                 self.pause(attempts, error_of(failed))
             except Unavailable as unreached:
                 self.pause(attempts, unreached, unsent=True)
