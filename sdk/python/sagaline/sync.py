@@ -32,7 +32,8 @@ R = TypeVar("R")
 class Client:
     """Creates, watches and steers sagas. Methods, arguments and errors are those of `sagaline.client.Client`.
 
-    It may be used from several threads. Its generators cancel their stream when they are closed or dropped.
+    It may be used from several threads; each `run` and `create` has a call of its own. Its generators cancel their
+    stream when they are closed or dropped.
 
     Args:
         target: Address of a SEC, "host:port", or of several, as of `sagaline.client.Client`.

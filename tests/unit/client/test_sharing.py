@@ -60,7 +60,8 @@ async def test_a_lone_run_has_a_call_of_its_own(served: Served, client: Client) 
     assert (calls(served, "RunSaga"), calls(served, "RunSagas")) == (5, 0)
 
 
-async def test_many_runs_share_one_stream(served: Served, client: Client) -> None:
+async def test_many_runs_share_one_stream(served: Served, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_runs, "IDLE_S", SECONDS)
     served.runtime.ending = everything_succeeds
     assert await outcomes(client.run_new(new(f"s{number}")) for number in range(MANY)) == ["done"] * MANY
     assert (calls(served, "RunSaga"), calls(served, "RunSagas")) == (shared_runs.ALONE_MAX, 1)
