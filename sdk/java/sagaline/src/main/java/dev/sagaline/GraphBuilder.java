@@ -56,8 +56,8 @@ public final class GraphBuilder<P> {
   private <I, O> Ref<O> actionNode(String name, Action<I, O> action, Inputs<? extends I> inputs, With.OnAction[] with) {
     ActionNode.Builder node = nodeOf(action);
     for (Inputs.Input input : inputs == null ? List.<Inputs.Input>of() : inputs.all) {
-      if (input.from().isEach) {
-        throw misfit(name, "takes each element of a list: that is for map nodes");
+      if (input.from().isEach || input.from().source == Ref.Source.PLACE) {
+        throw misfit(name, "takes " + input.from() + ": that is for map nodes");
       }
       give(name, node, input.name(), input);
     }
@@ -78,7 +78,7 @@ public final class GraphBuilder<P> {
   public <P2, R2> Ref<R2> subsaga(String name, Graph<P2, R2> graph, Ref<? extends P2> params, With.After... after) {
     check(name, params);
     if (params.isEach) {
-      throw misfit(name, "takes each element of a list: that is for map nodes");
+      throw misfit(name, "takes " + params + ": that is for map nodes");
     }
     return subsagaNode(name, graph, SubsagaNode.newBuilder().setParams(params.message()), after);
   }
@@ -94,31 +94,61 @@ public final class GraphBuilder<P> {
   }
 
   /**
-   * A node that runs an action for each element of a list; gives the list of their outputs. One input is {@link Ref#each}; the
-   * others are the same for all.
+   * A node that runs an action for each element of a list; gives the list of their outputs. One input is {@link Ref#each}, one
+   * may be {@link Ref#place}; the others are the same for all.
    */
   public <I, O> Ref<List<O>> map(String name, Action<I, O> action, Inputs<? extends I> inputs, With.OnActionMap... with) {
-    return mapOf(name, action, inputs, with);
+    return actionMap(name, 0, action, inputs, with);
   }
 
   /** As the other, with the element as the whole input, {@link Ref#each}. */
   public <I, O> Ref<List<O>> map(String name, Action<I, O> action, Ref<? extends I> each, With.OnActionMap... with) {
-    return mapOf(name, action, Inputs.whole(action, each), with);
+    return actionMap(name, 0, action, Inputs.whole(action, each), with);
   }
 
-  private <I, O> Ref<List<O>> mapOf(String name, Action<I, O> action, Inputs<? extends I> inputs, With.OnActionMap[] with) {
+  /** A node that runs a graph for each element of a list, {@link Ref#each}, which is its parameters. */
+  public <P2, R2> Ref<List<R2>> map(String name, Graph<P2, R2> graph, Ref<? extends P2> each, With.OnGraphMap... with) {
+    return graphMap(name, 0, graph, each, with);
+  }
+
+  /** As {@link #map(String, Action, Inputs, With.OnActionMap...)}; so many elements may fail, whose outputs are then empty. */
+  public <I, O> Ref<List<Optional<O>>> mapSome(
+      String name, int maxFailures, Action<I, O> action, Inputs<? extends I> inputs, With.OnActionMap... with) {
+    return actionMap(name, failures(maxFailures), action, inputs, with);
+  }
+
+  /** As {@link #map(String, Action, Ref, With.OnActionMap...)}; so many elements may fail, whose outputs are then empty. */
+  public <I, O> Ref<List<Optional<O>>> mapSome(
+      String name, int maxFailures, Action<I, O> action, Ref<? extends I> each, With.OnActionMap... with) {
+    return actionMap(name, failures(maxFailures), action, Inputs.whole(action, each), with);
+  }
+
+  /** As {@link #map(String, Graph, Ref, With.OnGraphMap...)}; so many elements may fail, whose outputs are then empty. */
+  public <P2, R2> Ref<List<Optional<R2>>> mapSome(
+      String name, int maxFailures, Graph<P2, R2> graph, Ref<? extends P2> each, With.OnGraphMap... with) {
+    return graphMap(name, failures(maxFailures), graph, each, with);
+  }
+
+  private static int failures(int most) {
+    Check.between("max failures", most, 1, Integer.MAX_VALUE);
+    return most;
+  }
+
+  private <T> Ref<T> actionMap(
+      String name, int maxFailures, Action<?, ?> action, Inputs<?> inputs, With.OnActionMap[] with) {
     ActionNode.Builder each = nodeOf(action);
-    MapNode.Builder map = MapNode.newBuilder();
+    MapNode.Builder map = MapNode.newBuilder().setMaxFailures(maxFailures);
     for (Inputs.Input input : inputs.all) {
-      if (!input.from().isEach) {
+      if (input.from().source == Ref.Source.PLACE) {
+        map.setIndex(input.name());
+      } else if (!input.from().isEach) {
         give(name, each, input.name(), input);
-        continue;
-      }
-      if (map.hasItems()) {
+      } else if (map.hasItems()) {
         throw misfit(name, "takes each element of two lists: a map node has one");
+      } else {
+        check(name, input.from());
+        map.setItems(input.source()).setItem(input.name().equals(Inputs.ITEM) ? "" : input.name());
       }
-      check(name, input.from());
-      map.setItems(input.source()).setItem(input.name().equals(Inputs.ITEM) ? "" : input.name());
     }
     if (!map.hasItems()) {
       throw misfit(name, "is a map node: give one of its inputs as Ref.each(list)");
@@ -130,21 +160,22 @@ public final class GraphBuilder<P> {
     if (each.getPivot()) {
       throw misfit(name, "is a map node, and the pivot is one node alone");
     }
-    return keep(name, node.setMap(map.setAction(settle(action, each))), listOf(action.outputType()));
+    return keepList(name, maxFailures, node.setMap(map.setAction(settle(action, each))), action.outputType());
   }
 
-  /** A node that runs a graph for each element of a list, {@link Ref#each}, which is its parameters. */
-  public <P2, R2> Ref<List<R2>> map(String name, Graph<P2, R2> graph, Ref<? extends P2> each, With.OnGraphMap... with) {
+  private <T> Ref<T> graphMap(
+      String name, int maxFailures, Graph<?, ?> graph, Ref<?> each, With.OnGraphMap[] with) {
     check(name, each);
     if (!each.isEach) {
       throw misfit(name, "is a map node: give its graph Ref.each(list)");
     }
-    var map = MapNode.newBuilder().setItems(each.message()).setSubsaga(SubsagaNode.newBuilder().setGraph(graph.message()));
+    var subsaga = SubsagaNode.newBuilder().setGraph(graph.message());
+    var map = MapNode.newBuilder().setItems(each.message()).setSubsaga(subsaga).setMaxFailures(maxFailures);
     Node.Builder node = Node.newBuilder();
     for (With option : with) {
       apply(name, node, ActionNode.newBuilder(), map, option);
     }
-    return keep(name, node.setMap(map), listOf(graph.resultType()));
+    return keepList(name, maxFailures, node.setMap(map), graph.resultType());
   }
 
   /** A durable timer, from when the node is ready. */
@@ -287,7 +318,6 @@ public final class GraphBuilder<P> {
           MapNode.newBuilder()
               .setMaxConcurrency(bounds.maxConcurrency())
               .setCanary(bounds.canary())
-              .setMaxFailures(bounds.maxFailures())
               .build());
     }
   }
@@ -304,17 +334,20 @@ public final class GraphBuilder<P> {
     return node;
   }
 
-  /** The type of a list of these. */
-  private static Type listOf(Type element) {
+  private <T> Ref<T> keepList(String name, int maxFailures, Node.Builder node, Type element) {
+    return keep(name, node, generic(List.class, maxFailures == 0 ? element : generic(Optional.class, element)));
+  }
+
+  private static Type generic(Class<?> raw, Type argument) {
     return new ParameterizedType() {
       @Override
       public Type[] getActualTypeArguments() {
-        return new Type[] {element};
+        return new Type[] {argument};
       }
 
       @Override
       public Type getRawType() {
-        return List.class;
+        return raw;
       }
 
       @Override
@@ -324,7 +357,7 @@ public final class GraphBuilder<P> {
 
       @Override
       public String getTypeName() {
-        return "java.util.List<" + element.getTypeName() + ">";
+        return raw.getName() + "<" + argument.getTypeName() + ">";
       }
     };
   }

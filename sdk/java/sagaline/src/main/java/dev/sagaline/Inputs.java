@@ -60,10 +60,11 @@ public final class Inputs<I> {
     I make(A a, B b, C c, D d, E e, F f, G g, H h);
   }
 
-  /** An input, where it comes from as it was given, and as it is sent: null where it is left out. */
+  /** An input, where it comes from as it was given, and as it is sent: null where it isn't. */
   record Input(String name, Ref<?> from, InputSource source) {
     static Input of(String name, Ref<?> from) {
-      return new Input(name, from, from.source == Ref.Source.NOWHERE ? null : from.message());
+      boolean hasSource = from.source != Ref.Source.NOWHERE && from.source != Ref.Source.PLACE;
+      return new Input(name, from, hasSource ? from.message() : null);
     }
   }
 

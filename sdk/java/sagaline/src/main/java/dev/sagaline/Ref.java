@@ -20,6 +20,8 @@ public final class Ref<T> {
     NODE,
     PARAMS,
     LITERAL,
+    /** The place of a map node's element in its list. */
+    PLACE,
     /** An input that is left out. */
     NOWHERE
   }
@@ -93,9 +95,14 @@ public final class Ref<T> {
     return new Ref<>(list.owner, list.source, list.node, list.literal, list.path, list.argument(0), true);
   }
 
+  /** The place of a map node's element in its list, from 0, as an input of its action. */
+  public static Ref<Integer> place() {
+    return new Ref<>(null, Source.PLACE, "", null, List.of(), Integer.class, false);
+  }
+
   private <F> Ref<F> inside(String key, Type type) {
-    if (isEach || source == Source.NOWHERE) {
-      throw new DefinitionException("nothing can be selected in " + this + ": give each element whole");
+    if (isEach || source == Source.NOWHERE || source == Source.PLACE) {
+      throw new DefinitionException("nothing can be selected in " + this + ": give it whole");
     }
     if (source == Source.LITERAL) {
       throw new DefinitionException("nothing can be selected in a value that is fixed in the graph: give the part itself");
@@ -145,6 +152,7 @@ public final class Ref<T> {
           case NODE -> "the output of node " + node;
           case PARAMS -> "the parameters";
           case LITERAL -> "a fixed value";
+          case PLACE -> "the place of an element";
           case NOWHERE -> "no value";
         };
     String where = path.isEmpty() ? from : from + " at " + String.join(".", path);

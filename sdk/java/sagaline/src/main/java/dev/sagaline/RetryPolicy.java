@@ -23,6 +23,11 @@ public final class RetryPolicy {
     return new RetryPolicy(message.toBuilder().setMaxAttempts(most).build());
   }
 
+  /** No bound, such as for what comes after a pivot. */
+  public RetryPolicy unbounded() {
+    return new RetryPolicy(message.toBuilder().setMaxAttempts(-1).build());
+  }
+
   /** Delay before the second attempt. */
   public RetryPolicy initialBackoff(Duration delay) {
     return new RetryPolicy(message.toBuilder().setInitialBackoff(Check.length("initial backoff", delay, 0)).build());

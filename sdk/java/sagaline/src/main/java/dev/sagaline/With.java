@@ -45,8 +45,8 @@ public sealed interface With {
   /** See {@link With#pivot}. */
   record Pivot() implements OnAction {}
 
-  /** See {@link With#maxConcurrency}, {@link With#canary} and {@link With#maxFailures}; 0 says nothing. */
-  record Bounds(int maxConcurrency, int canary, int maxFailures) implements OnGraphMap {}
+  /** See {@link With#maxConcurrency} and {@link With#canary}; 0 says nothing. */
+  record Bounds(int maxConcurrency, int canary) implements OnGraphMap {}
 
   /** See {@link With#signal} and {@link With#timeout}; what is null is not said. */
   record Waiting(String signal, Duration timeout) implements OnSignal {}
@@ -109,19 +109,13 @@ public sealed interface With {
   /** Elements that may run at once. */
   static Bounds maxConcurrency(int most) {
     Check.between("max concurrency", most, 1, Integer.MAX_VALUE);
-    return new Bounds(most, 0, 0);
+    return new Bounds(most, 0);
   }
 
   /** So many elements must succeed before the rest start. */
   static Bounds canary(int first) {
     Check.between("canary", first, 1, Integer.MAX_VALUE);
-    return new Bounds(0, first, 0);
-  }
-
-  /** Elements that may fail before the node fails. */
-  static Bounds maxFailures(int most) {
-    Check.between("max failures", most, 1, Integer.MAX_VALUE);
-    return new Bounds(0, 0, most);
+    return new Bounds(0, first);
   }
 
   /** The name of the signal, where that is not the node's. */

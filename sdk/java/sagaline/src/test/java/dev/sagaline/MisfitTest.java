@@ -63,6 +63,9 @@ class MisfitTest {
       g.map("a", SHOUT, Ref.each(Ref.of(List.of("x"))), With.maxConcurrency(2), With.noUndo());
       g.map("a", RESERVE, Inputs.of(Seat::new, Ref.each(seat.at(Booking::extras)), Ref.none()));
       Ref<List<Booking>> all = g.map("a", RESERVE, Ref.each(trip.at(Trip::seats)), With.canary(1));
+      g.map("a", PAY, Inputs.of(Paying::new, Ref.each(Ref.of(List.of("x"))), Ref.of(5L)));
+      Ref<List<Optional<Booking>>> some = g.mapSome("a", 1, RESERVE, Ref.each(trip.at(Trip::seats)));
+      g.map("a", RESERVE, Inputs.of(Seat::new, Ref.place(), Ref.each(Ref.of(List.of("x"))).optional()));
       Ref<Booking> other = g.subsaga("a", built, trip);
       client.create(NewSaga.of(built, OSLO).id("a"));
       CompletableFuture<Booking> one = client.run(built, OSLO);
@@ -90,6 +93,8 @@ class MisfitTest {
       g.add("a", PAY, Inputs.of(Paying::new, any, Ref.of(5L)));
       // elements of the list are numbers
       g.map("a", SHOUT, Ref.each(seat.at(Booking::extras)));
+      // some of the outputs may be missing
+      Ref<List<Booking>> all = g.mapSome("a", 1, RESERVE, Ref.each(trip.at(Trip::seats)));
       // no list
       g.map("a", SHOUT, Ref.each(trip.at(Trip::city)));
       // parameters of the subsaga
@@ -212,6 +217,22 @@ class MisfitTest {
           }
           return tree;
         });
+  }
+
+  record Numbered(int place, String text) {}
+
+  @Test
+  void anElementKnowsItsPlace() {
+    var number = Action.declare("number", Numbered.class, String.class);
+    var g = Graph.builder("numbers", String.class);
+    var list = g.constant("list", List.of("x"));
+    g.map("all", number, Inputs.of(Numbered::new, Ref.place(), Ref.each(list)));
+    var map = g.build().message().getNodes(1).getMap();
+    assertEquals("place", map.getIndex());
+    assertEquals("text", map.getItem());
+    assertEquals(Map.of(), map.getAction().getInputsMap());
+    refused("for map nodes", other -> other.add("a", number, Inputs.of(Numbered::new, Ref.place(), other.params())));
+    assertEquals(-1, RetryPolicy.DEFAULT.unbounded().message().getMaxAttempts());
   }
 
   @Test
