@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests the Java SDK and its workers. What needs a PostgreSQL is skipped here: tests/integration/java_sdk starts one.
+# Builds and tests the Java SDK and its workers. Tests that need a SEC run where there is one to start: SAGALINE_COMMAND, or
+# that of .venv. What needs a PostgreSQL is skipped here: tests/integration/java_sdk starts one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,5 +10,13 @@ for tool in java mvn; do
     exit 0
   fi
 done
+if [ -z "${SAGALINE_COMMAND:-}" ] && [ -x .venv/bin/sagaline ]; then
+  SAGALINE_COMMAND="$PWD/.venv/bin/sagaline"
+fi
+if [ -n "${SAGALINE_COMMAND:-}" ]; then
+  export SAGALINE_COMMAND
+else
+  echo "NOT TESTED: the Java SDK against a real SEC, for there is no .venv: make setup" >&2
+fi
 cd sdk/java
 mvn -q -B package
