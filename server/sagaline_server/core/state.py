@@ -8,7 +8,6 @@ fails.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
 from types import MappingProxyType
 from typing import Any
 
@@ -155,14 +154,15 @@ class Saga(msgspec.Struct):
     def copy(self) -> Saga:
         """Return a copy that `apply` can change without changing this one."""
         # Every turn makes one: the struct's own copy shares everything, and what can change inside is copied here.
-        new = copy(self)
+        new: Saga = self.__copy__()  # type: ignore[attr-defined]  # `copy` would look it up
         new.statuses = self.statuses[:]
         new.waiting = self.waiting[:]
         new.outputs = self.outputs.copy()
         new.runs = self.runs.copy()
-        new.undo_runs = self.undo_runs.copy()
-        new.ready = self.ready.copy()
-        new.waits = self.waits.copy()
+        # Most are empty nearly always.
+        new.undo_runs = self.undo_runs.copy() if self.undo_runs else {}
+        new.ready = self.ready.copy() if self.ready else {}
+        new.waits = self.waits.copy() if self.waits else {}
         if self.maps:
             new.maps = self.maps.copy()
             new.falling = self.falling.copy()

@@ -30,7 +30,6 @@ from sagaline_server.core.decide import (
 )
 from sagaline_server.core.entries import (
     AttemptEnded,
-    AttemptStarted,
     Entry,
     Kind,
     NodeFailed,
@@ -38,7 +37,6 @@ from sagaline_server.core.entries import (
     Outcome,
     Stamped,
     UndoAttemptEnded,
-    UndoAttemptStarted,
     UndoFailed,
 )
 from sagaline_server.core.gate import NO_POINTS, ActionPoints, Verdict, gate
@@ -150,6 +148,34 @@ class Turn:
                 return RECORDED
         return self._carry_out(decide(self.saga, given, self._now, self._draw(), self.points))
 
+    def advance(self, given: Result, place: Place) -> bool:
+        """Take a result and go on, as `take` and `go_on` would, where all of it takes its plain course.
+
+        Returns:
+            False: nothing has happened; do those.
+        """
+        saga, now = self.saga, self._now
+        if saga.woken:
+            return False
+        entry = plain.ended(saga, given)
+        if entry is None:
+            return False
+        saga.seq = seq = saga.seq + 1
+        saga.updated = now
+        self.entries.append(Stamped(seq, self._epoch, now, entry))
+        woken = saga.woken
+        if len(woken) == 1:
+            node = woken[0]
+            if plain.may_start(saga, node, now):
+                woken.clear()
+                self._start_plainly(node, Kind.ACTION, place)
+            elif plain.may_undo(saga, node, now):
+                woken.clear()
+                self._start_plainly(node, Kind.UNDO, place)
+        if woken or not saga.remaining:
+            self.go_on(place)
+        return True
+
     def _carry_out(self, decision: Decision) -> Decision:
         for entry in decision.entries:
             self.write(self._with_progress(entry))
@@ -219,9 +245,11 @@ class Turn:
         if worker_id is None:
             self.unplaced.append((node, kind))
             return
-        name = self.saga.topology.nodes[node].name
-        first = AttemptStarted if kind is Kind.ACTION else UndoAttemptStarted
-        self.write(first(name, 1, worker_id))
+        saga, now = self.saga, self._now
+        entry = plain.started(saga, node, kind, worker_id, now)
+        saga.seq = seq = saga.seq + 1
+        saga.updated = now
+        self.entries.append(Stamped(seq, self._epoch, now, entry))
         self.starts.append((node, kind))
         self._room -= 1
 

@@ -20,7 +20,7 @@ from sagaline_server.core.apply import IllegalEntry
 from sagaline_server.core.decide import NOTHING, Decision, Input, Lost, Rejected, Result, Unwind
 from sagaline_server.core.entries import Kind, UnwindCause
 from sagaline_server.core.invocation import invocation
-from sagaline_server.core.turn import Turn
+from sagaline_server.core.turn import RECORDED, Turn
 from sagaline_server.core.values import Payload
 from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.ports.clock import Clock
@@ -245,6 +245,13 @@ class SagaEngine:
 
     def _turn(self, live: LiveSaga, turn: Turn) -> None:
         inbox, live.inbox = live.inbox, []
+        place = partial(self.place, live)
+        first, on_first = inbox[0] if inbox else (None, None)
+        if len(inbox) == 1 and type(first) is Result and turn.advance(first, place):
+            if turn.unplaced:
+                self.note_waits(live, turn)
+            self._write(live, turn, () if on_first is None else ((on_first, RECORDED),), ())
+            return
         answers: list[Answer] = []
         consumed: list[str] = []
         taken, last = 0, len(inbox) - 1
@@ -267,7 +274,7 @@ class SagaEngine:
                     taken += size_of(given)
                 if on_decision is not None:
                     answers.append((on_decision, decision))
-        turn.go_on(partial(self.place, live))
+        turn.go_on(place)
         self.note_waits(live, turn)
         if turn.entries or consumed:
             self._write(live, turn, answers, tuple(consumed))
@@ -425,9 +432,8 @@ class SagaEngine:
                 on_decision(None)
         if live.on_idle is not None:
             live.on_idle()
-        if live.observers:
-            live.notify(())
-            live.observers.clear()
+        if live.observers or live.followers:
+            live.tell_gone()
 
     # ---- handing off
 

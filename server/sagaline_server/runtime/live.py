@@ -24,6 +24,10 @@ Observer = Callable[["LiveSaga", Sequence[Stamped]], None]
 """Called after entries have become durable; and with none when this SEC runs the saga no longer."""
 
 
+Follower = Callable[["LiveSaga"], None]
+"""Called once: when the saga has ended, or this SEC runs it no longer."""
+
+
 class Offer(msgspec.Struct, frozen=True):
     """A reserved slot for a node that waited for one."""
 
@@ -84,6 +88,7 @@ class LiveSaga:
         "begun",
         "claim",
         "controls",
+        "followers",
         "held_by",
         "inbox",
         "is_gone",
@@ -120,7 +125,8 @@ class LiveSaga:
         """Called once when the append under way has ended."""
         self.controls: frozenset[str] = frozenset()
         """Requests of other SECs that are in the inbox or being consumed."""
-        self.observers: list[Observer] = []
+        self.observers: tuple[Observer, ...] = ()
+        self.followers: tuple[Follower, ...] = ()
         self.held_by = ""
         """Why a limit on a scope holds its first start; empty: none does."""
         self.pulses: dict[tuple[int, Kind], Pulse] | None = None
@@ -182,7 +188,30 @@ class LiveSaga:
         """Return the record."""
         return log_pb2.SagaRecord.FromString(self.record)
 
+    def observe(self, observer: Observer) -> None:
+        """Tell an observer of entries from now on."""
+        self.observers += (observer,)
+
+    def unobserve(self, observer: Observer) -> None:
+        """Tell an observer nothing more."""
+        self.observers = tuple(one for one in self.observers if one != observer)
+
+    def follow(self, follower: Follower) -> None:
+        """Tell a follower of the end."""
+        self.followers += (follower,)
+
+    def unfollow(self, follower: Follower) -> None:
+        """Tell a follower nothing."""
+        self.followers = tuple(one for one in self.followers if one != follower)
+
     def notify(self, entries: Sequence[Stamped]) -> None:
         """Tell the observers of entries that have become durable."""
-        for observer in tuple(self.observers):
+        for observer in self.observers:
             observer(self, entries)
+
+    def tell_gone(self) -> None:
+        """Tell everybody that this SEC runs the saga no longer, because it has ended or for another reason."""
+        self.notify(())
+        followers, self.observers, self.followers = self.followers, (), ()
+        for follower in followers:
+            follower(self)

@@ -19,7 +19,7 @@ from sagaline_server.runtime.creations import Creations, OnCreated
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.explain import explain, waiting_text, worker_status
 from sagaline_server.runtime.feed import Feed
-from sagaline_server.runtime.live import LiveSaga, Observer
+from sagaline_server.runtime.live import LiveSaga
 from sagaline_server.runtime.recovery import Folded, Folder
 from sagaline_server.runtime.requests import (
     CreateFate,
@@ -215,7 +215,7 @@ class Runtime:
         feed = Feed()
         live = self.engine.sagas.get(saga_id)
         if live is not None:
-            live.observers.append(feed)
+            live.observe(feed)
         try:
             following = from_seq
             async for entries, state in self._past(saga_id, from_seq):
@@ -238,8 +238,8 @@ class Runtime:
                 if live.is_gone and live.state.finished is None:
                     raise NotServing("this SEC runs the saga no longer; watch it again")
         finally:
-            if live is not None and feed in live.observers:
-                live.observers.remove(feed)
+            if live is not None:
+                live.unobserve(feed)
 
     async def _past(self, saga_id: str, from_seq: int) -> AsyncIterator[tuple[list[Stamped], SagaState]]:
         following = from_seq
@@ -277,15 +277,14 @@ class Runtime:
                 reached.set()
 
         observe(live, ())
-        live.observers.append(observe)
+        live.observe(observe)
         try:
             async with asyncio.timeout(timeout):
                 await reached.wait()
         except TimeoutError:
             pass
         finally:
-            if observe in live.observers:
-                live.observers.remove(observe)
+            live.unobserve(observe)
         return (
             self._live_view(live, full=False)
             if not live.is_gone or live.state.finished
@@ -302,18 +301,17 @@ class Runtime:
             on_end: Hears of the end, or of why it can't be told.
             or_needs_operator: Whether the need of an operator is an end too.
         """
-        following: dict[LiveSaga, Observer] = {}
+        stops: list[Callable[[], None]] = []
         for saga_id in saga_ids:
             live = self.engine.sagas.get(saga_id)
             if live is None:
                 on_end(await self._stored_end(saga_id, or_needs_operator=or_needs_operator))
             else:
-                following[live] = self._observe_end(live, on_end, or_needs_operator=or_needs_operator)
+                stops.append(self._follow(live, on_end, or_needs_operator=or_needs_operator))
 
         def stop() -> None:
-            for live, observer in following.items():
-                if observer in live.observers:
-                    live.observers.remove(observer)
+            for each in stops:
+                each()
 
         return stop
 
@@ -322,25 +320,33 @@ class Runtime:
         live = self.engine.sagas.get(saga_id)
         if live is None:
             return False
-        self._observe_end(live, on_end, or_needs_operator=or_needs_operator)
+        self._follow(live, on_end, or_needs_operator=or_needs_operator)
         return True
 
-    def _observe_end(self, live: LiveSaga, on_end: OnEnd, *, or_needs_operator: bool) -> Observer:
+    def _follow(self, live: LiveSaga, on_end: OnEnd, *, or_needs_operator: bool) -> Callable[[], None]:
+        follower = partial(self._tell_end_of, on_end)
+        live.follow(follower)
+        if not or_needs_operator:
+            return partial(live.unfollow, follower)
+
         def observe(live: LiveSaga, _: Sequence[Stamped]) -> None:
-            saga = live.state
-            if saga.finished is not None:
-                if not live.is_gone:
-                    on_end(self._live_end(live))
-            elif live.is_gone:
-                on_end(_end_error(live.saga_id, NotServing("this SEC runs the saga no longer; follow it again")))
-            elif or_needs_operator and saga.needs_operator:
-                live.observers.remove(observe)
+            if not live.is_gone and live.state.finished is None and live.state.needs_operator:
+                stop()
                 on_end(end_of(self._live_view(live, full=False)))
 
-        live.observers.append(observe)
-        if or_needs_operator and live.state.needs_operator:
-            observe(live, ())
-        return observe
+        def stop() -> None:
+            live.unobserve(observe)
+            live.unfollow(follower)
+
+        live.observe(observe)
+        observe(live, ())
+        return stop
+
+    def _tell_end_of(self, on_end: OnEnd, live: LiveSaga) -> None:
+        if live.state.finished is not None:
+            on_end(self._live_end(live))
+        else:
+            on_end(_end_error(live.saga_id, NotServing("this SEC runs the saga no longer; follow it again")))
 
     def _live_end(self, live: LiveSaga) -> saga_service_pb2.SagaEnd:
         saga = live.state

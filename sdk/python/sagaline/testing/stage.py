@@ -159,7 +159,7 @@ class Stage:
             pulse = self._pulse = self._loop.create_future()
             live = self._life.engine.sagas.get(saga_id)
             if live is not None:
-                live.observers.append(self._observe)
+                live.observe(self._observe)
             view = await self._life.runtime.get(saga_id, full=True)
             if SagaState(view.state).is_final or view.needs_operator:
                 return view
@@ -175,8 +175,7 @@ class Stage:
         self._raise_trouble()
 
     def _observe(self, live: LiveSaga, _entries: Sequence[Stamped]) -> None:
-        if self._observe in live.observers:
-            live.observers.remove(self._observe)
+        live.unobserve(self._observe)
         self._beat()
 
     def _beat(self) -> None:
