@@ -35,17 +35,21 @@ class Invocation(msgspec.Struct, frozen=True, gc=False):
 def invocation(saga: Saga, node: int, kind: Kind) -> Invocation:
     """Return the invocation of the last attempt of one side of a node: the one in flight, or just superseded."""
     flat = saga.topology.nodes[node]
-    assert flat.action is not None
+    action = flat.action
+    assert action is not None
     run = saga.run(node, kind)
+    if flat.is_plain and kind is Kind.ACTION and run.progress is None:
+        inputs = tuple([(name, saga.resolve(source)) for name, source in flat.inputs])
+        return Invocation(flat.name, kind, run.attempt, run.worker_id, action.action, action.version, inputs)
     return Invocation(
         node=flat.name,
         kind=kind,
         attempt=run.attempt,
         worker_id=run.worker_id,
-        action=flat.action.action,
-        version=flat.action.version,
+        action=action.action,
+        version=action.version,
         inputs=tuple([(name, _input(saga, source, kind)) for name, source in flat.inputs]),
-        timeouts=timeouts_of(flat.action, kind),
+        timeouts=timeouts_of(action, kind),
         last_progress=run.progress,
         action_output=saga.outputs.get(node) if kind is Kind.UNDO else None,
         saga_failure=(fall_of(saga, node) or saga.failure) if kind is Kind.UNDO else None,

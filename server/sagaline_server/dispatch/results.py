@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from sagaline.v1 import worker_service_pb2
+from sagaline.v1 import saga_pb2, worker_service_pb2
 from sagaline_server.core import limits
 from sagaline_server.core.decide import Result, ResultFate
 from sagaline_server.core.validate import payload_bytes
@@ -38,7 +38,7 @@ def take_result(
             status = worker_service_pb2.RESULT_STATUS_INVALID
         else:
             given = Result(node, kind, attempt, output=output)
-    sagas.result(saga_id, given, partial(_acknowledge, sagas, on_ack, message.ref, status))
+    sagas.result(saga_id, given, partial(_acknowledge, sagas, on_ack, key, status))
 
 
 def take_progress(sagas: SagaInputs, key: AttemptKey, message: worker_service_pb2.Progress) -> None:
@@ -52,19 +52,22 @@ def take_progress(sagas: SagaInputs, key: AttemptKey, message: worker_service_pb
 def _acknowledge(
     sagas: SagaInputs,
     on_ack: OnAck,
-    ref: worker_service_pb2.InvocationRef,
+    key: AttemptKey,
     status: worker_service_pb2.ResultStatus.ValueType,
     fate: ResultFate | NotTaken,
 ) -> None:
     if isinstance(fate, ResultFate):
-        on_ack(result_ack(ref, status or fate))
+        on_ack(result_ack(*key, status or fate))
         return
-    ack = worker_service_pb2.ResultAck(ref=ref)
+    saga_id, node, kind, attempt = key
+    ack = worker_service_pb2.ResultAck()
+    ack.ref.saga_id, ack.ref.node, ack.ref.attempt = saga_id, node, attempt
+    ack.ref.kind = saga_pb2.InvocationKind.ValueType(kind)
     if fate is NotTaken.NOT_FOUND:
         ack.status = worker_service_pb2.RESULT_STATUS_NOT_FOUND
     elif fate is NotTaken.MOVED:
         ack.status = worker_service_pb2.RESULT_STATUS_NOT_OWNER
-        owner = sagas.owner_of(ref.saga_id)
+        owner = sagas.owner_of(saga_id)
         if owner is not None:
             ack.owner.sec_id, ack.owner.address = owner
     else:

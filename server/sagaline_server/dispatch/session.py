@@ -235,7 +235,7 @@ class Session:
         attempt = self.in_flight[key] = InFlight(action, size, sequence)
         self._unreceived.append(attempt)
         self._used_bytes += size
-        use = self._use(action)
+        use = self._uses.get(action) or self._use(action)
         if use.reserved:
             use.reserved -= 1
         else:
@@ -315,9 +315,10 @@ class Session:
     def ack(self, ack: bytes) -> None:
         """Send the fate of a result, an encoded ResultAck. Without a stream it is dropped: the worker asks again."""
         if self.attached:
-            self._room_for(len(ack))
+            size = len(ack) + ITEM_BYTES
+            self._room_for(size)
             self._acks.append(ack)
-            self._added(len(ack) + ITEM_BYTES)
+            self._added(size)
 
     def cancel(self, cancellation: worker_service_pb2.Cancellation) -> None:
         """Send the wish to stop an attempt."""
@@ -356,7 +357,7 @@ class Session:
     def _added(self, size: int) -> None:
         self._frame_bytes += size
         self._frame_items += 1
-        if self._wake is not None:
+        if self._frame_items == 1 and self._wake is not None:  # else whoever writes knows already
             self._wake()
 
     def take_frame(self) -> worker_service_pb2.ConnectResponse | None:

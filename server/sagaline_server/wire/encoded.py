@@ -50,9 +50,17 @@ def ref_rest(node: str, kind: Kind, attempt: int) -> bytes:
 
 
 @lru_cache(4096)
-def ending_head(node: str, attempt: int) -> bytes:
-    """Return an encoded NodeSucceeded but for its output."""
-    return field(b"\x0a", node.encode()) + b"\x10" + varint(attempt)
+def _success_head(node: str, attempt: int, payload_bytes: int) -> bytes:
+    """Return all that stands before the payload in the field `entries` of a LogBatch that is a NodeSucceeded."""
+    head = field(b"\x0a", node.encode()) + b"\x10" + varint(attempt) + b"\x1a" + varint(payload_bytes)
+    body = b"\x6a" + varint(len(head) + payload_bytes) + head
+    return b"\x2a" + varint(len(body) + payload_bytes) + body
+
+
+def success(node: str, attempt: int, output: Payload) -> bytes:
+    """Return the field `entries` of a LogBatch that holds a NodeSucceeded."""
+    value = payload(output)
+    return _success_head(node, attempt, len(value)) + value
 
 
 @lru_cache(4096)
@@ -77,16 +85,17 @@ def invocation_head(
     return before + saga + between + saga + after + varint(fencing_token)
 
 
-@lru_cache(1024)
-def _input_key(name: str) -> bytes:
-    return field(b"\x0a", name.encode()) + b"\x12"
+@lru_cache(4096)
+def _input_head(name: str, payload_bytes: int) -> bytes:
+    """Return all that stands before the payload in the field of an Invocation that holds one input."""
+    head = field(b"\x0a", name.encode()) + b"\x12" + varint(payload_bytes)
+    return b"\x4a" + varint(len(head) + payload_bytes) + head
 
 
-def input_field(name: str, value: bytes) -> bytes:
-    """Return the field of an Invocation that holds one input, whose payload is encoded already."""
-    key = _input_key(name)
-    length = varint(len(value))
-    return b"\x4a" + varint(len(key) + len(length) + len(value)) + key + length + value
+def input_field(name: str, value: Payload) -> bytes:
+    """Return the field of an Invocation that holds one input."""
+    content = payload(value)
+    return _input_head(name, len(content)) + content
 
 
 def undo_field(action_key: str, output: Payload | None, saga_failure: Failure | None) -> bytes:
@@ -109,7 +118,15 @@ def _failure(failure: Failure) -> bytes:
     return message.SerializeToString()
 
 
-def result_ack(ref: worker_service_pb2.InvocationRef, status: int) -> bytes:
+def result_ack(saga_id: str, node: str, kind: Kind, attempt: int, status: int) -> bytes:
     """Return an encoded ResultAck that says no more than a status."""
-    own = ref.SerializeToString()
-    return b"\x0a" + varint(len(own)) + own + b"\x10" + varint(status)
+    saga = saga_id.encode()
+    before, after = _around_ack(len(saga), node, kind, attempt, status)
+    return before + saga + after
+
+
+@lru_cache(4096)
+def _around_ack(saga_bytes: int, node: str, kind: Kind, attempt: int, status: int) -> tuple[bytes, bytes]:
+    """Return what stands before and after the saga's id in a ResultAck."""
+    own, rest = b"\x0a" + varint(saga_bytes), ref_rest(node, kind, attempt)
+    return b"\x0a" + varint(len(own) + saga_bytes + len(rest)) + own, rest + b"\x10" + varint(status)

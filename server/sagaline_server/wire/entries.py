@@ -25,16 +25,13 @@ class UnreadableLog(Exception):
 def encode_batch(entries: Sequence[core.Stamped], writer_id: bytes) -> bytes:
     """Return the LogBatch of entries that are gapless and of one epoch and time."""
     first = entries[0]
-    parts = [
-        b"\x0a" + varint(len(writer_id)) + writer_id,
-        _epoch_and_time(first.epoch, first.time),
-        b"\x20" + varint(first.seq),
-    ]
+    number = b"\x20" + varint(first.seq)
+    parts = [b"\x0a" + varint(len(writer_id)), writer_id, _epoch_and_time(first.epoch, first.time), number]
     for stamped in entries:
         entry = stamped.entry
         kind = type(entry)
         if kind is core.NodeSucceeded:
-            parts.append(_encoded_success(entry))  # type: ignore[arg-type]
+            parts.append(encoded.success(entry.node, entry.attempt, entry.output))  # type: ignore[union-attr]
         else:
             parts.append(_encoded_known(entry) if kind in _REPEATED else _encoded_entry(entry))
     return b"".join(parts)
@@ -43,21 +40,6 @@ def encode_batch(entries: Sequence[core.Stamped], writer_id: bytes) -> bytes:
 @lru_cache(64)
 def _epoch_and_time(epoch: int, time: float) -> bytes:
     return b"\x10" + varint(epoch) + encoded.field(b"\x1a", encoded.time(time))
-
-
-def _encoded_success(entry: core.NodeSucceeded) -> bytes:
-    head, output = encoded.ending_head(entry.node, entry.attempt), encoded.payload(entry.output)
-    length = varint(len(output))
-    body = varint(len(head) + 1 + len(length) + len(output))
-    return b"".join(
-        (
-            b"\x2a" + varint(1 + len(body) + len(head) + 1 + len(length) + len(output)) + b"\x6a",
-            body,
-            head,
-            b"\x1a" + length,
-            output,
-        )
-    )
 
 
 def _encoded_entry(entry: core.Entry) -> bytes:

@@ -18,7 +18,7 @@ def encoded_invocation(saga_id: str, invocation: Invocation, epoch: int, fencing
     node, kind, action, version = invocation.node, invocation.kind, invocation.action, invocation.version
     head = encoded.invocation_head(saga_id, node, kind, invocation.attempt, action, version, epoch, fencing_token)
     for name, value in invocation.inputs:
-        head += encoded.input_field(name, encoded.payload(value))
+        head += encoded.input_field(name, value)
     if kind is Kind.UNDO:
         key = idempotency_key(saga_id, node, Kind.ACTION)
         head += encoded.undo_field(key, invocation.action_output, invocation.saga_failure)

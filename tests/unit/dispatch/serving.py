@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -35,8 +36,9 @@ class Talk:
         self.frames: list[pb.ConnectResponse] = []
 
     async def say(self, **fields: object) -> None:
-        """Write one frame."""
-        await self.call.write(pb.ConnectRequest(**fields))  # type: ignore[arg-type]
+        """Write one frame; whether the stream has ended before it is for those to see who read."""
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await self.call.write(pb.ConnectRequest(**fields))  # type: ignore[arg-type]
 
     async def hear(self) -> pb.ConnectResponse:
         """Read the next frame."""

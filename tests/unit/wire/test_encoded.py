@@ -101,7 +101,7 @@ def test_an_acknowledgement_reads_as_its_message(
 ) -> None:
     ref = pb.InvocationRef(saga_id=saga_id, node=node, kind=saga_pb2.InvocationKind.ValueType(kind), attempt=attempt)
     expected = pb.ResultAck(ref=ref, status=pb.ResultStatus.ValueType(status))
-    assert pb.ResultAck.FromString(result_ack(ref, status)) == expected
+    assert pb.ResultAck.FromString(result_ack(saga_id, node, kind, attempt, status)) == expected
 
 
 @given(names, payloads, times, times, st.dictionaries(names, texts, max_size=2))
