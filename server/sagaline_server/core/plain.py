@@ -12,7 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sagaline_server.core.entries import AttemptStarted, Kind, NodeSucceeded, NodeUndone, UndoAttemptStarted, UndoneHow
+from sagaline_server.core.entries import (
+    AttemptStarted,
+    Kind,
+    NodeSucceeded,
+    NodeUndone,
+    SagaCreated,
+    SagaFinished,
+    SagaState,
+    UndoAttemptStarted,
+    UndoneHow,
+)
 from sagaline_server.core.gate import holds_nothing
 from sagaline_server.core.inputs import Result
 from sagaline_server.core.runs import answered
@@ -22,6 +32,7 @@ from sagaline_server.core.values import NULL
 
 PENDING, RUNNING, SUCCEEDED = int(NodeStatus.PENDING), int(NodeStatus.RUNNING), int(NodeStatus.SUCCEEDED)
 UNDOING, UNDONE = int(NodeStatus.UNDOING), int(NodeStatus.UNDONE)
+SAGA_SUCCEEDED, UNWOUND = SagaFinished(SagaState.SUCCEEDED), SagaFinished(SagaState.UNWOUND)
 
 
 def ending(saga: Saga, given: Result) -> NodeSucceeded | NodeUndone | None:
@@ -120,6 +131,38 @@ def started(saga: Saga, node: int, kind: Kind, worker_id: str, time: float) -> A
     return UndoAttemptStarted(name, 1, worker_id)
 
 
+def closing(saga: Saga) -> SagaFinished | None:
+    """Return the only entry of the decision to close a saga of which nothing is left; None: ask `decide`."""
+    if saga.remaining or saga.finished is not None:
+        return None
+    for runs in (saga.runs, saga.undo_runs):
+        for run in runs.values():
+            if run.in_flight or run.lingering:
+                return None
+    return UNWOUND if saga.unwinding else SAGA_SUCCEEDED
+
+
+def _saga_created(saga: Saga, entry: SagaCreated, time: float) -> bool:
+    topology = saga.topology
+    if saga.seq or entry.digest != saga.digest or entry.paused or entry.start_delay is not None or topology.is_hurried:
+        return False
+    nodes = topology.nodes
+    for node in topology.roots:
+        if nodes[node].action is None:
+            return False
+    saga.created = time
+    saga.woken.extend(topology.roots)
+    return True
+
+
+def _saga_finished(saga: Saga, entry: SagaFinished, time: float) -> bool:  # noqa: ARG001 - as of a course
+    expected = UNWOUND if saga.unwinding else SAGA_SUCCEEDED
+    if entry != expected or saga.remaining or saga.finished is not None or not saga.seq or saga.topology.is_hurried:
+        return False
+    saga.finished = entry.state
+    return True
+
+
 def _attempt_started(saga: Saga, entry: AttemptStarted, time: float) -> bool:
     topology = saga.topology
     node = topology.index.get(entry.node)
@@ -196,6 +239,8 @@ def _node_undone(saga: Saga, entry: NodeUndone, time: float) -> bool:  # noqa: A
 
 
 COURSES: Mapping[type, Callable[[Saga, Any, float], bool]] = {
+    SagaCreated: _saga_created,
+    SagaFinished: _saga_finished,
     AttemptStarted: _attempt_started,
     NodeSucceeded: _node_succeeded,
     UndoAttemptStarted: _undo_started,

@@ -188,7 +188,8 @@ class Saga(msgspec.Struct):
     @property
     def needs_operator(self) -> bool:
         """True while a node waits for an operator."""
-        return _UNDO_FAILED in self.statuses or _HELD in self.statuses or self.is_set_aside
+        statuses = self.statuses
+        return _UNDO_FAILED in statuses or _HELD in statuses or (self.quarantined is not None and self.finished is None)
 
     @property
     def has_started(self) -> bool:

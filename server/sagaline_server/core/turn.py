@@ -155,7 +155,7 @@ class Turn:
             False: nothing has happened; do those.
         """
         saga, now = self.saga, self._now
-        if saga.woken:
+        if saga.woken or self.points.by_action:
             return False
         entry = plain.ended(saga, given)
         if entry is None:
@@ -214,7 +214,11 @@ class Turn:
                     break
                 self._go_on_with(node, place)
         if may_close and not saga.remaining:
-            self.take(Close())
+            end = plain.closing(saga)
+            if end is not None:
+                self.write(end)
+            else:
+                self.take(Close())
 
     def _go_on_with(self, node: int, place: Place) -> None:
         saga = self.saga

@@ -221,11 +221,9 @@ class SagaEngine:
 
     def _on_due(self, saga_id: str, node: int) -> None:
         live = self.sagas.get(saga_id)
-        if live is None:
-            return
-        if node == DEADLINE:
+        if live is not None and node == DEADLINE:
             self.post(live, Unwind(UnwindCause.DEADLINE, reason="the saga's deadline has passed"))
-        else:
+        elif live is not None:
             self.post(live, Wake(node))
 
     # ---- turns
@@ -246,11 +244,9 @@ class SagaEngine:
     def _turn(self, live: LiveSaga, turn: Turn) -> None:
         inbox, live.inbox = live.inbox, []
         place = partial(self.place, live)
-        first, on_first = inbox[0] if inbox else (None, None)
-        if len(inbox) == 1 and type(first) is Result and turn.advance(first, place):
-            if turn.unplaced:
-                self.note_waits(live, turn)
-            self._write(live, turn, () if on_first is None else ((on_first, RECORDED),), ())
+        if len(inbox) == 1 and type(inbox[0][0]) is Result and turn.advance(inbox[0][0], place):
+            self.note_waits(live, turn)
+            self._write(live, turn, [(on_decision, RECORDED) for _, on_decision in inbox if on_decision], ())
             return
         answers: list[Answer] = []
         consumed: list[str] = []
@@ -309,14 +305,9 @@ class SagaEngine:
     def _write(self, live: LiveSaga, turn: Turn, answers: Sequence[Answer], consumed: tuple[str, ...]) -> None:
         assert live.claim is not None
         writer_id = self.new_writer_id()
-        append = Append(
-            claim=live.claim,
-            first_seq=live.state.seq + 1,
-            batch=encode_batch(turn.entries, writer_id) if turn.entries else b"",
-            writer_id=writer_id,
-            consumes=consumed,
-            done=done_record(live.saga_id, live.about, turn.saga) if turn.saga.finished is not None else None,
-        )
+        batch = encode_batch(turn.entries, writer_id) if turn.entries else b""
+        done = done_record(live.saga_id, live.about, turn.saga) if turn.saga.finished is not None else None
+        append = Append(live.claim, live.state.seq + 1, batch, writer_id, consumed, done)
         live.is_writing = True
         if consumed and live.controls:
             answers = [*answers, (partial(live.consumed, consumed), NOTHING)]
@@ -325,28 +316,20 @@ class SagaEngine:
     def written(self, live: LiveSaga, turn: Turn, answers: Sequence[Answer], result: WriteResult) -> None:
         live.is_writing = False
         if live.is_gone or result.status is not Status.DONE:
-            for on_decision, _ in answers:
-                on_decision(None)
-            if result.status is Status.REFUSED:
-                self.quarantine(live.saga_id, f"the store refuses its append: {result.error}")
-                self.release(live, turn)
-                self._drop(live)
-            elif live.is_gone:
-                self.release(live, turn)
-            else:
-                self._fenced(live, turn)
+            self._not_written(live, turn, answers, result)
             return
-        live.state = turn.saga
+        saga = live.state = turn.saga
         if self.admissions.shares:
             self.admissions.note(live)
         if turn.crashes:
             self.die()
-        if live.state.needs_operator:
+        if saga.needs_operator:
             self.need_operator.add(live.saga_id)
         elif self.need_operator:
             self.need_operator.discard(live.saga_id)
         reach("turn.applied")
-        self._send(live, turn, result.revision)
+        if turn.starts or turn.cancels:
+            self._send(live, turn, result.revision)
         reach("turn.sent")
         for on_decision, decision in answers:
             on_decision(decision)
@@ -354,13 +337,25 @@ class SagaEngine:
         self.metrics.appended(turn.entries)
         if live.observers:
             live.notify(turn.entries)
-        if turn.saga.finished is not None:
+        if saga.finished is not None:
             reach("saga.finished")
             self._drop(live)
         elif live.on_idle is not None:
             live.on_idle()
-        elif live.inbox or live.state.woken or not live.state.remaining:
+        elif live.inbox or saga.woken or not saga.remaining:
             self._enqueue(live)
+
+    def _not_written(self, live: LiveSaga, turn: Turn, answers: Sequence[Answer], result: WriteResult) -> None:
+        for on_decision, _ in answers:
+            on_decision(None)
+        if result.status is Status.REFUSED:
+            self.quarantine(live.saga_id, f"the store refuses its append: {result.error}")
+            self.release(live, turn)
+            self._drop(live)
+        elif live.is_gone:
+            self.release(live, turn)
+        else:
+            self._fenced(live, turn)
 
     def _send(self, live: LiveSaga, turn: Turn, revision: int) -> None:
         """Send what the turn's entries have announced, now that they are durable."""

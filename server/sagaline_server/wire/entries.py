@@ -31,7 +31,7 @@ def encode_batch(entries: Sequence[core.Stamped], writer_id: bytes) -> bytes:
         entry = stamped.entry
         kind = type(entry)
         if kind is core.NodeSucceeded:
-            parts.append(encoded.success(entry.node, entry.attempt, entry.output))  # type: ignore[union-attr]
+            parts.append(encoded.success(entry.node, entry.attempt, entry.output))  # type: ignore[union-attr,arg-type]
         else:
             parts.append(_encoded_known(entry) if kind in _REPEATED else _encoded_entry(entry))
     return b"".join(parts)

@@ -16,6 +16,7 @@ from sagaline_server.core import plain
 from sagaline_server.core.apply import apply, by_reference
 from sagaline_server.core.decide import (
     Cancel,
+    Close,
     Decision,
     Input,
     Lost,
@@ -26,7 +27,7 @@ from sagaline_server.core.decide import (
     look,
     may_start,
 )
-from sagaline_server.core.entries import Entry, Kind, OwnerChange, SagaCreated, Stamped
+from sagaline_server.core.entries import Entry, Kind, OwnerChange, SagaCreated, SagaFinished, Stamped
 from sagaline_server.core.gate import NO_POINTS, ActionPoint, ActionPoints, Verdict, gate
 from sagaline_server.core.invocation import Invocation, invocation
 from sagaline_server.core.state import Saga
@@ -149,13 +150,22 @@ class Driver:
             assert decide(turn.saga, given, self.now, 0.5) == Decision((entry,), fate=ResultFate.RECORDED)
         return turn.take(given)
 
+    def _check_closing(self, turn: Turn) -> None:
+        """Hold the plain end of a saga to what `decide` says of it before that end."""
+        entries = (
+            turn.entries[:-1] if turn.entries and isinstance(turn.entries[-1].entry, SagaFinished) else turn.entries
+        )
+        saga = fold(self.graph_topology, [*self.log, *entries], self.params)
+        entry = plain.closing(saga)
+        assert entry is None or decide(saga, Close(), self.now, 0.5) == Decision((entry,))
+
     def _check_advance(self, given: Result) -> None:
         """Let a turn take its plain course in one go, if it has one: it comes to what the steps come to."""
 
         def place(node: int, kind: Kind) -> str | None:
             return f"worker-{node}-{kind}" if (node + len(self.log)) % 3 else None
 
-        plainly, by_steps = (Turn(self.saga, self.epoch, self.now, lambda: 0.5) for _ in range(2))
+        plainly, by_steps = (Turn(self.saga, self.epoch, self.now, lambda: 0.5, points=self.points) for _ in range(2))
         if plainly.advance(given, place):
             by_steps.take(given)
             by_steps.go_on(place)
@@ -180,6 +190,7 @@ class Driver:
 
     def finish(self, turn: Turn) -> None:
         """Make a turn true: append, then send."""
+        self._check_closing(turn)
         self.commit(turn)
 
     def commit(self, turn: Turn) -> None:
