@@ -369,6 +369,8 @@ async def test_a_worker_is_asked_now_and_then_what_it_holds(site: Site) -> None:
 async def test_a_silent_worker_is_given_up(site: Site) -> None:
     talk = await site.connect()
     start(site, "a")
+    await talk.hear_until(lambda frame: frame.invocations)
+    await site.until(lambda: not any(stream._is_sending for stream in site.service._streams))  # else it would be cut
     with structlog.testing.capture_logs() as logs:
         site.clock.now += TIMES.heartbeat_timeout + 1
         await site.until(lambda: not site.session().attached)
