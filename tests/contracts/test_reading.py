@@ -197,3 +197,20 @@ async def test_many_sagas_are_read_in_the_order_in_which_they_are_asked_for(clus
     assert [None if saga is None else saga.saga_id for saga in stored] == ["s-7", None, *ids[2:]]
     assert list(stored) == [await store.read(saga_id) for saga_id in ids]
     assert list(await store.read_many([])) == []
+
+
+async def test_many_sagas_that_are_too_long_for_one_answer_are_read_all_the_same(cluster: Cluster) -> None:
+    store = await cluster.open()
+    ids = [f"s-{i}" for i in range(12)]
+    for saga_id in ids:
+        assert (await write(store, new_saga(saga_id, filler=900_000))).status is Status.DONE
+    claim = (await write(store, new_saga("long"))).claim
+    assert claim is not None
+    for seq in range(2, 300):
+        await write_all(store, [append(claim, seq)])
+
+    stored = await store.read_many([*ids, "long", "nobody"])
+
+    assert list(stored) == [await store.read(saga_id) for saga_id in (*ids, "long", "nobody")]
+    assert stored[-2] is not None
+    assert len(stored[-2].batches) == 299

@@ -15,6 +15,7 @@ from sagaline_server.core.digest import graph_digest
 from sagaline_server.core.entries import OwnerChange
 from sagaline_server.core.state import Saga
 from sagaline_server.core.topology import Topology, flatten
+from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.core.validate import check_graph
 from sagaline_server.ports.store import Claim, OwnedSaga, StoredSaga
 from sagaline_server.runtime.crashpoints import reach
@@ -35,6 +36,10 @@ ADOPT_BATCH_AT_START = 300
 FOLDS_A_SLICE = 10
 """Sagas folded before others get their turn."""
 TOPOLOGIES_KEPT = 1000
+
+
+Claimed = tuple[OwnedSaga, Claim, StoredSaga | None]
+"""A saga as its dead owner left it, this SEC's claim, and what is stored."""
 
 
 class Folded(msgspec.Struct, frozen=True):
@@ -65,6 +70,7 @@ class Folder:
         saga = Saga(self._topology(record), payload_from(record.spec.params), record.digest)
         for stamped in decode_log(stored.batches):
             apply(saga, stamped)
+        saga.woken = [node for node in dict.fromkeys(saga.woken) if not _is_done_with(saga, node)]
         return Folded(record, saga)
 
     def _topology(self, record: log_pb2.SagaRecord) -> Topology:
@@ -80,6 +86,14 @@ class Folder:
                 self._topologies.pop(next(iter(self._topologies)))
             self._topologies[key] = topology
         return topology
+
+
+def _is_done_with(saga: Saga, node: int) -> bool:
+    """True where a node has succeeded, and nobody need look at it as long as the saga goes forward."""
+    if saga.unwinds(node) or saga.statuses[node] != NodeStatus.SUCCEEDED:
+        return False
+    run = saga.runs.get(node)
+    return run is None or not run.in_flight
 
 
 class Recovery:
@@ -99,22 +113,37 @@ class Recovery:
             StoreError: The store can't be reached.
         """
         count = start = 0
-        while start < len(orphans):
-            size = ADOPT_BATCH if self._engine.is_serving else ADOPT_BATCH_AT_START
-            await self._engine.commit.until_below(size)
-            count += await self._adopt(orphans[start : start + size])
-            start += size
+        coming: asyncio.Task[list[Claimed]] | None = None
+        try:
+            while start < len(orphans):
+                size = ADOPT_BATCH if self._engine.is_serving else ADOPT_BATCH_AT_START
+                await self._engine.commit.until_below(size)
+                claimed = await (coming or asyncio.create_task(self._claim(orphans[start : start + size])))
+                coming = None
+                start += size
+                if start < len(orphans):
+                    # While these are folded the store reads the next.
+                    coming = asyncio.create_task(self._claim(orphans[start : start + size]))
+                count += await self._load(claimed)
+        finally:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
         if orphans:
             log.info("sagas_adopted", adopted=count, orphans=len(orphans))
         return count
 
-    async def _adopt(self, orphans: Sequence[OwnedSaga]) -> int:
+    async def _claim(self, orphans: Sequence[OwnedSaga]) -> list[Claimed]:
+        """Claim orphans and read those that are this SEC's now."""
         claims = await self._engine.store.adopt(orphans)
         reach("adopt.claimed")
         taken = [(old, claim) for old, claim in zip(orphans, claims, strict=True) if claim is not None]
         stored = await self._engine.store.read_many([old.saga_id for old, _ in taken])
+        return [(old, claim, read) for (old, claim), read in zip(taken, stored, strict=True)]
+
+    async def _load(self, claimed: Sequence[Claimed]) -> int:
         count = 0
-        for number, ((old, claim), read) in enumerate(zip(taken, stored, strict=True), 1):
+        for number, (old, claim, read) in enumerate(claimed, 1):
             live = None if read is None else self.load(read, claim)
             if live is not None:
                 reach("adopt.folded")

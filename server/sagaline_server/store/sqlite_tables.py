@@ -44,6 +44,7 @@ T = TypeVar("T")
 INSERT_BATCH = "INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?, ?)"
 DELETE_CONTROL = "DELETE FROM controls WHERE saga_id = ? AND control_id = ? RETURNING control_id"
 DELETE_CONTROLS = "DELETE FROM controls WHERE saga_id = ? RETURNING control_id"
+SAGAS_PER_READ = 100
 BULK_WRITES = 4
 """Fewer are written one by one."""
 HEAD = """
@@ -209,14 +210,22 @@ def adopt(
         revision = _count(connection, "revision")
         if not is_alive(connection, sec_id, incarnation):
             return Written([None for _ in sagas], revision)
-        return Written([_adopt(connection, sec_id, incarnation, saga, revision) for saga in sagas], revision)
+        owners = {(saga.sec_id, saga.incarnation) for saga in sagas}
+        living = {owner for owner in owners if is_alive(connection, *owner)}
+        return Written(
+            [
+                None
+                if (saga.sec_id, saga.incarnation) in living
+                else _adopt(connection, sec_id, incarnation, saga, revision)
+                for saga in sagas
+            ],
+            revision,
+        )
 
 
 def _adopt(
     connection: sqlite3.Connection, sec_id: str, incarnation: int, saga: OwnedSaga, revision: int
 ) -> Claim | None:
-    if is_alive(connection, saga.sec_id, saga.incarnation):
-        return None
     row = connection.execute(
         "UPDATE owners SET sec_id = ?, incarnation = ?, epoch = epoch + 1, revision = ? "
         "WHERE saga_id = ? AND revision = ? RETURNING epoch",
@@ -250,7 +259,21 @@ def is_alive(connection: sqlite3.Connection, sec_id: str, incarnation: int) -> b
 
 
 def read_many(connection: sqlite3.Connection, saga_ids: Sequence[str]) -> list[StoredSaga | None]:
-    return [read(connection, saga_id) for saga_id in saga_ids]
+    """Read sagas, many in a statement: each statement lets go of the interpreter, and may get it back late."""
+    found: dict[str, StoredSaga] = {}
+    with transaction(connection, writing=False):
+        for start in range(0, len(saga_ids), SAGAS_PER_READ):
+            part = saga_ids[start : start + SAGAS_PER_READ]
+            marks = ", ".join("?" * len(part))
+            batches: dict[str, list[bytes]] = {saga_id: [] for saga_id in part}
+            query = f"SELECT saga_id, batch FROM batches WHERE saga_id IN ({marks}) ORDER BY saga_id, first_seq"  # noqa: S608
+            for saga_id, batch in connection.execute(query, part).fetchall():
+                batches[saga_id].append(batch)
+            for row in connection.execute(f"{HEAD} WHERE r.saga_id IN ({marks})", part).fetchall():
+                head = _head(row)
+                log = tuple(batches[head.saga_id])
+                found[head.saga_id] = StoredSaga(head.saga_id, head.record, log, head.owner, head.done)
+    return [found.get(saga_id) for saga_id in saga_ids]
 
 
 def read(connection: sqlite3.Connection, saga_id: str) -> StoredSaga | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from sagaline.v1 import log_pb2
@@ -342,7 +343,7 @@ def _read_resolved(m: log_pb2.OperatorResolved) -> core.Entry:
 
 _READERS: dict[str, Callable[[Any], core.Entry]] = {
     "saga_created": _read_created,
-    "attempt_started": lambda m: core.AttemptStarted(m.node, m.attempt, m.worker_id, m.stepped),
+    "attempt_started": lambda m: core.AttemptStarted(m.node, m.attempt, intern(m.worker_id), m.stepped),
     "attempt_ended": _read_ended,
     "node_succeeded": lambda m: core.NodeSucceeded(m.node, m.attempt, payload_from(m.output)),
     "node_failed": _read_failed,

@@ -9,7 +9,7 @@ it, at the revision of its first page.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aetcd import rpc
@@ -35,6 +35,7 @@ BATCHES_PER_PAGE = 256
 """Batches of one saga read at once. As a rule that is all of them; fewer are tried where they do not fit."""
 HEADS_PER_TRANSACTION = 32
 """Sagas whose heads are read at once: 32 records of 1 MiB and their summaries fit in one answer."""
+SAGAS_PER_TRANSACTION = OPERATIONS_MAX // 4
 KEYS_PER_PAGE = 1000
 READS_AFTER_COMPACTION = 3
 """How often a read starts again because the revision it read at was compacted away under it."""
@@ -61,6 +62,37 @@ class SagaReader:
                 else:
                     raise
 
+    async def sagas(self, saga_ids: Sequence[str]) -> list[StoredSaga | None]:
+        """Read at most SAGAS_PER_TRANSACTION sagas in one transaction; those that are too long for it by themselves."""
+        if len(saga_ids) == 1:
+            return [await self.saga(saga_ids[0])]
+        keys, request = self._keys, rpc.TxnRequest()
+        for saga_id in saga_ids:
+            start = keys.log(saga_id)
+            for key in (keys.record(saga_id), keys.owner(saga_id), keys.done(saga_id)):
+                request.success.add(request_range=rpc.RangeRequest(key=key))
+            request.success.add(
+                request_range=rpc.RangeRequest(key=start, range_end=after_all(start), limit=BATCHES_PER_PAGE)
+            )
+        try:
+            response = await self._channel.read(request)
+        except EtcdError as error:
+            if not error.answer_too_large:
+                raise
+            middle = len(saga_ids) // 2
+            return [*await self.sagas(saga_ids[:middle]), *await self.sagas(saga_ids[middle:])]
+        answers = iter([answer.response_range for answer in response.responses])
+        found: list[StoredSaga | None] = []
+        for saga_id in saga_ids:
+            record, owner, done, log = (next(answers) for _ in range(4))
+            if log.more:
+                found.append(await self.saga(saga_id))
+            elif not record.kvs:
+                found.append(None)
+            else:
+                found.append(_stored(saga_id, record.kvs[0], _first(owner), _first(done), log.kvs))
+        return found
+
     async def _saga(self, saga_id: str, limit: int) -> StoredSaga | None:
         keys = self._keys
         start = keys.log(saga_id)
@@ -79,13 +111,7 @@ class SagaReader:
                 rpc.RangeRequest(key=start, range_end=end, limit=limit, revision=response.header.revision)
             )
             batches.extend(page.kvs)
-        return StoredSaga(
-            saga_id,
-            record.value,
-            tuple(batch.value for batch in batches),
-            None if owner is None else _owned(saga_id, owner),
-            None if done is None else done.value,
-        )
+        return _stored(saga_id, record, owner, done, batches)
 
     async def tail(self, saga_id: str, from_seq: int, limit: int) -> LogTail | None:
         """Read a page of a saga's log from an entry on; None where there is no such saga."""
@@ -234,6 +260,20 @@ def graph_name(record: bytes) -> str:
         return log_pb2.SagaRecord.FromString(record).spec.graph.name
     except DecodeError:
         return ""
+
+
+def _stored(saga_id: str, record: Any, owner: Any, done: Any, batches: Iterable[Any]) -> StoredSaga:
+    return StoredSaga(
+        saga_id,
+        record.value,
+        tuple(batch.value for batch in batches),
+        None if owner is None else _owned(saga_id, owner),
+        None if done is None else done.value,
+    )
+
+
+def _first(answer: Any) -> Any:
+    return answer.kvs[0] if answer.kvs else None
 
 
 def _owned(saga_id: str, kv: Any) -> OwnedSaga:

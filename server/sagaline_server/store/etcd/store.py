@@ -53,7 +53,7 @@ from sagaline_server.store.etcd.lease import LeaseKeeper
 from sagaline_server.store.etcd.lineage import Lineage
 from sagaline_server.store.etcd.log_watch import LogWatch
 from sagaline_server.store.etcd.options import EtcdOptions
-from sagaline_server.store.etcd.reads import SagaReader
+from sagaline_server.store.etcd.reads import SAGAS_PER_TRANSACTION, SagaReader
 from sagaline_server.store.etcd.shards import demand_whole
 from sagaline_server.store.log_tail import BATCHES_PER_PAGE, LogTail
 
@@ -61,7 +61,7 @@ TRANSACTIONS_IN_FLIGHT = 4
 """At once, over all calls. More make each slower and the whole no faster."""
 PACE = Pace(at_once=TRANSACTIONS_IN_FLIGHT, full=64)
 """What fills a transaction."""
-READS_AT_ONCE = 16
+READS_AT_ONCE = 4
 TAILS_AT_ONCE = 8
 """Logs that are read at once to be followed: thousands of followers lose their watch at the same moment."""
 REMOVED_PER_TRANSACTION = transactions.OPERATIONS_MAX // 3
@@ -274,12 +274,16 @@ class EtcdStore:
 
     async def read_many(self, saga_ids: Sequence[str]) -> Sequence[StoredSaga | None]:
         slots = asyncio.Semaphore(READS_AT_ONCE)
+        parts = [
+            saga_ids[start : start + SAGAS_PER_TRANSACTION] for start in range(0, len(saga_ids), SAGAS_PER_TRANSACTION)
+        ]
 
-        async def one(saga_id: str) -> StoredSaga | None:
+        async def read(part: Sequence[str]) -> Sequence[StoredSaga | None]:
             async with slots:
-                return await self.read(saga_id)
+                return await SagaReader(channel, self._keys).sagas(part)
 
-        return await asyncio.gather(*map(one, saga_ids))
+        with self._using() as channel:
+            return [saga for part in await asyncio.gather(*map(read, parts)) for saga in part]
 
     async def read_log(self, saga_id: str, from_seq: int, limit_batches: int) -> Sequence[bytes]:
         check_log_range(saga_id, from_seq, limit_batches)
