@@ -13,6 +13,7 @@ import (
 // Binding says where one input of an action that takes In comes from.
 type Binding[In any] struct {
 	inputs map[string]AnyRef
+	place  string // the input that is an element's place in its list
 	err    error
 }
 
@@ -21,41 +22,58 @@ type Binding[In any] struct {
 //	sagaline.Bind(func(in *ChargeIn) *int { return &in.Amount }, amount)
 func Bind[In, T any](field func(*In) *T, from Ref[T]) Binding[In] {
 	name, err := fieldName(field)
-	return Binding[In]{map[string]AnyRef{name: from}, err}
+	return Binding[In]{inputs: map[string]AnyRef{name: from}, err: err}
+}
+
+// BindIndex gives one field of the inputs of a [MapField] the place of the element in its list, from 0.
+func BindIndex[In any](field func(*In) *int) Binding[In] {
+	name, err := fieldName(field)
+	return Binding[In]{place: name, err: err}
 }
 
 // From gives an action all of its input from one Ref: where In is a struct, each input from the field of the same name.
 func From[In any](from Ref[In]) Binding[In] {
 	shape, err := shapeOf(reflect.TypeFor[In]())
 	if !shape.named {
-		return Binding[In]{map[string]AnyRef{soleInput: from}, err}
+		return Binding[In]{inputs: map[string]AnyRef{soleInput: from}, err: err}
 	}
 	inputs := map[string]AnyRef{}
 	for _, field := range shape.fields {
 		inputs[field.name] = Ref[any]{from.builder, from.node, extended(from.path, field.name), from.literal}
 	}
-	return Binding[In]{inputs, err}
+	return Binding[In]{inputs: inputs, err: err}
 }
 
 // Add adds a node that runs an action, and gives its output.
 func Add[In, Out any](g *GraphBuilder, name string, action *Action[In, Out], inputs []Binding[In], options ...NodeOption) Ref[Out] {
 	node := actionNode(action)
-	bindInputs(g, name, action, node, inputs)
+	if bindInputs(g, name, action, node, inputs) != "" {
+		g.fault("node %s: an index is the place of an element, and this is no map", name)
+	}
 	message := &pb.Node{Kind: &pb.Node_Action{Action: node}}
 	g.options(name, message, node, options)
 	g.add(name, message)
 	return Ref[Out]{builder: g, node: name}
 }
 
-// bindInputs fills the inputs of a node; one of them may come from elsewhere.
+// bindInputs fills the inputs of a node; one of them may come from elsewhere. It gives the one that is an element's place.
 func bindInputs[In, Out any](
 	g *GraphBuilder, name string, action *Action[In, Out], node *pb.ActionNode, inputs []Binding[In], elsewhere ...string,
-) {
+) (place string) {
 	node.Inputs = map[string]*pb.InputSource{}
 	for _, binding := range inputs {
 		if binding.err != nil {
 			g.fault("node %s: %v", name, binding.err)
 		}
+		if binding.place != "" {
+			if place != "" {
+				g.fault("node %s: two inputs are the index", name)
+			}
+			place = binding.place
+			elsewhere = append(elsewhere, place)
+		}
+	}
+	for _, binding := range inputs {
 		for input, ref := range binding.inputs {
 			if _, twice := node.Inputs[input]; twice || slices.Contains(elsewhere, input) {
 				g.fault("node %s: input %s is given twice", name, input)
@@ -72,6 +90,7 @@ func bindInputs[In, Out any](
 	if !action.shape.named && len(node.Inputs) == 0 {
 		g.fault("node %s: the input of action %s is not given", name, action.name)
 	}
+	return place
 }
 
 // With lists bindings.
@@ -132,7 +151,7 @@ func Map[In, Out any](g *GraphBuilder, name string, action *Action[In, Out], ite
 	if spec := typeSpec(reflect.TypeFor[In](), taken); spec != nil {
 		each.InputTypes = map[string]*pb.TypeSpec{itemInput: spec}
 	}
-	addMap(g, name, items, bounds, each, "", options)
+	addMap(g, name, items, bounds, each, "", "", options)
 	return Ref[[]Out]{builder: g, node: name}
 }
 
@@ -147,15 +166,15 @@ func MapField[In, T, Out any](
 		g.fault("node %s: %v", name, err)
 	}
 	each := actionNode(action)
-	bindInputs(g, name, action, each, shared, item)
-	addMap(g, name, items, bounds, each, item, options)
+	index := bindInputs(g, name, action, each, shared, item)
+	addMap(g, name, items, bounds, each, item, index, options)
 	return Ref[[]Out]{builder: g, node: name}
 }
 
-func addMap(g *GraphBuilder, name string, items AnyRef, bounds MapOptions, each *pb.ActionNode, item string, options []NodeOption) {
+func addMap(g *GraphBuilder, name string, items AnyRef, bounds MapOptions, each *pb.ActionNode, item, index string, options []NodeOption) {
 	g.check("the items of node "+name, items)
 	body := bounds.node(items.source())
-	body.Each, body.Item = &pb.MapNode_Action{Action: each}, item
+	body.Each, body.Item, body.Index = &pb.MapNode_Action{Action: each}, item, index
 	node := &pb.Node{Kind: &pb.Node_Map{Map: body}}
 	g.options(name, node, each, options)
 	if each.Pivot {

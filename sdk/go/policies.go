@@ -29,9 +29,13 @@ func After(refs ...AnyRef) NodeOption {
 	return func(s *nodeSettings) { s.after = append(s.after, refs...) }
 }
 
+// Unbounded is a number of attempts: as many as it takes.
+const Unbounded = -1
+
 // RetryPolicy says when an attempt is tried again. Zero fields take their defaults: 5 attempts of an action and no bound
 // for an undo action, from 1 s, doubling, to 60 s.
 type RetryPolicy struct {
+	// MaxAttempts counts the first one too; Unbounded: as many as it takes.
 	MaxAttempts                              int
 	InitialBackoff, MaxBackoff, TotalTimeout time.Duration
 	Multiplier                               float64

@@ -11,6 +11,7 @@ from typing import Any, Final
 from google.protobuf import json_format
 
 from sagaline import (
+    UNBOUNDED,
     Graph,
     GraphBuilder,
     Irreversible,
@@ -24,8 +25,6 @@ from sagaline import (
 from sagaline.v1 import payload_pb2, saga_pb2, worker_service_pb2
 
 FOLDER: Final = Path(__file__).parent
-BINARY: Final = FOLDER / "graph.binpb"
-TEXT: Final = FOLDER / "graph.json"
 
 MS: Final = timedelta(milliseconds=1)
 
@@ -69,6 +68,12 @@ def boot(host: str, healthy: bool) -> str:
 @action("hosts.flash", elsewhere=True)
 def flash(host: Host, image: str) -> str:
     """Write an image to a host."""
+    raise NotImplementedError
+
+
+@action("hosts.label", elsewhere=True)
+def label(host: Host, place: int) -> bool:
+    """Note a host's place in its list."""
     raise NotImplementedError
 
 
@@ -169,6 +174,18 @@ def golden_graph() -> Graph[Order, str]:
     return g.build(result=told)
 
 
+def places_graph() -> Graph[list[Host], list[bool]]:
+    """A map whose elements know their places, and retries without bound."""
+    g = GraphBuilder("places", params=list[Host])
+    unbounded = RetryPolicy(max_attempts=UNBOUNDED)
+    labelled = g.map("labelled", label, g.index, over=g.params, undo=UndoPolicy.noop(), retry=unbounded)
+    return g.build(result=labelled)
+
+
+GRAPHS: Final = {"graph": golden_graph, "places": places_graph}
+"""What builds each golden graph, by the names of its files."""
+
+
 def without_schemas(graph: saga_pb2.Graph) -> saga_pb2.Graph:
     """Take out of a graph what each language says in its own way."""
     for node in _actions(graph):
@@ -192,14 +209,20 @@ def _actions(graph: saga_pb2.Graph) -> Iterator[saga_pb2.ActionNode]:
             yield from _actions(body.graph)
 
 
-def encoded() -> tuple[bytes, str]:
-    """Return the golden graph as the two files have it."""
-    graph = without_schemas(golden_graph().to_proto())
+def encoded(name: str) -> tuple[bytes, str]:
+    """Return a golden graph as its two files have it."""
+    graph = without_schemas(GRAPHS[name]().to_proto())
     return graph.SerializeToString(deterministic=True), json_format.MessageToJson(graph, sort_keys=True) + "\n"
 
 
+def golden(name: str) -> saga_pb2.Graph:
+    """Read a golden graph."""
+    return saga_pb2.Graph.FromString((FOLDER / f"{name}.binpb").read_bytes())
+
+
 def write() -> None:
-    """Write both files."""
-    binary, text = encoded()
-    BINARY.write_bytes(binary)
-    TEXT.write_text(text, encoding="utf-8")
+    """Write all files."""
+    for name in GRAPHS:
+        binary, text = encoded(name)
+        (FOLDER / f"{name}.binpb").write_bytes(binary)
+        (FOLDER / f"{name}.json").write_text(text, encoding="utf-8")

@@ -26,6 +26,7 @@ const pick = declareAction<{ rack: string; count: number }, Host[]>("hosts.pick"
 const check = declareAction<{ host: string }, boolean>("hosts.check");
 const boot = declareAction<{ host: string; healthy: boolean }, string>("hosts.boot");
 const flash = declareAction<{ host: Host; image: string }, string>("hosts.flash");
+const label = declareAction<{ host: Host; place: number }, boolean>("hosts.label");
 const enlist = declareAction<{ sec: Sec }, Sec>("secs.enlist", { inputs: { sec: SEC }, output: SEC });
 const cut = declareAction<{ rack: string }, null>("rack.cut");
 const announce = declareAction<{ host: string; booted: readonly string[] }, string>("rack.announce");
@@ -147,14 +148,24 @@ function withoutSchemas(message: GraphMessage): GraphMessage {
   };
 }
 
-test("the builder makes the golden graph", () => {
-  const golden = GraphMessage.decode(readFileSync(new URL("../../../../tests/golden/graph.binpb", import.meta.url)));
-  // What travels is compared, so that a default which is said and one which is not are the same.
-  const built = GraphMessage.decode(GraphMessage.encode(withoutSchemas(goldenGraph().message)).finish());
-  const byName = (message: GraphMessage): object => Object.fromEntries(message.nodes.map((node) => [node.name, node]));
-  assert.deepEqual(byName(built), byName(golden));
-  assert.deepEqual(built, golden);
-});
+function placesGraph(): Graph<Host[], boolean[]> {
+  const g = graph<Host[]>("places");
+  const options = { item: "host", index: "place", undo: { kind: "noop" }, retry: { maxAttempts: Infinity } } as const;
+  return g.build(g.map("labelled", g.params, label, options));
+}
+
+for (const [name, message] of Object.entries({ graph: goldenGraph().message, places: placesGraph().message })) {
+  test(`the builder makes the golden graph ${name}`, () => {
+    const golden = GraphMessage.decode(
+      readFileSync(new URL(`../../../../tests/golden/${name}.binpb`, import.meta.url)),
+    );
+    // What travels is compared, so that a default which is said and one which is not are the same.
+    const built = GraphMessage.decode(GraphMessage.encode(withoutSchemas(message)).finish());
+    const byName = (of: GraphMessage): object => Object.fromEntries(of.nodes.map((node) => [node.name, node]));
+    assert.deepEqual(byName(built), byName(golden));
+    assert.deepEqual(built, golden);
+  });
+}
 
 test("what no SEC would take is refused where it is written", () => {
   const double = action("double", {}, ({ item }: { item: number }) => 2 * item);

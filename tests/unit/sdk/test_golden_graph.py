@@ -1,22 +1,19 @@
-"""The golden graph: what the builders of all SDKs have to make alike."""
+"""The golden graphs: what the builders of all SDKs have to make alike."""
 
 from __future__ import annotations
 
 import pytest
 
-from sagaline.v1 import saga_pb2
 from tests.golden import graph
 
 
-def test_the_python_builder_makes_the_golden_graph() -> None:
-    binary, text = graph.encoded()
-    golden = saga_pb2.Graph.FromString(graph.BINARY.read_bytes())
-    assert graph.without_schemas(graph.golden_graph().to_proto()) == golden
-    assert text == graph.TEXT.read_text(encoding="utf-8"), "run python -m tests.golden"
-    assert binary
+@pytest.mark.parametrize("name", graph.GRAPHS)
+def test_the_python_builder_makes_the_golden_graphs(name: str) -> None:
+    _, text = graph.encoded(name)
+    assert graph.without_schemas(graph.GRAPHS[name]().to_proto()) == graph.golden(name)
+    assert text == (graph.FOLDER / f"{name}.json").read_text(encoding="utf-8"), "run python -m tests.golden"
 
 
 @pytest.mark.parametrize("kind", ["action", "constant", "subsaga", "map", "delay", "signal"])
-def test_it_has_every_kind_of_node(kind: str) -> None:
-    golden = saga_pb2.Graph.FromString(graph.BINARY.read_bytes())
-    assert kind in {node.WhichOneof("kind") for node in golden.nodes}
+def test_there_is_every_kind_of_node(kind: str) -> None:
+    assert kind in {node.WhichOneof("kind") for node in graph.golden("graph").nodes}

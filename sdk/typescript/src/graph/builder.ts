@@ -72,6 +72,9 @@ export function graph<P = null>(name: string, params: Codec<P> = json<P>()): Gra
   return new GraphBuilder<P>(name, params);
 }
 
+/** Inputs that can be an element's place in its list. */
+type NumberKey<In> = { [K in keyof In & string]: number extends In[K] ? K : never }[keyof In & string];
+
 export class GraphBuilder<P> {
   /** The parameters of the saga. */
   readonly params: Ref<P> = new Ref<P>(this, { $case: "params", value: {} });
@@ -115,13 +118,17 @@ export class GraphBuilder<P> {
 
   /**
    * One attempt of an action for each element of a list, which is its input `item` (absent: "item"); the output is the list
-   * of theirs. `inputs` are the same for all.
+   * of theirs. `inputs` are the same for all; `index` names the input that is the element's place in the list, from 0.
    */
-  map<In extends object, Out, K extends keyof In & string = keyof In & "item">(
+  map<In extends object, Out, K extends keyof In & string = keyof In & "item", I extends NumberKey<In> = never>(
     name: string,
     items: Input<readonly NoInfer<In[K]>[]>,
     action: Action<In, Out>,
-    options: MapOptions & { readonly item?: K; readonly inputs?: InputsFor<Omit<NoInfer<In>, K>> } = {},
+    options: MapOptions & {
+      readonly item?: K;
+      readonly index?: I;
+      readonly inputs?: InputsFor<Omit<NoInfer<In>, K | I>>;
+    } = {},
   ): Ref<Out[]> {
     const each: MapNode["each"] = {
       $case: "action",
@@ -130,7 +137,7 @@ export class GraphBuilder<P> {
     if (options.pivot === true) {
       throw new DefinitionError(`node ${name}: a pivot is one node, and a map has as many as its list has elements`);
     }
-    const node = this.mapNode(items, each, options, options.item);
+    const node = this.mapNode(items, each, options, options.item, options.index);
     return this.node<Out[]>(name, { $case: "map", value: node }, options);
   }
 
@@ -234,7 +241,7 @@ export class GraphBuilder<P> {
     }
   }
 
-  private mapNode(items: unknown, each: MapNode["each"], options: MapOptions, item = ""): MapNode {
+  private mapNode(items: unknown, each: MapNode["each"], options: MapOptions, item = "", index = ""): MapNode {
     return {
       items: this.source(items),
       each,
@@ -242,6 +249,7 @@ export class GraphBuilder<P> {
       canary: options.canary ?? 0,
       maxFailures: options.maxFailures ?? 0,
       item,
+      index,
     };
   }
 

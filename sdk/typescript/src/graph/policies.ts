@@ -12,7 +12,7 @@ import {
 import type { Duration } from "../gen/google/protobuf/duration.js";
 
 export interface RetryPolicy {
-  /** Most attempts, the first included. */
+  /** Most attempts, the first included; `Infinity`: as many as it takes. */
   readonly maxAttempts?: number;
   readonly initialBackoff?: number;
   readonly maxBackoff?: number;
@@ -49,10 +49,13 @@ export type Unknown = "retry_then_undo" | "undo" | "hold";
 const duration = (millis: number | undefined): Duration | undefined =>
   millis === undefined ? undefined : durationOf(millis);
 
+/** No bound, as it travels. */
+const UNBOUNDED = -1;
+
 export function retryMessage(policy: RetryPolicy | undefined): RetryMessage | undefined {
   return (
     policy && {
-      maxAttempts: policy.maxAttempts ?? 0,
+      maxAttempts: policy.maxAttempts === Number.POSITIVE_INFINITY ? UNBOUNDED : (policy.maxAttempts ?? 0),
       initialBackoff: duration(policy.initialBackoff),
       maxBackoff: duration(policy.maxBackoff),
       multiplier: policy.multiplier ?? 0,
