@@ -20,6 +20,23 @@ PENDING = pb.IN_FLIGHT_STATE_RESULT_PENDING
 NOT_HELD = pb.IN_FLIGHT_STATE_NOT_HELD
 RECORDED = pb.RESULT_STATUS_RECORDED
 
+INPUTS: Mapping[str, Mapping[str, object]] = {
+    "echo": {"value": 1},
+    "describe": {"value": 1},
+    "fail": {"type": "T", "message": "m"},
+    "retry": {"type": "T", "message": "m", "delay_ms": 0},
+    "hold": {"type": "T", "message": "m"},
+    "crash": {"message": "m"},
+    "gate": {"name": "x"},
+    "stubborn": {"name": "x"},
+    "heeding": {"name": "x"},
+    "block": {"name": "x"},
+    "progress": {"name": "x"},
+    "big": {"bytes": 1},
+    "typed": {"order": {"id": "o", "count": 1}},
+}
+"""What an invocation is given whose script does not care: a SEC sends all inputs of the action, to its undo action too."""
+
 Key = tuple[str, str, int, int]
 
 
@@ -48,7 +65,7 @@ def invocation(
     of: pb.InvocationRef, action: str = "echo", inputs: Mapping[str, object] | None = None, **fields: Any
 ) -> pb.Invocation:
     """What a SEC sends; an input that is a payload already goes as it is."""
-    given = {"value": 1} if inputs is None and action in ("echo", "describe") else inputs or {}
+    given = INPUTS.get(action, {}) if inputs is None else inputs
     side = "undo" if of.kind == UNDO else "action"
     fields = {"version": "1", "epoch": 1, "fencing_token": of.kind * 1000 + of.attempt, **fields}
     if of.kind == UNDO:

@@ -164,8 +164,9 @@ export class Holdings {
   }
 
   private refusal(attempt: Attempt): RejectionReason | undefined {
-    const reason = this.slots.refusal(attempt, limits.EXCESS_MAX * Math.max(this.windows.streamCount, 1));
-    return reason !== RejectionReason.STALE_EPOCH && this.draining ? RejectionReason.DRAINING : reason;
+    return this.draining
+      ? RejectionReason.DRAINING // what is held of the node (W22) says nothing then: W32
+      : this.slots.refusal(attempt, limits.EXCESS_MAX * Math.max(this.windows.streamCount, 1));
   }
 
   /**

@@ -33,7 +33,7 @@ final class Outcomes {
     if (run.ordered.isDone() && isInterruption(thrown)) {
       return stopped(run);
     }
-    var failure = retry(thrown.getClass().getName(), textOf(thrown), FailureSource.FAILURE_SOURCE_APPLICATION);
+    var failure = retry(nameOf(thrown), textOf(thrown), FailureSource.FAILURE_SOURCE_APPLICATION);
     if (stackTraces) {
       failure.setStackTrace(traceOf(thrown));
     }
@@ -94,8 +94,17 @@ final class Outcomes {
   }
 
   private static Failure causeOf(Throwable cause) {
-    Failure.Builder told = Failure.newBuilder().setType(cause.getClass().getName()).setMessage(textOf(cause));
+    Failure.Builder told = Failure.newBuilder().setType(nameOf(cause)).setMessage(textOf(cause));
     return told.build();
+  }
+
+  /** As code writes it, without its package, which other languages do not have; of an anonymous class what it extends. */
+  private static String nameOf(Throwable thrown) {
+    Class<?> type = thrown.getClass();
+    while (type.getSimpleName().isEmpty()) {
+      type = type.getSuperclass();
+    }
+    return type.getSimpleName();
   }
 
   private static String textOf(Throwable thrown) {
