@@ -38,7 +38,7 @@ BITES = {
 """Faults, each with the behaviour that must find it."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_python_worker_behaves(capfd: pytest.CaptureFixture[str]) -> None:
     code = main(["--jobs", "4", "--", sys.executable, str(WORKERS / "worker.py")])
     count = len(behaviours())
@@ -46,7 +46,7 @@ def test_the_python_worker_behaves(capfd: pytest.CaptureFixture[str]) -> None:
     assert (code, last) == (0, f"CONFORMANCE OK languages=1 behaviours={count} passed={count} skipped=0")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_each_planted_fault_is_found() -> None:
     async def problems() -> dict[str, str]:
         turn = asyncio.Semaphore(4)

@@ -14,9 +14,9 @@ from sagaline_conformance.kit import Kit
 from sagaline_conformance.messages import Unexpected
 
 BEHAVIOURS = Path(__file__).parent / "behaviours"
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 """After so long a script gives up waiting, unless told otherwise."""
-SCRIPT_SECONDS = 120.0
+SCRIPT_SECONDS = 400.0
 """No script takes longer."""
 OUTPUT_LINES = 30
 """Of a worker's output that are shown after a failure."""

@@ -10,5 +10,5 @@ async def script(kit: Kit) -> None:
     await kit.start(sec)
     first = await kit.stream(sec)
     await kit.never("an end in the first 5 s", lambda: not first.is_open, 5.0)
-    second = await kit.until("a second stream", lambda: sec.streams[1:], 15.0)
+    second = await kit.until("a second stream", lambda: sec.streams[1:])
     second[0].welcome()

@@ -15,6 +15,6 @@ async def script(kit: Kit) -> None:
     stream = await kit.session()
     stream.send(go_away=pb.GoAway(reason=pb.GO_AWAY_REASON_REPLACED))
     stream.end(grpc.StatusCode.OK)
-    code = await kit.exited(kit.programs[0], 30.0)
+    code = await kit.exited(kit.programs[0])
     expect(code != 0, "an exit code other than 0")
     expect(len(stream.sec.streams) == 1, "no further stream")

@@ -11,7 +11,7 @@ from sagaline_conformance.messages import (
 
 
 async def script(kit: Kit) -> None:
-    stream = await kit.session(interval=0.2, timeout=5.0)
+    stream = await kit.session(interval=0.2, timeout=30.0)
     unknown = b"\xfa\x7f\x03abc"  # field 2047, bytes
     stream.say(pb.ConnectResponse.FromString(unknown))
     mixed = pb.ConnectResponse(invocations=[invocation(ref())])
@@ -19,4 +19,4 @@ async def script(kit: Kit) -> None:
     mixed.invocations[0].MergeFromString(unknown)
     stream.say(mixed)
     await kit.result(stream, ref())
-    await kit.until("the receipt of both", lambda: stream.acked >= 3, 5.0)
+    await kit.until("the receipt of both", lambda: stream.acked >= 3)
