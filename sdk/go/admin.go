@@ -94,6 +94,32 @@ func (c *Client) Limits(ctx context.Context) ([]*pb.Limit, error) {
 	return response.GetLimits(), err
 }
 
+// SetActionBreakpoint holds every start of an action, in every saga on every SEC, until a step lets it pass or the breakpoint
+// is cleared; it stays over restarts. Without a kind it is for both sides. Who and why are required.
+func (c *Client) SetActionBreakpoint(ctx context.Context, action string, kind pb.InvocationKind, by By) (*pb.ActionBreakpoint, error) {
+	point := &pb.ActionBreakpoint{Action: action, Kind: kind, Actor: by.Actor, Reason: by.Reason}
+	response, err := askAdmin(ctx, c, func(api pb.AdminServiceClient) (*pb.SetActionBreakpointResponse, error) {
+		return api.SetActionBreakpoint(ctx, &pb.SetActionBreakpointRequest{Breakpoint: point})
+	})
+	return response.GetBreakpoint(), err
+}
+
+// ClearActionBreakpoint clears the breakpoint on an action; what it held goes on.
+func (c *Client) ClearActionBreakpoint(ctx context.Context, action string) error {
+	_, err := askAdmin(ctx, c, func(api pb.AdminServiceClient) (*pb.ClearActionBreakpointResponse, error) {
+		return api.ClearActionBreakpoint(ctx, &pb.ClearActionBreakpointRequest{Action: action})
+	})
+	return err
+}
+
+// ActionBreakpoints gives the breakpoints on actions.
+func (c *Client) ActionBreakpoints(ctx context.Context) ([]*pb.ActionBreakpoint, error) {
+	response, err := askAdmin(ctx, c, func(api pb.AdminServiceClient) (*pb.ListActionBreakpointsResponse, error) {
+		return api.ListActionBreakpoints(ctx, &pb.ListActionBreakpointsRequest{})
+	})
+	return response.GetBreakpoints(), err
+}
+
 // Quarantine sets a saga aside: nothing of it starts until it is released, and results are still logged. Who and why are
 // required.
 func (c *Client) Quarantine(ctx context.Context, id string, by By) (*pb.Saga, error) {

@@ -150,6 +150,17 @@ func TestWhatOperatorsUse(t *testing.T) {
 	if limits := must[[]*pb.Limit](t)(client.Limits(ctx)); len(limits) != 0 {
 		t.Fatalf("got %v", limits)
 	}
+	points := must[[]*pb.ActionBreakpoint](t)
+	must[*pb.ActionBreakpoint](t)(client.SetActionBreakpoint(ctx, "go.limited", pb.InvocationKind_INVOCATION_KIND_UNDO, operator))
+	if got := points(client.ActionBreakpoints(ctx)); len(got) != 1 || got[0].GetAction() != "go.limited" || got[0].GetActor() != "ada" {
+		t.Fatalf("got %v", got)
+	}
+	if err := client.ClearActionBreakpoint(ctx, "go.limited"); err != nil {
+		t.Fatal(err)
+	}
+	if got := points(client.ActionBreakpoints(ctx)); len(got) != 0 {
+		t.Fatalf("got %v", got)
+	}
 	if secs := must[[]*pb.SecStatus](t)(client.SECs(ctx)); len(secs) != 1 {
 		t.Fatalf("got %v", secs)
 	}

@@ -13,6 +13,7 @@ export {
 export { Client, type ClientOptions, type CreateOptions } from "./client/client.js";
 export type { SagaFilterOptions } from "./client/filters.js";
 export type {
+  ActionBreakpointInfo,
   ActionLimit,
   Explanation,
   LimitInfo,

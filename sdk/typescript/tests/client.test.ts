@@ -105,6 +105,18 @@ test("limits are set, listed and lifted", async () => {
   assert.deepEqual(await client.limits(), []);
 });
 
+test("breakpoints on actions are set, listed and cleared", async () => {
+  const { time, ...set } = await client.setActionBreakpoint("broken", { ...ADA, side: "undo" });
+  assert.deepEqual(set, { action: "broken", side: "undo", ...ADA });
+  assert.ok(time instanceof Date);
+  assert.deepEqual(
+    (await client.actionBreakpoints()).map(({ action }) => action),
+    ["broken"],
+  );
+  await client.clearActionBreakpoint("broken");
+  assert.deepEqual(await client.actionBreakpoints(), []);
+});
+
 test("SECs and workers, quarantine, and what a single SEC refuses", async () => {
   const [only, ...others] = await client.secs();
   assert.equal(others.length, 0);

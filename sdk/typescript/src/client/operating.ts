@@ -1,12 +1,12 @@
 /** What operators use: SECs, workers, why a node waits, limits, quarantine. */
 
 import { durationOf, millisOf } from "../durations.js";
-import { Limit, WaitReason } from "../gen/sagaline/v1/admin_service.js";
+import { ActionBreakpoint, Limit, WaitReason } from "../gen/sagaline/v1/admin_service.js";
 import { InvocationKind } from "../gen/sagaline/v1/saga.js";
 import type { CallSettings } from "./calls.js";
 import { found, WAIT_MARGIN } from "./reading.js";
 import { dateOf, type SagaInfo } from "./states.js";
-import { Steering, type Accountable, type Side } from "./steering.js";
+import { KINDS, Steering, type Accountable, type Side } from "./steering.js";
 
 export interface SecInfo {
   readonly secId: string;
@@ -67,6 +67,15 @@ export interface ActionLimit {
 export interface LimitInfo extends ScopeLimit, ActionLimit {
   readonly scope?: string;
   readonly action?: string;
+}
+
+export interface ActionBreakpointInfo {
+  readonly action: string;
+  /** Absent: both. */
+  readonly side?: Side;
+  readonly actor: string;
+  readonly reason: string;
+  readonly time: Date | undefined;
 }
 
 /** The part of a client that operators use. */
@@ -145,6 +154,28 @@ export class Operating extends Steering {
     return (await this.calls.admin((client) => client.listLimits, {}, settings)).limits.map(limitInfo);
   }
 
+  /**
+   * Holds every start of an action, in every saga on every SEC, until a step lets it pass or the breakpoint is cleared; it
+   * stays over restarts. Absent `side`: both.
+   */
+  async setActionBreakpoint(action: string, by: Accountable & { readonly side?: Side }): Promise<ActionBreakpointInfo> {
+    const { actor, reason, side } = by;
+    const breakpoint = ActionBreakpoint.fromPartial({ action, actor, reason, ...(side && { kind: KINDS[side] }) });
+    const response = await this.calls.admin((client) => client.setActionBreakpoint, { breakpoint }, by);
+    return breakpointInfo(response.breakpoint ?? breakpoint);
+  }
+
+  /** Clears the breakpoint on an action; what it held goes on. */
+  async clearActionBreakpoint(action: string, settings: CallSettings = {}): Promise<void> {
+    await this.calls.admin((client) => client.clearActionBreakpoint, { action }, settings);
+  }
+
+  /** The breakpoints on actions. */
+  async actionBreakpoints(settings: CallSettings = {}): Promise<readonly ActionBreakpointInfo[]> {
+    const { breakpoints } = await this.calls.admin((client) => client.listActionBreakpoints, {}, settings);
+    return breakpoints.map(breakpointInfo);
+  }
+
   /** Sets a saga aside: nothing of it starts until it is released, and results are still logged. */
   async quarantine(sagaId: string, by: Accountable): Promise<SagaInfo> {
     const request = { sagaId, actor: by.actor, reason: by.reason };
@@ -160,6 +191,11 @@ export class Operating extends Steering {
   private async setLimit(limit: Limit, settings: CallSettings): Promise<LimitInfo> {
     return limitInfo((await this.calls.admin((client) => client.setLimit, { limit }, settings)).limit ?? limit);
   }
+}
+
+function breakpointInfo({ action, kind, actor, reason, time }: ActionBreakpoint): ActionBreakpointInfo {
+  const side = (["action", "undo"] as const).find((each) => KINDS[each] === kind);
+  return { action, actor, reason, time: dateOf(time), ...(side && { side }) };
 }
 
 function limitInfo(limit: Limit): LimitInfo {

@@ -43,7 +43,7 @@ const RESOLUTIONS: Record<Decision, Resolution> = {
   mark_failed: Resolution.MARK_FAILED,
   supply_output: Resolution.SUPPLY_OUTPUT,
 };
-const KINDS: Record<Side, InvocationKind> = { action: InvocationKind.ACTION, undo: InvocationKind.UNDO };
+export const KINDS: Record<Side, InvocationKind> = { action: InvocationKind.ACTION, undo: InvocationKind.UNDO };
 const FAULTS: Record<Fault, FaultKind> = {
   action_error: FaultKind.ACTION_ERROR,
   undo_error: FaultKind.UNDO_ERROR,
