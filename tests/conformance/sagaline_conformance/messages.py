@@ -35,7 +35,7 @@ INPUTS: Mapping[str, Mapping[str, object]] = {
     "big": {"bytes": 1},
     "typed": {"order": {"id": "o", "count": 1}},
 }
-"""What an invocation is given whose script does not care: a SEC sends all inputs of the action, to its undo action too."""
+"""What an invocation is given whose script does not care: a SEC sends all inputs of the action, also to its undo."""
 
 Key = tuple[str, str, int, int]
 
