@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -182,7 +182,7 @@ def places_graph() -> Graph[list[Host], list[bool]]:
     return g.build(result=labelled)
 
 
-GRAPHS: Final = {"graph": golden_graph, "places": places_graph}
+GRAPHS: Final[Mapping[str, Callable[[], Graph[Any, Any]]]] = {"graph": golden_graph, "places": places_graph}
 """What builds each golden graph, by the names of its files."""
 
 
