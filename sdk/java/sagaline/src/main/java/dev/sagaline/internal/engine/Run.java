@@ -42,10 +42,10 @@ public final class Run {
   void stop(StopCause cause) {
     if (!cause.isAdvice()) {
       synchronized (this) {
-        if (!ordered.isDone() && thread != null) {
+        // The order first: who is interrupted asks for it at once, and would find none.
+        if (ordered.complete(cause) && thread != null) {
           thread.interrupt();
         }
-        ordered.complete(cause);
       }
     }
     advised.complete(cause);
