@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sagaline.v1 import worker_service_pb2 as pb
-from sagaline_conformance.messages import Unexpected
+from sagaline_conformance.messages import Unexpected, ref
 from sagaline_conformance.sec import Sec, Stream
 
 T = TypeVar("T")
@@ -129,7 +129,14 @@ class Kit:
         first.welcome(secs=secs)
         second = await self.stream(b)
         second.welcome(secs=secs)
+        await self.heard(second)
         return first, second
+
+    async def heard(self, stream: Stream) -> None:
+        """Wait until the worker has read all that was said on a stream: what is said on another now comes after it."""
+        nobody = ref("kit", "heard", attempt=len(stream.frames))
+        stream.send(reconcile=pb.Reconcile(refs=[nobody]))
+        await self.until(f"a report on {stream.name}", lambda: stream.reported(nobody))
 
     async def close(self) -> None:
         """Nothing is left behind."""
