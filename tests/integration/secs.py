@@ -49,6 +49,12 @@ class LoggedProcess:
         """Wait for a log line of an event, and return it."""
         return await self._until(lambda: next((line for line in self.lines if line["event"] == event), None))
 
+    async def said(self, part: str) -> str:
+        """Wait for a line that is no JSON and has this in it, and return it."""
+        line = await self._until(lambda: next(({"words": words} for words in self.words if part in words), None))
+        found: str = line["words"]
+        return found
+
     async def _until(self, find: Callable[[], Line | None]) -> Line:
         async with asyncio.timeout(SECONDS):
             while (found := find()) is None:

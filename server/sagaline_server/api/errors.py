@@ -56,6 +56,11 @@ TABLE: Mapping[str, Rule] = {
         grpc.StatusCode.INVALID_ARGUMENT,
         "the request can't be decoded as the message of this method; strings must be UTF-8",
     ),
+    "UNAUTHENTICATED": Rule(
+        grpc.StatusCode.UNAUTHENTICATED,
+        "nobody is known by what was shown: give a token as metadata 'authorization: Bearer TOKEN', or a certificate",
+    ),
+    "PERMISSION_DENIED": Rule(grpc.StatusCode.PERMISSION_DENIED, "this party may not call this method"),
     "SAGA_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "there is no saga of this id", resource=SAGA),
     "NODE_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "the saga has no such node", resource=NODE),
     "SEC_NOT_FOUND": Rule(grpc.StatusCode.NOT_FOUND, "there is no live SEC of this name", resource=SEC),

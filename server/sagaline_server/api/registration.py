@@ -9,6 +9,7 @@ from grpc_channelz.v1.channelz import add_channelz_servicer
 from prometheus_client import CollectorRegistry
 
 from sagaline.v1 import admin_service_pb2_grpc, saga_service_pb2_grpc
+from sagaline_server.api.access import AccessGuard
 from sagaline_server.api.admin_service import AdminService
 from sagaline_server.api.guards import UNARY_DEADLINE, Guard
 from sagaline_server.api.health import Health
@@ -19,6 +20,7 @@ from sagaline_server.api.reflection import add_reflection
 from sagaline_server.api.runtime_port import SagaRuntime
 from sagaline_server.api.saga_service import SagaService
 from sagaline_server.ports.clock import Clock
+from sagaline_server.runtime.access import Access
 
 SAGA_SERVICE = "sagaline.v1.SagaService"
 ADMIN_SERVICE = "sagaline.v1.AdminService"
@@ -32,9 +34,11 @@ def interceptors(
     random: RandomBytes,
     unary_deadline: float = UNARY_DEADLINE,
     calls: OpenCalls | None = None,
+    access: Access | None = None,
 ) -> list[grpc.aio.ServerInterceptor]:
     """Return the interceptors that a server of these services must have, outermost first."""
-    return [CallMetrics(registry, clock.boottime), Guard(random, unary_deadline, calls)]
+    checked = [] if access is None else [AccessGuard(access)]
+    return [CallMetrics(registry, clock.boottime), *checked, Guard(random, unary_deadline, calls)]
 
 
 async def add_services(

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import structlog
 
 from sagaline_server.app.settings import Settings, SettingsError, is_loopback
 from sagaline_server.app.transport import tls_context
-from sagaline_server.web.http import HttpServer
+from sagaline_server.runtime.access import Access, bearer, may_look
+from sagaline_server.web.http import Handler, HttpServer, Request, Response, plain
 from sagaline_server.web.site import Site, WebRuntime
 
 log = structlog.get_logger("sagaline.web")
 
 
 @asynccontextmanager
-async def pages(settings: Settings, runtime: WebRuntime) -> AsyncIterator[None]:
+async def pages(settings: Settings, runtime: WebRuntime, access: Access | None = None) -> AsyncIterator[None]:
     """Serve the pages for as long as the context lasts.
+
+    Args:
+        settings: Where, and with which certificates.
+        runtime: What they show.
+        access: Who may see them. None: whoever gets a connection.
 
     Raises:
         SettingsError: They can't be served there.
@@ -28,7 +36,8 @@ async def pages(settings: Settings, runtime: WebRuntime) -> AsyncIterator[None]:
         return
     host, _, port = settings.web_listen.rpartition(":")
     tls: ssl.SSLContext | None = tls_context(settings) if settings.tls_cert else None
-    server = HttpServer(Site(runtime, settings.sec_id).answer, check_host=tls is None and is_loopback(host))
+    answer = _checked(Site(runtime, settings.sec_id).answer, access)
+    server = HttpServer(answer, check_host=tls is None and is_loopback(host))
     try:
         served = await server.start(host.strip("[]"), int(port), tls)
     except OSError as error:
@@ -38,3 +47,30 @@ async def pages(settings: Settings, runtime: WebRuntime) -> AsyncIterator[None]:
         yield
     finally:
         await server.stop()
+
+
+def _checked(answer: Handler, access: Access | None) -> Handler:
+    if access is None:
+        return answer
+
+    async def checked(request: Request) -> Response:
+        party = access.find(_token(request.headers.get("authorization", "")), request.certificate)
+        if party is None:
+            refusal = plain(401, "give a token as the password, under any name")
+            return msgspec.structs.replace(refusal, headers=(("WWW-Authenticate", 'Basic realm="sagaline"'),))
+        if not may_look(party):
+            return plain(403, f"{party.name} may not see sagas: it may {', '.join(party.may)}")
+        return await answer(request)
+
+    return checked
+
+
+def _token(authorization: str) -> str:
+    """Return the token: of a program, or the password that a browser has asked for."""
+    kind, _, value = authorization.partition(" ")
+    if kind.lower() != "basic":
+        return bearer(authorization)
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""

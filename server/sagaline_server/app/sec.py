@@ -32,6 +32,7 @@ from sagaline_server.api.health import Health
 from sagaline_server.api.ids import uuid7
 from sagaline_server.api.open_calls import OpenCalls
 from sagaline_server.api.registration import add_services, interceptors
+from sagaline_server.app.access import FileOfAccess, peer_token
 from sagaline_server.app.crashing import CrashingWorkerService
 from sagaline_server.app.pages import pages
 from sagaline_server.app.settings import Settings, SettingsError
@@ -93,7 +94,7 @@ class Sec:
             self._membership,
             self._hand_offs,
             lambda: uuid7(clock.wall(), random.entropy),
-            partial(open_channel, settings),
+            partial(open_channel, settings, peer_token(settings)),
         )
         times = RetentionTimes(settings.compact_after, settings.remove_after, settings.retention_interval)
         self._retention = Retention(self._store, self._membership, clock, times, self._metrics, make_archive(settings))
@@ -108,6 +109,7 @@ class Sec:
         self._membership.on_change.append(self._workers.push_members)
         self.runtime.on_drain = self.stop
         self._random = random
+        self._access = FileOfAccess(settings.access_file) if settings.access_file else None
         self._health: Health | None = None
         self._stopping = asyncio.Event()
 
@@ -123,8 +125,9 @@ class Sec:
             WrongShards: The settings name other etcd clusters than those that the sagas are in.
             SettingsError: An address can't be served on, or a certificate can't be used.
         """
+        access = None if self._access is None else self._access.access
         server = make_server(
-            interceptors(self.registry, self._clock, self._random.entropy, UNARY_DEADLINE, self._calls)
+            interceptors(self.registry, self._clock, self._random.entropy, UNARY_DEADLINE, self._calls, access)
         )
         self._health = await add_services(
             server,
@@ -149,7 +152,7 @@ class Sec:
         open_pages = contextlib.AsyncExitStack()
         try:
             await server.start()
-            await open_pages.enter_async_context(pages(self.settings, self.runtime))
+            await open_pages.enter_async_context(pages(self.settings, self.runtime, access))
             await self._open_and_recover()
             tasks.append(asyncio.create_task(self._wait_for_stop(), name="stop"))
             if self._engine.is_serving:
@@ -272,6 +275,8 @@ class Sec:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._engine.send_held()
+            if self._access is not None:
+                self._access.refresh()
             self._measure()
             if self._engine.is_serving and self._store.serving_until == 0.0:
                 self._engine.incarnation_lost.set()  # the store has said so; no append need find it out
@@ -300,6 +305,7 @@ class Sec:
         metrics = self._metrics
         sagas = self._engine.sagas
         metrics.live = len(sagas)
+        metrics.writes_waiting = self._engine.commit.depth
         metrics.waiting = self._dispatcher.waiting_count()
         metrics.workers = sum(1 for _ in self._dispatcher.attached_sessions())
         metrics.need_operator = len(self._engine.need_operator) + len(self._engine.quarantined)

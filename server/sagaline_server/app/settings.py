@@ -59,6 +59,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_key: str = ""
     tls_client_ca: str = ""
     """Set: clients and workers must have a certificate of this authority."""
+    access_file: str = ""
+    """TOML file of the parties that may call, with their roles. Absent: whoever gets a connection may do everything."""
+    peer_token_file: str = ""
+    """File with the token that this SEC shows to other SECs, where it shows them no certificate that they know."""
     insecure_listen: bool = False
     """True: plaintext is served even on an address that is not loopback."""
     web_listen: str = ""

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -102,13 +103,29 @@ def _words(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def open_channel(settings: Settings, address: str) -> grpc.aio.Channel:
-    """Open a channel to another SEC, with this one's own certificate where there is one."""
+class _Shows(grpc.aio.UnaryUnaryClientInterceptor):
+    """Shows a token with every call."""
+
+    def __init__(self, token: str) -> None:
+        self._authorization = f"Bearer {token}"
+
+    async def intercept_unary_unary(
+        self, continuation: Any, client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        told = client_call_details
+        metadata = grpc.aio.Metadata(*(told.metadata or ()), ("authorization", self._authorization))
+        shown = grpc.aio.ClientCallDetails(told.method, told.timeout, metadata, told.credentials, told.wait_for_ready)
+        return await continuation(shown, request)
+
+
+def open_channel(settings: Settings, token: str, address: str) -> grpc.aio.Channel:
+    """Open a channel to another SEC, with this one's own certificate and token where there are such."""
+    shows = [_Shows(token)] if token else []
     if not settings.tls_cert:
-        return grpc.aio.insecure_channel(address)
+        return grpc.aio.insecure_channel(address, interceptors=shows)
     credentials = grpc.ssl_channel_credentials(
         root_certificates=Path(settings.tls_client_ca or settings.tls_cert).read_bytes(),
         private_key=Path(settings.tls_key).read_bytes(),
         certificate_chain=Path(settings.tls_cert).read_bytes(),
     )
-    return grpc.aio.secure_channel(address, credentials)
+    return grpc.aio.secure_channel(address, credentials, interceptors=shows)

@@ -40,6 +40,7 @@ class RuntimeMetrics(Collector):
         self.workers = 0
         self.need_operator = 0
         self.lease_margin = 0.0
+        self.writes_waiting = 0
         self.store_refused = False
         if registry is not None:
             registry.register(self)
@@ -87,6 +88,7 @@ class RuntimeMetrics(Collector):
             "workers": ("Workers with a stream", self.workers),
             "sagas_need_operator": ("Sagas that need an operator", self.need_operator),
             "lease_margin_seconds": ("Time left before dispatching would stop", self.lease_margin),
+            "writes_waiting": ("Writes that wait for the store, or to be sent again", self.writes_waiting),
             "store_refused": (
                 "1: the store was restored or is another one, and an operator has to see",
                 self.store_refused,

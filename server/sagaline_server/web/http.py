@@ -13,6 +13,7 @@ import ipaddress
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
@@ -63,6 +64,8 @@ class Request(msgspec.Struct, frozen=True):
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """By names in small letters."""
+    certificate: tuple[str, ...] = ()
+    """Names in the certificate that the browser has shown, if it was asked for one."""
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -171,6 +174,7 @@ class HttpServer:
             async with asyncio.timeout(HEAD_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             method, request = parse(head[:-4])
+            request = msgspec.structs.replace(request, certificate=_names_in(writer.get_extra_info("peercert")))
             response = await self._answer(method, request)
         except asyncio.LimitOverrunError:
             method, response = "GET", plain(431, "the request is too large")
@@ -209,6 +213,14 @@ class HttpServer:
                     async for event in events:
                         writer.write(event.encode())
                         await _drained(writer)
+
+
+def _names_in(certificate: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return the common names and alternative names, as `ssl` tells them."""
+    if not certificate:
+        return ()
+    subject = (value for part in certificate.get("subject", ()) for key, value in part if key == "commonName")
+    return (*subject, *(value for _, value in certificate.get("subjectAltName", ())))
 
 
 async def _drained(writer: asyncio.StreamWriter) -> None:

@@ -42,6 +42,7 @@ class Settings:
     given_ca: str | None = None
     given_cert: str | None = None
     given_key: str | None = None
+    given_token_file: str | None = None
 
     @property
     def named(self) -> list[str]:
@@ -70,11 +71,20 @@ class Settings:
         ca = self.given_ca or os.environ.get("SAGALINE_CA")
         cert = self.given_cert or os.environ.get("SAGALINE_CERT")
         key = self.given_key or os.environ.get("SAGALINE_KEY")
-        if not (ca or cert or key):
+        token = self._token()
+        if not (ca or cert or key or token):
             return None
-        from sagaline.cli.tls import channel_credentials
+        from sagaline.cli.tls import channel_credentials, with_token
 
-        return channel_credentials(ca or None, cert or None, key or None)
+        found = channel_credentials(ca or None, cert or None, key or None)
+        return with_token(found, token) if token else found
+
+    def _token(self) -> str:
+        if self.given_token_file is None:
+            return os.environ.get("SAGALINE_TOKEN") or ""
+        from sagaline.cli.loading import read_text
+
+        return read_text(self.given_token_file).strip()
 
     @contextmanager
     def client(self, *, waits: bool = False) -> Iterator[Client]:
@@ -133,6 +143,13 @@ _KEY = click.option(
     callback=_stores("given_key"),
     help="TLS: the certificate's private key.  [env: SAGALINE_KEY]",
 )
+_TOKEN = click.option(
+    "--token-file",
+    metavar="FILE",
+    expose_value=False,
+    callback=_stores("given_token_file"),
+    help="File with the token to show, over TLS.  [env: SAGALINE_TOKEN, the token itself]",
+)
 _TIMEOUT = click.option(
     "--timeout",
     type=seconds,
@@ -153,7 +170,7 @@ _OUTPUT = click.option(
 
 def common_options(command: F) -> F:
     """Give a command the options that every command has."""
-    return _ADDRESS(_CA(_CERT(_KEY(_TIMEOUT(_OUTPUT(command))))))
+    return _ADDRESS(_CA(_CERT(_KEY(_TOKEN(_TIMEOUT(_OUTPUT(command)))))))
 
 
 def output_option(command: F) -> F:

@@ -13,6 +13,17 @@ import grpc
 from sagaline.cli.exits import UnusableInput
 
 
+def with_token(credentials: grpc.ChannelCredentials | None, token: str) -> grpc.ChannelCredentials:
+    """Return credentials that show a token with every call.
+
+    Raises:
+        UnusableInput: There is no TLS: everybody on the way could read it.
+    """
+    if credentials is None:
+        raise UnusableInput("a token is sent over TLS only: give --ca")
+    return grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(token))
+
+
 def channel_credentials(ca: str | None, cert: str | None, key: str | None) -> grpc.ChannelCredentials | None:
     """Return the credentials that the files make; None where none is given: plain text.
 

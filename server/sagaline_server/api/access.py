@@ -1,0 +1,76 @@
+"""The interceptor that lets in only who may: by token, or by the certificate that TLS has checked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+
+from sagaline_server.api.errors import Refused, abort
+from sagaline_server.api.handlers import Answer, Context, Continuation, Handler, Stream, wrapped
+from sagaline_server.runtime.access import OPEN, Access, bearer, may_call
+
+_NAMES = ("x509_common_name", "x509_subject_alternative_name")
+
+
+class AccessGuard(grpc.aio.ServerInterceptor):
+    """Checks every call before anything of it is looked at."""
+
+    def __init__(self, access: Access) -> None:
+        """Guard by rules, which may change."""
+        self._access = access
+        self._checked: dict[str, tuple[Handler, Handler]] = {}
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        """Return the checked handler of a method; None for one that does not exist."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(OPEN):
+            return handler
+        known = self._checked.get(method)
+        if known is None or known[0] is not handler:
+            known = self._checked[method] = (handler, wrapped(handler, _Checked(self._access, method)))
+        return known[1]
+
+
+class _Checked:
+    """What the guard does to one method."""
+
+    def __init__(self, access: Access, method: str) -> None:
+        self._access = access
+        self._method = method
+
+    async def _check(self, context: Context) -> None:
+        metadata = {str(key).lower(): value for key, value in context.invocation_metadata() or ()}
+        party = self._access.find(bearer(str(metadata.get("authorization", ""))), _certificate_names(context))
+        if party is None:
+            await abort(context, Refused("UNAUTHENTICATED"))
+        elif not may_call(party, self._method):
+            name = self._method.rpartition("/")[2]
+            words = f"{party.name} may {', '.join(party.may)}, which is not enough for {name}"
+            await abort(context, Refused("PERMISSION_DENIED", words))
+
+    def answer(self, behaviour: Answer) -> Answer:
+        async def checked(request: Any, context: Context) -> Any:
+            await self._check(context)
+            return await behaviour(request, context)
+
+        return checked
+
+    def stream(self, behaviour: Stream) -> Stream:
+        async def checked(request: Any, context: Context) -> AsyncIterator[Any]:
+            await self._check(context)
+            async for response in behaviour(request, context):
+                yield response
+
+        return checked
+
+
+def _certificate_names(context: Context) -> Iterator[str]:
+    about = context.auth_context()
+    for key in _NAMES:
+        for name in about.get(key, ()):
+            yield name.decode(errors="replace")
