@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
 
 
 async def test_the_first_saga(tmp_path: Path, address: str) -> None:
-    (_, program), (_, commands) = blocks(between("## Your first saga\n", "\n## "))
+    (_, program), (_, commands), (_, caller) = blocks(between("## Your first saga\n", "\n## "))
     name, _, _ = program.partition("\n")
     (tmp_path / name.removeprefix("# ")).write_text(program)
     lines = [line.partition("  #")[0].strip() for line in commands.splitlines()]
@@ -55,6 +56,10 @@ async def test_the_first_saga(tmp_path: Path, address: str) -> None:
         watch = lines[3].replace("SAGA", saga_id.strip())
         code, watched, said = await run("bash", "-c", watch, environment=environment, directory=tmp_path)
         assert (code, said) == (1, ""), "it is unwound"
+        (tmp_path / "caller.py").write_text(caller.replace("localhost:7070", address))
+        code, out, said = await run(sys.executable, "caller.py", environment=environment, directory=tmp_path)
+        assert (code, said) == (0, "")
+        assert "nothing of it remains: " in out
     events = [line.split()[3:6] for line in watched.splitlines()]
     assert ["node", "failed", "hotel"] in events
     assert ["node", "undone", "charge"] in events
