@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -63,8 +64,9 @@ class _Checked:
     def stream(self, behaviour: Stream) -> Stream:
         async def checked(request: Any, context: Context) -> AsyncIterator[Any]:
             await self._check(context)
-            async for response in behaviour(request, context):
-                yield response
+            async with aclosing(behaviour(request, context)) as responses:  # type: ignore[type-var]
+                async for response in responses:
+                    yield response
 
         return checked
 

@@ -60,8 +60,9 @@ def _check_free(listen: str) -> None:
     """Take the port for a moment: gRPC's own error says no more than that it can't be had."""
     host, _, port = listen.rpartition(":")
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        socket.create_server((host.strip("[]"), int(port)), family=family).close()
+        for family, *_, address in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
+            socket.create_server(address[:2], family=family).close()
+            break
     except OSError as error:
         why = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:

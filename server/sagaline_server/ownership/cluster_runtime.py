@@ -104,7 +104,16 @@ class ClusterRuntime(Runtime):
         owner = (await self._read(saga_id)).owner
         if owner is None or owner.sec_id == self._membership.me:
             return admin_service_pb2.ExplainSagaResponse()
+        if not self._membership.address_of(owner.sec_id):
+            await self._look_again()
         return await self._peers.explain(saga_id, owner.sec_id)
+
+    async def _look_again(self) -> None:
+        """Read who lives: a SEC may have come a moment ago."""
+        try:
+            await self._keeper.refresh()
+        except StoreError as error:
+            raise NotServing("the store can't be reached; try again") from error
 
     # ---- orders
 

@@ -8,7 +8,6 @@ another site gets nothing of it to run, to frame, or to read by a name of its ow
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -181,6 +180,11 @@ class HttpServer:
         except BadRequest as error:
             method, response = "GET", plain(error.status, str(error))
         await self._write(writer, response, with_body=method != "HEAD")
+        if response.events is not None:
+            if method == "HEAD":
+                await response.events.aclose()
+            else:
+                await self._tell(reader, writer, response.events)
 
     async def _answer(self, method: str, request: Request) -> Response:
         if method not in {"GET", "HEAD"}:
@@ -205,14 +209,26 @@ class HttpServer:
         if with_body:
             writer.write(response.body)
         await _drained(writer)
-        if response.events is None:
-            return
-        async with aclosing(response.events) as events:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EVENTS_SECONDS_MAX if with_body else 0):
-                    async for event in events:
-                        writer.write(event.encode())
-                        await _drained(writer)
+
+    async def _tell(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, events: AsyncGenerator[str, None]
+    ) -> None:
+        """Write events until there are no more, or the browser has gone: it says nothing meanwhile."""
+        telling = asyncio.create_task(_write_events(writer, events), name="events of a page")
+        gone = asyncio.create_task(reader.read(1), name="end of a page")
+        try:
+            await asyncio.wait({telling, gone}, timeout=EVENTS_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            telling.cancel()
+            gone.cancel()
+            await asyncio.gather(telling, gone, return_exceptions=True)
+
+
+async def _write_events(writer: asyncio.StreamWriter, events: AsyncGenerator[str, None]) -> None:
+    async with aclosing(events):
+        async for event in events:
+            writer.write(event.encode())
+            await _drained(writer)
 
 
 def _names_in(certificate: Mapping[str, Any] | None) -> tuple[str, ...]:

@@ -120,11 +120,15 @@ class Site:
         """Yield an event for each batch of entries, until the saga has ended."""
         yield "retry: 2000\n\n"
         if not saga.HasField("finish_time"):
+            watched = self._runtime.watch(saga.saga_id, saga.log_length + 1)
             try:
-                async for entries, _ in self._runtime.watch(saga.saga_id, saga.log_length + 1):
+                async for entries, _ in watched:
                     yield f"event: changed\ndata: {entries[-1].seq}\n\n"
             except RuntimeRefusal:
                 return  # it has moved, or the store is away: the browser asks again
+            finally:
+                if isinstance(watched, AsyncGenerator):
+                    await watched.aclose()
         yield "event: ended\ndata: \n\n"
 
 

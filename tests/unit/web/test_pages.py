@@ -17,6 +17,7 @@ from sagaline_server.web.drawing import NODES_MAX, graph_svg, layers_of
 from tests.unit.api.conftest import counting_bytes
 from tests.unit.api.fake_runtime import NO_EFFECT
 from tests.unit.api.specs import TRIP, trip
+from tests.unit.api.waiting import until
 from tests.unit.web.conftest import SECONDS, Browser
 
 EVIL = "<script>alert(1)</script>\"'&\x1b[2J\u202e"
@@ -105,6 +106,18 @@ async def test_a_page_hears_of_every_change_until_the_saga_has_ended(browser: Br
             assert b"event: changed" in await reader.readuntil(b"\n\n")
         assert await reader.read() == b"event: ended\ndata: \n\n"
     writer.close()
+
+
+async def test_a_browser_that_goes_away_is_forgotten_though_nothing_happens(browser: Browser) -> None:
+    """Else every page that was looked at would keep its place, until nobody could look at anything."""
+    await create(browser)
+    reader, writer = await asyncio.open_connection("127.0.0.1", browser.port)
+    writer.write(f"GET /sagas/s1/events HTTP/1.1\r\nHost: localhost:{browser.port}\r\n\r\n".encode())
+    async with asyncio.timeout(SECONDS):
+        await reader.readuntil(b"retry: 2000\n\n")
+        await until(lambda: browser.runtime.watching == 1)
+        writer.close()
+        await until(lambda: browser.runtime.watching == 0 and not browser.server._tasks)
 
 
 async def test_secs_and_workers(browser: Browser) -> None:
