@@ -339,7 +339,7 @@ def _make_server(interceptors: object) -> SimServer:
     return SimServer(_here().process)
 
 
-def _no_interceptors(*_: object) -> Sequence[grpc.aio.ServerInterceptor]:
+def _no_interceptors(*_: object, **__: object) -> Sequence[grpc.aio.ServerInterceptor]:
     return []
 
 
