@@ -92,6 +92,12 @@ async def test_debug_steps_from_start_to_end(command: Command, served: Served) -
     assert prompts[5].splitlines() == ["state:   succeeded", 'output:  "done"']
 
 
+async def test_debug_says_what_it_leaves_paused(command: Command, served: Served) -> None:
+    await served.sagas.CreateSaga(pb.CreateSagaRequest(saga=trip("t-1", start_paused=True)))
+    left = await command("debug", "t-1", lines=())
+    assert left.stderr == "it stays paused: `sagaline resume t-1` lets it go on\n"
+
+
 async def test_debug_runs_from_breakpoint_to_breakpoint(command: Command, served: Served) -> None:
     await served.sagas.CreateSaga(pb.CreateSagaRequest(saga=trip("t-1", start_paused=True)))
     lines = (

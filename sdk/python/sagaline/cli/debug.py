@@ -56,6 +56,7 @@ def debug_command(settings: Settings, saga_id: str) -> None:
         for line in _lines():
             if not session.obey(line):
                 break
+        session.end()
 
 
 def _lines() -> Iterator[str]:
@@ -83,6 +84,12 @@ class DebugSession:
         if not has_ended(saga) and not saga.paused:
             self._client.pause(self._saga_id, actor=self._actor, reason="sagaline debug")
         self._where([])
+
+    def end(self) -> None:
+        """Say what the saga does now that nobody is at the prompt."""
+        saga = self._client.get(self._saga_id, view=saga_pb2.SAGA_VIEW_BASIC)
+        if saga.paused and not has_ended(saga):
+            click.echo(f"it stays paused: `sagaline resume {clean(self._saga_id)}` lets it go on", err=True)
 
     def obey(self, line: str) -> bool:
         """Carry out one command; False when it was the last."""
