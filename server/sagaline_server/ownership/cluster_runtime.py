@@ -102,8 +102,12 @@ class ClusterRuntime(Runtime):
         if saga_id in self.engine.sagas:
             return await super().explain(saga_id)
         owner = (await self._read(saga_id)).owner
-        if owner is None or owner.sec_id == self._membership.me:
+        if owner is None:
             return admin_service_pb2.ExplainSagaResponse()
+        if owner.sec_id == self._membership.me:
+            return admin_service_pb2.ExplainSagaResponse(
+                warnings=["it was taken over, and its log is still being read"]
+            )
         if not self._membership.address_of(owner.sec_id):
             await self._look_again()
         return await self._peers.explain(saga_id, owner.sec_id)

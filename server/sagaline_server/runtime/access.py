@@ -47,6 +47,8 @@ class AccessFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def problem_of(parties: Sequence[Party]) -> str:
     """Return what is wrong with parties; empty if nothing is."""
+    if not parties:
+        return "there is no party in it, so nobody could call"
     for party in parties:
         if unknown := [role for role in party.may if role not in ROLES]:
             return f"{party.name}: {unknown[0]!r} is no role; they are {', '.join(ROLES)}"

@@ -150,12 +150,17 @@ async def test_the_pages_ask_for_a_token(guarded: Guarded) -> None:
     assert await guarded.page(f"Bearer {token_of('ann')}") == 200
 
 
+def replace(guarded: Guarded, text: str) -> None:
+    """Put another file in the place of the one there is: nobody reads a part of it."""
+    (guarded.directory / "new.toml").write_text(text)
+    (guarded.directory / "new.toml").replace(guarded.directory / "access.toml")
+
+
 async def test_a_file_that_changes_is_read_again_and_a_bad_one_changes_nothing(guarded: Guarded) -> None:
-    file = guarded.directory / "access.toml"
-    file.write_text("[[party]]\nname = 'x'\n")
+    replace(guarded, "[[party]]\nname = 'x'\n")
     await guarded.process.logged("access_file_unusable")
     assert await guarded.page(f"Bearer {token_of('eve')}") == 200
-    file.write_text(access_file({"new": "read"}))
+    replace(guarded, access_file({"new": "read"}))
     await guarded.process.logged("access_file_read")
     assert await guarded.page(f"Bearer {token_of('eve')}") == 401
     assert await guarded.page(f"Bearer {token_of('new')}") == 200
@@ -181,6 +186,7 @@ TLS = {"cert": "server.pem", "key": "server.key", "client-ca": "ca.pem"}
     ("text", "problem"),
     [
         ("party = 3", "Expected"),
+        ("", "no party"),
         ("[[party]]\nname = 'x'\nmay = ['rule']\ntoken_sha256 = ''", "'rule' is no role"),
         ("[[party]]\nname = 'x'\nmay = []\ncertificate = 'x'", "may do nothing"),
         ("[[party]]\nname = 'x'\nmay = ['read']", "either token_sha256 or certificate"),
