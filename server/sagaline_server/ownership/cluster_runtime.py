@@ -367,12 +367,15 @@ class ClusterRuntime(Runtime):
         return worker_service_pb2.SecSet(revision=self._membership.revision, secs=secs)
 
     def secs(self) -> list[admin_service_pb2.SecStatus]:
-        """Return the live SECs as operators see them; workers are counted of this one only."""
+        """Return the live SECs as operators see them: of others, sagas as of the last sweep, and workers not at all."""
         return [self._status(sec) for sec in self._membership.secs.values()]
 
     def _status(self, sec: SecRecord) -> admin_service_pb2.SecStatus:
         status = admin_service_pb2.SecStatus(
-            sec=_sec(sec), incarnation=sec.incarnation, version=sec.version, owned_sagas=sec.owned_sagas
+            sec=_sec(sec),
+            incarnation=sec.incarnation,
+            version=sec.version,
+            owned_sagas=self._keeper.owned[sec.sec_id, sec.incarnation],
         )
         if sec.sec_id == self._membership.me:
             status.owned_sagas = len(self.engine.sagas)

@@ -8,6 +8,7 @@ else: each watch begins with a sweep, and sweeps go on for ever.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -56,6 +57,8 @@ class Keeper:
         self._clock = clock
         self.conditions = Conditions(store, engine, membership)
         self._next_sweep = 0.0
+        self.owned: Counter[tuple[str, int]] = Counter()
+        """How many sagas each incarnation had at the last sweep, for people."""
         self._waits: dict[tuple[str, str], asyncio.Event] = {}
         self._handed: dict[str, StoredControl] = {}
         """Hand-offs that may have made this SEC the owner, by saga. At most one for each that the store has."""
@@ -125,6 +128,7 @@ class Keeper:
         """Read who owns what: adopt this SEC's share of the orphans, and run what was handed to it."""
         self._next_sweep = self._clock.boottime() + SWEEP_SECONDS
         owned = await self._store.list_owned()
+        self.owned = Counter((saga.sec_id, saga.incarnation) for saga in owned)
         orphans = {saga.saga_id: saga for saga in owned if not self._membership.is_alive(saga.sec_id, saga.incarnation)}
         plan = plan_adoption(list(orphans), self._membership.me, self._membership.candidates())
         if plan.mine:

@@ -169,3 +169,11 @@ async def test_an_order_that_made_no_sense_then_and_does_now_is_to_be_given_agai
     with pytest.raises(NotServing):
         await pair.ask(Step(1), SetPaused(paused=False))
     assert all(steps == 0 for _, steps, _ in await gates(pair))
+
+
+async def test_each_sec_is_shown_with_what_it_owns(pair: Pair) -> None:
+    """Also by a SEC that owns nothing itself."""
+    keeper = pair.other._keeper
+    await keeper.refresh()
+    await keeper.sweep()
+    assert {status.sec.sec_id: status.owned_sagas for status in pair.other.secs()} == {"sec-a": 1, "sec-b": 0}

@@ -89,7 +89,9 @@ def _wait_row(wait: admin_service_pb2.NodeWait) -> tuple[str, ...]:
 @common_options
 @pass_settings
 def secs_command(settings: Settings) -> None:
-    """List the live SECs: what each owns, and how many workers have a session with it."""
+    """List the live SECs, and how many unfinished sagas each owns: of others than the one that answers, as of half a
+    minute ago. Workers are those of the SEC that answers.
+    """
     with settings.client() as client:
         secs = client.secs()
     if settings.json:
