@@ -75,7 +75,7 @@ def commands_in(text: str) -> Iterator[str]:
             yield words
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/operations.md", "docs/barrier.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/operations.md", "docs/barrier.md", "docs/features.md"])
 def test_commands_are_such_that_can_be_run(name: str) -> None:
     """Each is read by the command itself, which refuses options that it does not have."""
     wrong = []

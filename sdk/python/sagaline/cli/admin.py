@@ -7,6 +7,7 @@ import click
 from sagaline.cli.arguments import saga_argument
 from sagaline.cli.breakpoints import break_command
 from sagaline.cli.durations import seconds
+from sagaline.cli.health import health_command
 from sagaline.cli.limits import limit_command
 from sagaline.cli.output import print_json, print_json_line, print_table
 from sagaline.cli.repair import quarantine_command, release_command
@@ -156,6 +157,7 @@ def admin_command() -> None:
 
 for _command in (
     secs_command,
+    health_command,
     workers_command,
     why_command,
     handoff_command,

@@ -56,6 +56,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "batch resume": ("sagaline batch resume --graph trip",),
     "batch unwind": ("sagaline batch unwind --label release=7 --reason 'release 7 is bad'",),
     "admin secs": ("sagaline admin secs --address a:7070,b:7070",),
+    "admin health": ("sagaline admin health --address a:7070,b:7070",),
     "admin handoff": ("sagaline admin handoff order-17 --to sec-2",),
     "admin drain": ("sagaline admin drain sec-1",),
     "admin quarantine": ("sagaline admin quarantine order-17 --reason 'something is odd'",),

@@ -86,20 +86,29 @@ class Settings:
 
         return read_text(self.given_token_file).strip()
 
-    @contextmanager
-    def client(self, *, waits: bool = False) -> Iterator[Client]:
-        """Open a client of the SEC, for as long as the context lasts. `waits`: for a command that waits anyway."""
-        from sagaline.sync import Client
+    def checked_addresses(self) -> list[str]:
+        """Return the SECs to ask.
 
+        Raises:
+            UnusableInput: One is no address.
+        """
         for address in self.addresses:
             if ":" not in address:
                 from sagaline.cli.exits import UnusableInput
 
                 raise UnusableInput(f"{address!r} is not the address of a SEC: give HOST:PORT")
+        return self.addresses
+
+    @contextmanager
+    def client(self, *, waits: bool = False) -> Iterator[Client]:
+        """Open a client of the SEC, for as long as the context lasts. `waits`: for a command that waits anyway."""
+        from sagaline.sync import Client
+
+        addresses = self.checked_addresses()
         timeout_s = self.given_timeout_s or TIMEOUT_DEFAULT_S
         patience_s = PATIENCE_WAITING_S if waits else PATIENCE_S
         credentials = self.credentials()
-        client = Client(self.addresses, credentials=credentials, timeout_s=timeout_s, patience_s=patience_s)
+        client = Client(addresses, credentials=credentials, timeout_s=timeout_s, patience_s=patience_s)
         with leaving_at_once(), client:
             yield client
 
