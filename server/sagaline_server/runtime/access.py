@@ -95,8 +95,8 @@ def may_call(party: Party, method: str) -> bool:
         return CLIENT in party.may
     if method.startswith(_WORKERS):
         return WORK in party.may
-    # Reflection and channelz tell what is served, to whoever may anything; what orders in AdminService is for admins.
-    return not method.startswith(_ADMIN)
+    # Reflection tells what is served, to whoever may anything; orders to SECs and their connections are for admins.
+    return method.startswith("/grpc.reflection.")
 
 
 def may_look(party: Party) -> bool:
