@@ -105,9 +105,9 @@ class ClusterRuntime(Runtime):
         if owner is None:
             return admin_service_pb2.ExplainSagaResponse()
         if owner.sec_id == self._membership.me:
-            return admin_service_pb2.ExplainSagaResponse(
-                warnings=["it was taken over, and its log is still being read"]
-            )
+            set_aside = self.engine.quarantined.get(saga_id)
+            told = "it is being taken over: its log is read" if set_aside is None else f"it is set aside: {set_aside}"
+            return admin_service_pb2.ExplainSagaResponse(warnings=[told])
         if not self._membership.address_of(owner.sec_id):
             await self._look_again()
         return await self._peers.explain(saga_id, owner.sec_id)

@@ -177,3 +177,12 @@ async def test_each_sec_is_shown_with_what_it_owns(pair: Pair) -> None:
     await keeper.refresh()
     await keeper.sweep()
     assert {status.sec.sec_id: status.owned_sagas for status in pair.other.secs()} == {"sec-a": 1, "sec-b": 0}
+
+
+async def test_why_a_saga_does_not_run_is_told_by_a_sec_that_owns_it_and_cannot_run_it(pair: Pair) -> None:
+    desk = pair.desk
+    owner, _ = cluster_runtime(desk.store, desk.engine, "sec-a")
+    desk.engine.lose(desk.engine.sagas[SAGA])
+    assert (await owner.explain(SAGA)).warnings == ["it is being taken over: its log is read"]
+    desk.engine.quarantine(SAGA, "entry 3 is odd")
+    assert (await owner.explain(SAGA)).warnings == ["it is set aside: entry 3 is odd"]
