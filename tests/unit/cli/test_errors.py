@@ -77,6 +77,7 @@ def test_nobody_at_the_address(sagaline_offline: Sagaline) -> None:
     assert (result.exit_code, result.stdout) == (5, "")
     assert result.stderr.startswith("error: ")
     assert address in result.stderr
+    assert "serves TLS wants --ca" in result.stderr
 
 
 def test_without_an_address_it_is_said_how_to_get_a_sec(

@@ -62,6 +62,8 @@ def report(error: errors.SagalineError) -> int:
         print_error(f"no SEC answers at {' or '.join(settings.addresses)}: {error.message}")
         if not settings.named:
             click.echo("  start one with `sagaline dev`, or name one with --address or SAGALINE_ADDRESS", err=True)
+        elif settings.credentials() is None:
+            click.echo("  is one running there? One that serves TLS wants --ca", err=True)
     elif isinstance(error, errors.CallTimeout) and not error.reason:
         print_error(f"no answer came in time ({error.message}); whether the call had its effect is not known")
         click.echo(
