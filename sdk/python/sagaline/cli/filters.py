@@ -83,12 +83,12 @@ def filter_of(
 def selects(which: SagaFilterOptions, saga: saga_pb2.Saga) -> bool:
     """True when a filter selects a saga that has ended, as a SEC would."""
     created = saga.create_time.ToDatetime(tzinfo=UTC)
-    states, labels = which.get("states"), which.get("labels", {})
+    states, labels, scope = which.get("states"), which.get("labels", {}), which.get("scope")
     return (
         (not states or saga.state in states)
         and which.get("graph_name") in ("", None, saga.graph_name)
         and all(saga.labels.get(key) == value for key, value in labels.items())
-        and (not which.get("scope") or which["scope"] in saga.scopes)
+        and (not scope or scope in saga.scopes)
         and which.get("failed_node") in ("", None, saga.failed_node)
         and ("created_from" not in which or created >= which["created_from"])
         and ("created_before" not in which or created < which["created_before"])

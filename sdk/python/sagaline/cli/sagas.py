@@ -43,7 +43,7 @@ def list_command(settings: Settings, /, limit: int, archive: str | None, **given
     """
     which = filter_of(**given)
     if archive:
-        if which["needs_operator"] or "idle_for" in which:
+        if which.get("needs_operator") or "idle_for" in which:
             raise click.UsageError(
                 "what is in an archive has ended: --needs-operator and --idle-for select nothing there"
             )
