@@ -27,8 +27,12 @@ from sagaline_server.runtime.commit import GroupCommit
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.store.memory_backend import MemoryBackend, _Batch
 from tests.simulation.mutants.planting import Patch, plant
+from tests.simulation.network import Network
 from tests.simulation.store import SimStore
 from tests.simulation.world import World
+
+STALE_SECONDS, STALE_SHARE = 4.0, 0.2
+"""How long messages take that others may overtake, and how many of them do."""
 
 
 def _no(*_: object) -> bool:
@@ -282,8 +286,15 @@ def _gate_ignored() -> Sequence[Patch]:
 
 @plant("stale-epochs-run", "several secs", "slow network")
 def _stale_epochs_run() -> Sequence[Patch]:
-    """A worker runs what an owner of a lower epoch sends."""
-    return [(Epochs, "is_stale", _no)]
+    """A worker runs what an owner of a lower epoch sends, where many a message takes as long as a hand-off.
+
+    On the network as it is else, too few are overtaken by those of the next owner.
+    """
+
+    def delay(self: Network) -> float:
+        return STALE_SECONDS * self._chance.random() if self._chance.random() < STALE_SHARE else self.weather.latency
+
+    return [(Epochs, "is_stale", _no), (Network, "delay", delay)]
 
 
 @plant("away-is-rejected", "worker crash")
