@@ -53,6 +53,8 @@ class SimBackend(MemoryBackend):
         """Called with who owns a saga from now on."""
         self.on_adopted: Callable[[OwnedSaga, OwnedSaga], None] = _nobody_looks
         """Called with whom a saga was taken from, and who took it."""
+        self.on_deleted: Callable[[str], None] = _nobody_looks
+        """Called with a saga of which nothing is left."""
         self.on_removed: Callable[[str], None] = _nobody_looks
         """Called with a saga whose log has been removed."""
 
@@ -77,8 +79,12 @@ class SimBackend(MemoryBackend):
 
     def remove(self, saga_ids: Iterable[str], *, keep_summary: bool, dones: Mapping[str, bytes] | None = None) -> None:
         asked = list(saga_ids)
-        had_log = {saga_id for saga_id in asked if saga_id in self._sagas and self._sagas[saga_id].batches}
+        were_there = [saga_id for saga_id in asked if saga_id in self._sagas]
+        had_log = {saga_id for saga_id in were_there if self._sagas[saga_id].batches}
         super().remove(asked, keep_summary=keep_summary, dones=dones)
+        for saga_id in were_there:
+            if saga_id not in self._sagas:
+                self.on_deleted(saga_id)
         for saga_id in sorted(had_log):
             if saga_id not in self._sagas or not self._sagas[saga_id].batches:
                 self.on_removed(saga_id)

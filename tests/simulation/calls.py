@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Any, Never
+from typing import Any, Never, Self
 
 import grpc
 from grpc import aio
@@ -20,6 +20,8 @@ from tests.simulation.processes import Host, Process, told
 UnaryMethod = Callable[[Any], Awaitable[Any]]
 StreamMethod = Callable[[AsyncIterator[Any], "ServerContext"], AsyncIterator[Any]]
 
+CALL_SECONDS = 8.0
+WAIT_SECONDS = 30.0
 REFUSED = Status("UNAVAILABLE", "nobody listens there")
 
 
@@ -95,6 +97,7 @@ class _Unary:
         if server is None or not server.alive or method not in server.methods:
             self._send_back(lambda: self._fail(CallFailed(REFUSED.code, REFUSED.details)))
             return
+        self._network.calls[method] += 1
         self._task = server.loop.create_task(self._serve(server.methods[method], request))
 
     async def _serve(self, method: UnaryMethod, request: Any) -> None:
@@ -146,7 +149,8 @@ class StreamCall:
         server = target.process
         if self._status is not None or not self._client.alive:
             return
-        if server is None or not server.alive or method not in server.methods:
+        is_refused = (self._client.host.name, target.name) in self._network.streamless
+        if server is None or not server.alive or is_refused or method not in server.methods:
             self._network.insist(target.name, self._client.host.name, self._refuse)
             return
         self._connection = connection = self._network.connect(self._client, server)
@@ -275,6 +279,12 @@ class SimChannel:
         return lambda request, timeout=10.0, **__: UnaryCall(
             self._caller, self._target, _name(method), request, timeout
         )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Nothing is left open: streams are cancelled by whoever opened them."""

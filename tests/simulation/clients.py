@@ -9,21 +9,20 @@ from collections.abc import Sequence
 
 from grpc import aio
 
-from sagaline.v1 import admin_service_pb2, payload_pb2, saga_pb2, saga_service_pb2
-from sagaline_server.core.entries import Resolution
-from sagaline_server.core.inputs import Resolve, SetBreakpoints, SetPaused, SetQuarantined
+from sagaline.v1 import saga_pb2, saga_service_pb2
+from sagaline_server.core.inputs import Unwind
 from sagaline_server.runtime.requests import CreateFate
-from sagaline_server.wire.payloads import payload_from
-from tests.simulation.calls import Caller, CallFailed
+from tests.simulation.calls import CALL_SECONDS, WAIT_SECONDS, Caller, CallFailed
+from tests.simulation.courier import Courier
 from tests.simulation.history import History
 from tests.simulation.network import Network
+from tests.simulation.operator import Operator
 from tests.simulation.plans import SagaPlan
 from tests.simulation.processes import Host, Process
 from tests.simulation.sec import Order, pause
+from tests.simulation.steering import Deed
 from tests.simulation.world import World
 
-CALL_SECONDS = 8.0
-WAIT_SECONDS = 30.0
 FINAL = (saga_pb2.SAGA_STATE_SUCCEEDED, saga_pb2.SAGA_STATE_UNWOUND)
 
 
@@ -42,25 +41,24 @@ class SimClient:
         """Make clients; `main` starts them."""
         self.acknowledged: set[str] = set()
         self.ended: set[str] = set()
-        self.operator_works = 0.3
-        """Share of the operator's rounds in which he does something."""
-        self.is_calm = False
-        """True once the faults are over: what is paused is to go on."""
+        self.courier: Courier | None = None
+        self.looks_back = False
+        """Whether sagas are asked for after their end, too, until they are gone."""
+        self.operator = Operator(process, network, history, secs, world, chance, self._see)
         self._process = process
         self._caller = Caller(network, process)
         self._history = history
         self._secs = secs
-        self._world = world
         self._chance = chance
 
-    async def main(
-        self, plans: Sequence[SagaPlan], limits: Sequence[tuple[float, admin_service_pb2.Limit]] = ()
-    ) -> None:
+    async def main(self, plans: Sequence[SagaPlan], deeds: Sequence[Deed] = ()) -> None:
         """Do everything that is planned, each saga in a task of its own."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._operate())
-            for at, limit in limits:
-                group.create_task(self._limit(at, limit))
+            group.create_task(self.operator.main())
+            if self.courier is not None:
+                group.create_task(self.courier.main())
+            for deed in deeds:
+                group.create_task(self._do(deed))
             for plan in plans:
                 group.create_task(self._live(plan, group))
 
@@ -80,25 +78,41 @@ class SimClient:
             group.create_task(self._watch(spec.saga_id))
         if not plan.runs:
             group.create_task(self._follow(spec.saga_id, waits=plan.waits))
+        if self.looks_back:
+            group.create_task(self._look_back(spec.saga_id))
         for at in plan.hand_offs:
             group.create_task(self._hand_off(spec.saga_id, at))
         for at, order in plan.orders():
             group.create_task(self._order_later(at, Order(spec.saga_id, order)))
 
-    async def _limit(self, at: float, limit: admin_service_pb2.Limit) -> None:
-        """Set a limit when it is time, asking any SEC again until one has done it."""
-        await pause(at)
+    async def _do(self, deed: Deed) -> None:
+        """Ask any SEC for something when it is time, again until one has done it."""
+        await pause(deed.at)
         while True:
             try:
-                await self._caller.unary(self._any_sec(), "SetLimit", limit, CALL_SECONDS)
+                done = await self._caller.unary(self._any_sec(), deed.method, deed.request, WAIT_SECONDS)
             except CallFailed:
                 await pause(0.5 + self._chance.random())
                 continue
-            self._history.count("limit set")
+            self._history.count(f"did {deed.method}")
+            if isinstance(deed.request, saga_service_pb2.BatchControlSagasRequest):
+                self._check_batch(deed.request, done)
             return
+
+    def _check_batch(
+        self, asked: saga_service_pb2.BatchControlSagasRequest, done: saga_service_pb2.BatchControlSagasResponse
+    ) -> None:
+        if asked.control == saga_service_pb2.BATCH_CONTROL_UNWIND:
+            for saga_id in done.saga_ids:
+                self._history.count("unwound by a batch")
+                self._history.obeyed(saga_id, Unwind(actor=asked.by.actor, reason=asked.by.reason))
 
     def _any_sec(self) -> Host:
         return self._chance.choice(self._secs)
+
+    def employ_courier(self, chance: random.Random) -> None:
+        """Have results carried."""
+        self.courier = Courier(self._caller, self._history, self._secs, chance)
 
     # ---- creating
 
@@ -124,7 +138,7 @@ class SimClient:
     async def _run(self, spec: saga_pb2.SagaSpec) -> None:
         """Create it and wait for it in one call, asking any SEC again until it has ended, or is another saga."""
         while spec.saga_id not in self.ended:
-            sec = self._any_sec()
+            sec, asked = self._any_sec(), self._history.sim.now
             try:
                 fate, digest, view = await self._caller.unary(sec, "Run", spec, WAIT_SECONDS)
             except CallFailed as failed:
@@ -136,7 +150,7 @@ class SimClient:
                 continue
             self._history.count("run")
             self._created(sec, spec.saga_id, fate, digest)
-            self._see(sec.name, view)
+            self._see(sec.name, view, asked)
 
     # ---- looking
 
@@ -145,7 +159,7 @@ class SimClient:
         for turn in itertools.count():
             if saga_id in self.ended:
                 return
-            sec = self._any_sec()
+            sec, asked = self._any_sec(), self._history.sim.now
             try:
                 if waits and turn % 2:
                     teller, sec = sec, self._any_sec()
@@ -156,12 +170,27 @@ class SimClient:
                     view = await self._caller.unary(sec, "Wait", saga_id, WAIT_SECONDS)
                 else:
                     await pause(1.0 + 6.0 * self._chance.random())
+                    asked = self._history.sim.now
                     view = await self._caller.unary(sec, "Get", saga_id, CALL_SECONDS)
             except CallFailed as failed:
                 self._check_found(saga_id, failed)
                 await pause(0.5 + self._chance.random())
                 continue
-            self._see(sec.name, view)
+            self._see(sec.name, view, asked)
+
+    async def _look_back(self, saga_id: str) -> None:
+        """Look at it now and then until there is nothing to be seen."""
+        while True:
+            await pause(40.0 * self._chance.random())
+            sec, asked = self._any_sec(), self._history.sim.now
+            try:
+                view = await self._caller.unary(sec, "Get", saga_id, CALL_SECONDS)
+            except CallFailed as failed:
+                self._check_found(saga_id, failed)
+                if failed.code == "SAGA_NOT_FOUND":
+                    return
+            else:
+                self._see(sec.name, view, asked)
 
     def _check_end(self, sec: Host, end: saga_service_pb2.SagaEnd, view: saga_pb2.Saga) -> None:
         """A stream tells of the end that the saga came to; until then of none but the need of an operator."""
@@ -172,14 +201,15 @@ class SimClient:
             told = saga_pb2.SagaState.Name(end.state)
             self._history.fail("ends", f"{sec.name} told that {end.saga_id} is {told}, and it is not")
 
-    def _see(self, sec_id: str, view: saga_pb2.Saga) -> None:
-        self._history.viewed(sec_id, view)
+    def _see(self, sec_id: str, view: saga_pb2.Saga, asked: float) -> None:
+        self._history.viewed(sec_id, view, asked)
         if view.state in FINAL:
             self.ended.add(view.saga_id)
 
     def _check_found(self, saga_id: str, failed: CallFailed) -> None:
         if failed.code == "SAGA_NOT_FOUND" and saga_id in self.acknowledged:
-            self._history.fail("creates", f"saga {saga_id} was acknowledged, and a SEC says that there is none")
+            self._history.not_found(saga_id)
+            self.ended.add(saga_id)
 
     async def _watch(self, saga_id: str) -> None:
         """Watch from the first entry to the last, over as many streams as it takes."""
@@ -193,7 +223,9 @@ class SimClient:
                     entries, _ = part
                     self._history.watched(self, entries, saga_id)
                     following = self._follow_entries(saga_id, entries, following, sec)
-            except aio.AioRpcError:
+            except aio.AioRpcError as error:
+                if saga_id in self.ended and error.details() in ("LOG_COMPACTED", "SAGA_NOT_FOUND"):
+                    return
                 await pause(0.2 + self._chance.random())
                 continue
             finally:
@@ -220,7 +252,7 @@ class SimClient:
     async def _order(self, order: Order) -> None:
         """Give an order until some SEC says that it is durable, or that it makes no sense."""
         while order.saga_id not in self.ended:
-            sec = self._any_sec()
+            sec, asked = self._any_sec(), self._history.sim.now
             try:
                 view = await self._caller.unary(sec, "Order", order, WAIT_SECONDS)
             except CallFailed as failed:
@@ -230,7 +262,7 @@ class SimClient:
                 await pause(0.5 + self._chance.random())
                 continue
             self._history.obeyed(order.saga_id, order.given)
-            self._see(sec.name, view)
+            self._see(sec.name, view, asked)
             return
 
     async def _hand_off(self, saga_id: str, seconds: float) -> None:
@@ -240,56 +272,3 @@ class SimClient:
             await self._caller.unary(self._any_sec(), "HandOff", (saga_id, to), WAIT_SECONDS)
         except CallFailed:
             self._history.count("hand-off not answered")
-
-    # ---- the operator
-
-    async def _operate(self) -> None:
-        """Look for sagas that need somebody, and decide; always honestly."""
-        while True:
-            await pause(2.0 + 3.0 * self._chance.random())
-            if self._chance.random() >= self.operator_works:
-                continue
-            try:
-                views = await self._caller.unary(self._any_sec(), "Unfinished", "", CALL_SECONDS)
-            except CallFailed:
-                continue
-            for view in views:
-                await self._decide(view)
-
-    async def _decide(self, view: saga_pb2.Saga) -> None:
-        if view.state == saga_pb2.SAGA_STATE_QUARANTINED and (self.is_calm or self._chance.random() < 0.1):
-            # An order to set it aside may come after the one to release it, by another SEC.
-            await self._once(Order(view.saga_id, SetQuarantined(False, "operator", "nothing is wrong with it")))
-        if view.paused and (self.is_calm or self._chance.random() < 0.3):
-            await self._once(Order(view.saga_id, SetPaused(False, "operator")))
-        if self.is_calm and any("breakpoint" in node.waiting_for for node in view.nodes):
-            # Orders that two SECs accepted may have been carried out in the other order.
-            await self._once(Order(view.saga_id, SetBreakpoints((), "operator")))
-        for node in view.nodes:
-            order = self._decision(view.saga_id, node)
-            if order is not None:
-                self._history.count(f"operator {order.resolution.name}")
-                await self._once(Order(view.saga_id, order))
-
-    def _decision(self, saga_id: str, node: saga_pb2.NodeView) -> Resolve | None:
-        key = (saga_id, node.name)
-        row = self._world.row(key)
-        if node.status == saga_pb2.NODE_STATUS_UNDO_FAILED:
-            if self._chance.random() < 0.5:
-                return Resolve(node.name, Resolution.RETRY, "operator", "again")
-            self._world.undo(key)
-            return Resolve(node.name, Resolution.MARK_UNDONE, "operator", "done by hand")
-        if node.status == saga_pb2.NODE_STATUS_HELD:
-            if row.applied and not row.closed and self._chance.random() < 0.5:
-                output = payload_from(payload_pb2.Payload(json=row.output))
-                return Resolve(node.name, Resolution.SUPPLY_OUTPUT, "operator", "it is there", output)
-            return Resolve(node.name, Resolution.RETRY, "operator", "again")
-        return None
-
-    async def _once(self, order: Order) -> None:
-        try:
-            view = await self._caller.unary(self._any_sec(), "Order", order, WAIT_SECONDS)
-        except CallFailed:
-            return
-        self._history.obeyed(order.saga_id, order.given)
-        self._see("operator", view)

@@ -8,6 +8,8 @@ from tests.simulation.loop import Simulator
 
 WALL_START = 1_750_000_000.0
 """Seconds since 1970 at the simulation's time 0."""
+WALL_STEP_SECONDS = 60.0
+"""Greatest step of a wall clock. Due times are on it, so a change of owner may stretch a backoff by as much."""
 
 
 class SimClock:

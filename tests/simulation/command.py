@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
@@ -24,6 +25,8 @@ class Result(msgspec.Struct, frozen=True):
     violation: str
     """Empty: none."""
     digest: int
+    seen: Counter[str]
+    """Kinds of entries and of calls."""
 
 
 def run_one(seed: int, mutant: str = "") -> Result:
@@ -35,7 +38,7 @@ def run_one(seed: int, mutant: str = "") -> Result:
         outcome = run_seed(seed)
     gc.collect()
     violation = "" if outcome.violation is None else f"{outcome.options}\n  {outcome.violation}"
-    return Result(seed, violation, outcome.digest)
+    return Result(seed, violation, outcome.digest, outcome.seen)
 
 
 def _run_part(seeds: Sequence[int]) -> list[Result]:
@@ -67,19 +70,45 @@ def results(seeds: Sequence[int], jobs: int) -> Iterator[Result]:
             yield from part
 
 
-def simulate(first: int, count: int, jobs: int) -> int:
-    """Run many seeds; returns the exit code."""
+def simulate(first: int, count: int, jobs: int, *, covering: bool = False, telling: bool = False) -> int:
+    """Run many seeds; returns the exit code.
+
+    Args:
+        first: First of the seeds.
+        count: How many.
+        jobs: Processes.
+        covering: Print what was drawn and seen.
+        telling: Print the digest of each run.
+    """
     began = time.monotonic()
     done = 0
+    seen: Counter[str] = Counter()
     for result in results(range(first, first + count), jobs):
         if result.violation:
             print(result.violation)
             print(f"SIMULATE FAILED seed={result.seed}; repeat it with its trace: make simulate SEED={result.seed}")
             return 1
         done += 1
+        if telling:
+            print(f"{result.seed} {result.digest:08x}")
+        seen.update(result.seen)
+    if covering:
+        print_coverage(range(first, first + count), seen)
     minutes = (time.monotonic() - began) / 60
     print(f"SIMULATE OK seeds={done} violations=0 seeds_per_min={round(done / minutes)}")
     return 0
+
+
+def print_coverage(seeds: Sequence[int], seen: Counter[str] | None = None) -> None:
+    """Print how often each feature was drawn, and was seen where the seeds have run."""
+    from tests.simulation.coverage import DRAWN, SEEN, drawn, table  # noqa: PLC0415 - as in run_one
+
+    counts: Counter[str] = Counter()
+    for seed in seeds:
+        counts.update(drawn(seed))
+    print("drawn", table(DRAWN, counts, len(seeds)))
+    if seen is not None:
+        print("seen", table(SEEN, seen, len(seeds)))
 
 
 def hunt(name: str, first: int, count: int) -> tuple[int, str]:
@@ -157,6 +186,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--mutant", default="")
+    parser.add_argument("--coverage", choices=["drawn", "seen"], help="what the seeds have, without and with running")
+    parser.add_argument("--digests", action="store_true", help="print a digest of each run")
     parser.add_argument("--mutants", choices=["list", "all"])
     given = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
@@ -172,4 +203,7 @@ def main() -> int:
         code, told = hunt(given.mutant, given.first, given.seeds)
         print(told)
         return code
-    return simulate(given.first, given.seeds, given.jobs)
+    if given.coverage == "drawn":
+        print_coverage(range(given.first, given.first + given.seeds))
+        return 0
+    return simulate(given.first, given.seeds, given.jobs, covering=given.coverage == "seen", telling=given.digests)

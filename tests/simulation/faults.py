@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from tests.simulation.clocks import WALL_STEP_SECONDS
 from tests.simulation.etcd import EtcdService, StoreWeather
 from tests.simulation.network import Weather
+from tests.simulation.options import NO_STREAMS
 from tests.simulation.processes import Host
 from tests.simulation.scene import Scene
 from tests.simulation.world import Temper
-
-WALL_STEP_SECONDS = 60.0
-"""Greatest step of a wall clock. Due times are on it, so a change of owner may stretch a backoff by as much."""
 
 
 class AppendPlan(msgspec.Struct):
@@ -51,6 +50,7 @@ class Faults:
             "lease starved": self._starve_lease,
             "wall jumps": self._step_wall,
             "sec drain": self._drain_sec,
+            NO_STREAMS: self._refuse_streams,
         }
 
     def begin(self) -> None:
@@ -77,6 +77,7 @@ class Faults:
         self._append_plans.clear()
         scene.network.weather = Weather()
         scene.network.open_all()
+        scene.network.streamless.clear()
         for etcd in scene.etcds:
             etcd.weather = StoreWeather()
             etcd.starved.clear()
@@ -269,6 +270,18 @@ class Faults:
                 told = self._chance.choice(((True, True), (True, False), (False, True), (False, False)))
                 self._note(f"reset {connection.client.name}-{connection.server.name} {told}")
                 connection.reset(tell_client=told[0], tell_server=told[1])
+
+    def _refuse_streams(self) -> None:
+        """Break the streams of a worker to a SEC, and let none come about for a while; calls do."""
+        network = self._scene.network
+        way = (self._chance.choice(self._scene.workers).name, self._chance.choice(self._scene.secs).name)
+        seconds = self._chance.choice((3.0, 30.0)) * self._chance.random()
+        self._note(f"streamless {way[0]}-{way[1]} for {seconds:.3f} s")
+        network.streamless.add(way)
+        for connection in list(network.connections.values()):
+            if (connection.client.host.name, connection.server.host.name) == way:
+                connection.reset(tell_client=True, tell_server=True)
+        self._sim.after(seconds, lambda: network.streamless.discard(way))
 
     def _take_store_away(self) -> None:
         etcd = self._some_etcd()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,11 +12,15 @@ import msgspec
 from sagaline.v1 import saga_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline.worker.attempts import Ref
-from sagaline_server.core.entries import Stamped
+from sagaline_server.core.entries import Kind, Stamped
+from sagaline_server.core.turn import Turn
 from sagaline_server.ports.store import Append, Claim, NewSaga, OwnedSaga, Write, WriteResult
+from sagaline_server.runtime.live import LiveSaga
 from sagaline_server.wire.entries import decode_batch
 from tests.simulation.loop import Simulator
 from tests.simulation.processes import Process
+
+RESULTS_KEPT = 30
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -55,6 +60,12 @@ class Observer:
     def removed(self, saga_id: str) -> None:
         """A saga's log has been removed."""
 
+    def deleted(self, saga_id: str) -> None:
+        """Nothing is left of a saga in the store. Its log, if it had one until now, is told of after this."""
+
+    def not_found(self, saga_id: str) -> None:
+        """A client was told that there is no such saga."""
+
     def handed_off(self, sec_id: str, incarnation: int, claim: Claim) -> None:
         """A SEC has given a saga away."""
 
@@ -64,8 +75,26 @@ class Observer:
     def dispatched(self, sec: Process, invocation: pb.Invocation) -> None:
         """A SEC has decided that an invocation leaves now."""
 
+    def reserved(self, sec: Process, live: LiveSaga, node: int, kind: Kind) -> None:
+        """A SEC means to start an attempt, and has a slot for it."""
+
+    def decided(self, sec: Process, live: LiveSaga, turn: Turn) -> None:
+        """A SEC has decided a turn, and writes it now."""
+
+    def admitted(self, sec: Process, live: LiveSaga) -> None:
+        """A SEC lets a saga run in its scopes."""
+
+    def let_go(self, sec: Process, saga_id: str, node: str) -> None:
+        """A SEC counts no longer what it has in flight of a node, or of all nodes (""); it may run on."""
+
+    def shares_changed(self, sec: Process) -> None:
+        """A SEC has other shares of the limits than before, or may have."""
+
     def frame_left(self, sec: Process, worker: Process, frame: pb.ConnectResponse) -> None:
         """A frame leaves a SEC for a worker."""
+
+    def acked(self, sec_id: str, ack: pb.ResultAck) -> None:
+        """A SEC has answered a call that told it a result."""
 
     def run_began(self, worker: Process, ref: Ref, epoch: int) -> None:
         """User code of an attempt begins."""
@@ -82,8 +111,8 @@ class Observer:
     def acknowledged(self, saga_id: str, digest: bytes) -> None:
         """A client was told that its saga exists."""
 
-    def viewed(self, sec_id: str, view: saga_pb2.Saga) -> None:
-        """A client was shown a saga."""
+    def viewed(self, sec_id: str, view: saga_pb2.Saga, asked: float) -> None:
+        """A client was shown a saga that it had asked for at some time."""
 
     def obeyed(self, saga_id: str, order: object) -> None:
         """A client was told that its order is durable."""
@@ -115,6 +144,8 @@ class History:
         self.violation: Violation | None = None
         self.digest = 0
         self.counts: dict[str, int] = {}
+        self.results: deque[tuple[str, pb.InvocationResult]] = deque(maxlen=RESULTS_KEPT)
+        """What workers said at the ends of the last attempts, and who."""
         self._observers: dict[str, list[Callable[..., None]]] = {hook: [] for hook in HOOKS}
 
     def add(self, observer: Observer) -> None:
@@ -166,6 +197,14 @@ class History:
         self.count("log removed")
         self._tell("removed", saga_id)
 
+    def deleted(self, saga_id: str) -> None:
+        self.note("store", f"has nothing of {saga_id} any more")
+        self.count("removed")
+        self._tell("deleted", saga_id)
+
+    def not_found(self, saga_id: str) -> None:
+        self._tell("not_found", saga_id)
+
     def handed_off(self, sec_id: str, incarnation: int, claim: Claim) -> None:
         self.note(sec_id, f"has handed {claim.saga_id} off, ending epoch {claim.epoch}")
         self._tell("handed_off", sec_id, incarnation, claim)
@@ -177,10 +216,29 @@ class History:
     def dispatched(self, sec: Process, invocation: pb.Invocation) -> None:
         self._tell("dispatched", sec, invocation)
 
+    def reserved(self, sec: Process, live: LiveSaga, node: int, kind: Kind) -> None:
+        self._tell("reserved", sec, live, node, kind)
+
+    def decided(self, sec: Process, live: LiveSaga, turn: Turn) -> None:
+        self._tell("decided", sec, live, turn)
+
+    def admitted(self, sec: Process, live: LiveSaga) -> None:
+        self._tell("admitted", sec, live)
+
+    def let_go(self, sec: Process, saga_id: str, node: str) -> None:
+        self._tell("let_go", sec, saga_id, node)
+
+    def shares_changed(self, sec: Process) -> None:
+        self.note(sec.name, "takes its shares of limits anew")
+        self._tell("shares_changed", sec)
+
     def frame_left(self, sec: Process, worker: Process, frame: pb.ConnectResponse) -> None:
         if self.tracing:
             self.note(sec.name, f"sends {worker.name} {_frame(frame)}")
         self._tell("frame_left", sec, worker, frame)
+
+    def acked(self, sec_id: str, ack: pb.ResultAck) -> None:
+        self._tell("acked", sec_id, ack)
 
     def run_began(self, worker: Process, ref: Ref, epoch: int) -> None:
         self.digest = zlib.crc32(f"{self.sim.now!r} {worker.name} {ref}".encode(), self.digest)
@@ -204,8 +262,8 @@ class History:
     def acknowledged(self, saga_id: str, digest: bytes) -> None:
         self._tell("acknowledged", saga_id, digest)
 
-    def viewed(self, sec_id: str, view: saga_pb2.Saga) -> None:
-        self._tell("viewed", sec_id, view)
+    def viewed(self, sec_id: str, view: saga_pb2.Saga, asked: float) -> None:
+        self._tell("viewed", sec_id, view, asked)
 
     def obeyed(self, saga_id: str, order: object) -> None:
         self._tell("obeyed", saga_id, order)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +47,10 @@ class Network:
         self.sim = sim
         self.weather = Weather()
         self.connections: dict[int, Connection] = {}
+        self.streamless: set[tuple[str, str]] = set()
+        """Clients and servers between which no stream comes about."""
+        self.calls: Counter[str] = Counter()
+        """Unary calls that have arrived, by method."""
         self.on_frame: Callable[[Connection, Any], None] = _nobody_looks
         """Called with every frame that a server sends, at the moment it leaves."""
         self._connected = 0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from sagaline.v1 import payload_pb2, saga_pb2
-from sagaline_server.core.entries import Breakpoint, FaultKind
+from sagaline_server.core.entries import Breakpoint, FaultKind, Kind
 from sagaline_server.core.inputs import (
     InjectFault,
     Order,
@@ -23,8 +23,12 @@ from sagaline_server.core.inputs import (
 from sagaline_server.core.topology import flatten
 from sagaline_server.wire.payloads import payload_from
 from sagaline_server.wire.specs import graph_from
-from tests.simulation.options import INJECTED, LIMITED, SET_ASIDE, Options
+from tests.simulation.options import INJECTED, LIMITED, SET_ASIDE, VARIETY, Options
+from tests.simulation.variety import Variety
 from tests.simulation.workload import SCOPES, GraphMaker, make_spec
+
+TEAMS = ("red", "blue")
+"""Values of a label."""
 
 
 class SagaPlan(msgspec.Struct, frozen=True):
@@ -43,6 +47,8 @@ class SagaPlan(msgspec.Struct, frozen=True):
     """When each is sent, and its name."""
     steps: tuple[float, float, float] | None = None
     """When a breakpoint is set at every node, when some starts are let pass, and when it is taken away."""
+    points: tuple[tuple[float, tuple[Breakpoint, ...]], ...] = ()
+    """When breakpoints are set, and where."""
     injections: tuple[tuple[float, InjectFault], ...] = ()
     aside: tuple[float, float] | None = None
     """When it is set aside, and when it is released."""
@@ -65,6 +71,8 @@ class SagaPlan(msgspec.Struct, frozen=True):
             yield self.steps[0], SetBreakpoints((Breakpoint("*"),), "client")
             yield self.steps[1], Step(2, "client")
             yield self.steps[2], SetBreakpoints((), "client")
+        for at, points in self.points:
+            yield at, SetBreakpoints(points, "client")
         yield from self.injections
         if self.aside is not None:
             yield self.aside[0], SetQuarantined(True, "client", "to look at it")
@@ -81,6 +89,8 @@ class Planner:
         self._scoping = self._stream("scopes")
         self._injecting = self._stream("injections")
         self._setting_aside = self._stream("quarantine")
+        self._pointing = self._stream("points")
+        self._variety = Variety(self._stream(VARIETY), options.features)
         self._graphs = GraphMaker(self._chance, options.nodes_max, options.features)
 
     def draw(self) -> list[SagaPlan]:
@@ -116,6 +126,11 @@ class Planner:
     def _steered(self, plan: SagaPlan) -> SagaPlan:
         """Add what is drawn apart."""
         features = self._options.features
+        plan.spec.labels["team"] = TEAMS[zlib.crc32(plan.spec.saga_id.encode()) % len(TEAMS)]
+        if VARIETY in features:
+            self._variety.put_into(plan.spec.graph)
+        if "breakpoints" in features and self._pointing.random() < 0.5:
+            plan = msgspec.structs.replace(plan, points=tuple(self._points(plan.spec.graph)))
         if LIMITED in features:
             plan.spec.scopes.extend(self._scoping.sample(SCOPES, self._scoping.choice((0, 1, 1, 2))))
         if INJECTED in features and self._injecting.random() < 0.6:
@@ -124,6 +139,15 @@ class Planner:
             at = 10.0 * self._setting_aside.random() ** 2
             plan = msgspec.structs.replace(plan, aside=(at, at + self._setting_aside.uniform(0.0, 30.0)))
         return plan
+
+    def _points(self, graph: saga_pb2.Graph) -> Iterator[tuple[float, tuple[Breakpoint, ...]]]:
+        """Draw breakpoints at some nodes, on one side or both, and when they are gone again."""
+        chance = self._pointing
+        names = [flat.name for flat in flatten(graph_from(graph), b"").nodes]
+        at = 8.0 * chance.random() ** 2
+        sides = (None, Kind.ACTION, Kind.UNDO)
+        yield at, tuple(Breakpoint(chance.choice(names), chance.choice(sides)) for _ in range(chance.randint(1, 3)))
+        yield at + 15.0 * chance.random(), ()
 
     def _injections(self, graph: saga_pb2.Graph) -> Iterator[tuple[float, InjectFault]]:
         """Draw faults, most of them early; a node of a map may not be there yet, or never."""

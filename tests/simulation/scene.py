@@ -5,24 +5,27 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from sagaline.v1 import admin_service_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline_server.core.sharding import shard_of
+from sagaline_server.ports.cluster import StoredCondition
+from sagaline_server.ports.store import StoredSaga
 from tests.simulation.backend import SimBackend
+from tests.simulation.calls import Caller, SimChannel
 from tests.simulation.clients import SimClient
 from tests.simulation.clocks import SimClock
 from tests.simulation.etcd import NAME, REVISIONS_APART, EtcdService
 from tests.simulation.history import History
+from tests.simulation.keeping import Shelf, SimArchive, keeping
 from tests.simulation.ledger import Ledger
 from tests.simulation.loop import Simulator
 from tests.simulation.network import Connection, Network
-from tests.simulation.options import KEEPING, LIMITED, SHARDED, Options
+from tests.simulation.options import ARCHIVED, CARRIED, REMOVED, SHARDED, Options
 from tests.simulation.plans import Planner
-from tests.simulation.processes import Host
+from tests.simulation.processes import Host, Process
 from tests.simulation.sec import SimSec
+from tests.simulation.steering import draw_deeds
 from tests.simulation.store import SimStore
 from tests.simulation.worker import SimWorker
-from tests.simulation.workload import draw_limits
 from tests.simulation.world import World
 
 
@@ -53,10 +56,15 @@ class Scene:
         """Called before and after each commit of a SEC; may kill it."""
         self._sec_chance = self.chance("secs")
         self._worker_chance = self.chance("workers")
+        self._archive_chance = self.chance("archive")
+        self.shelf = Shelf(history)
         self._restart_chance = self.chance("restarts")
         self.client = SimClient(
             self.client_host.boot(), self.network, history, self.secs, self.world, self.chance("client")
         )
+        if CARRIED in options.features:
+            self.client.employ_courier(self.chance("courier"))
+        self.client.looks_back = REMOVED in options.features
 
     def chance(self, what: str) -> random.Random:
         """Return a stream of randomness of its own, so that one part's draws do not change another's."""
@@ -71,6 +79,7 @@ class Scene:
         backend.on_owner = history.owned
         backend.on_adopted = history.adopted
         backend.on_removed = history.removed
+        backend.on_deleted = history.deleted
         name = f"{NAME}-{number + 1}" if number else NAME
         return EtcdService(self.sim, self.network, self.chance(name), backend, name)
 
@@ -99,7 +108,7 @@ class Scene:
             self.start_worker(host)
         client = self.client_host.process
         assert client is not None
-        client.start(self.client.main(Planner(self.options).draw(), self._limits()))
+        client.start(self.client.main(Planner(self.options).draw(), draw_deeds(self.options)))
 
     def start_sec(self, host: Host) -> None:
         """Start a SEC, unless one lives there."""
@@ -114,9 +123,19 @@ class Scene:
             self.history,
             random.Random(self._sec_chance.getrandbits(64)),
             lambda: self._restart_later(host),
-            compacts=KEEPING in self.options.features,
+            keeping(self.options.features),
+            self._archive(process),
+            self._dial,
         )
         process.start(sec.main())
+
+    def _dial(self, process: Process, address: str) -> SimChannel:
+        hosts = {host.name: host for host in self.secs}
+        return SimChannel(Caller(self.network, process), hosts[address.partition(":")[0]])
+
+    def _archive(self, process: Process) -> SimArchive | None:
+        chance = random.Random(self._archive_chance.getrandbits(64))
+        return SimArchive(process, self.shelf, chance) if ARCHIVED in self.options.features else None
 
     def _restart_later(self, host: Host) -> None:
         """Start a SEC that has died of itself, as whatever looks after it would, and whenever that happens."""
@@ -167,16 +186,27 @@ class Scene:
         """Return the sagas that have not ended."""
         return [saga_id for etcd in self.etcds for saga_id in etcd.backend.unfinished()]
 
+    def members(self) -> set[str]:
+        """Return the names of the SECs that live in every cluster; nobody where the clusters differ."""
+        first, *others = ({*etcd.backend.secs} for etcd in self.etcds)
+        return first if all(names == first for names in others) else set()
+
+    def conditions(self) -> list[StoredCondition]:
+        """Return the conditions of the whole cluster, which the first etcd has."""
+        return self.etcds[0].backend.conditions()
+
+    def is_swept(self) -> bool:
+        """True when everything that is to be removed is gone."""
+        return REMOVED not in self.options.features or not self.stored()
+
+    def stored(self) -> list[StoredSaga]:
+        """Return every saga that is stored."""
+        return [saga for etcd in self.etcds for saga in etcd.backend.stored()]
+
     def kill_all(self) -> None:
         """End everything."""
         for host in (*self.secs, *self.workers, self.client_host):
             host.kill()
-
-    # ---- what clients do
-
-    def _limits(self) -> list[tuple[float, admin_service_pb2.Limit]]:
-        is_limited = LIMITED in self.options.features
-        return draw_limits(self.chance("limits"), self.options.seconds) if is_limited else []
 
 
 def _nothing(host: Host, phase: str) -> None:

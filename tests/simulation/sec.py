@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -17,35 +17,35 @@ import grpc
 import msgspec
 
 from sagaline.v1 import admin_service_pb2, saga_pb2, saga_service_pb2
-from sagaline.v1 import worker_service_pb2 as pb
 from sagaline_server.api.creation import CreationMaker
 from sagaline_server.api.errors import Refused
 from sagaline_server.api.handlers import Context
 from sagaline_server.api.health import Health
+from sagaline_server.api.selecting import control_sagas
 from sagaline_server.api.waiting import run_saga
 from sagaline_server.app import sec as app
 from sagaline_server.app.settings import Settings
 from sagaline_server.core.entries import SagaState, Stamped
 from sagaline_server.core.inputs import Order as Request
-from sagaline_server.core.invocation import Invocation
-from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.ownership.cluster_runtime import ClusterRuntime
+from sagaline_server.ports.archive import Archive
 from sagaline_server.ports.cluster import ClusterStore
 from sagaline_server.ports.store import ListQuery
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.requests import CreateFate, RuntimeRefusal
 from sagaline_server.store.sharded import ShardedStore
-from sagaline_server.wire.limits import is_lifted, subject
-from tests.simulation.calls import Aborted, ServerContext, UnaryMethod
+from sagaline_server.wire.breakpoints import is_of_point, point_subject
+from sagaline_server.wire.limits import action_limit, is_lifted, scope_limit, subject
+from tests.simulation.calls import Aborted, ServerContext, SimChannel, UnaryMethod
 from tests.simulation.clocks import SimClock
 from tests.simulation.history import History
 from tests.simulation.loop import ProcessLoop
 from tests.simulation.network import Status
 from tests.simulation.processes import Process
 from tests.simulation.store import SimStore
+from tests.simulation.taps import tap
 
 FOLLOW_SECONDS = 20.0
-COMPACT_SECONDS = 2.0
 LOG_PAGE = 7
 """Entries asked for at a time: few, so that a log has several pages."""
 
@@ -123,8 +123,9 @@ class SimSec:
         history: History,
         chance: random.Random,
         on_die: Callable[[], None],
-        *,
-        compacts: bool = False,
+        changes: Mapping[str, Any],
+        archive: Archive | None,
+        dial: Callable[[Process, str], SimChannel],
     ) -> None:
         """Prepare a life; `main` lives it.
 
@@ -134,7 +135,9 @@ class SimSec:
             history: What is told of what it does.
             chance: Its randomness.
             on_die: Called when it has died by its own hand, as an injected fault has it.
-            compacts: Finished sagas lose their logs soon.
+            changes: Settings that are not the usual ones.
+            archive: Where finished sagas go.
+            dial: Opens a channel from a process to an address.
         """
         self.process = process
         self.stores = stores
@@ -144,20 +147,19 @@ class SimSec:
         self.sec: app.Sec | None = None
         self._history = history
         self._on_die = on_die
-        self._compacts = compacts
+        self._changes = changes
+        self.archive = archive
+        self._dial = dial
         self._maker = CreationMaker(process.host.clock, chance.randbytes)
         process.loop.around = self
 
     async def main(self) -> None:
         """Serve until drained or killed."""
         settings = Settings(sec_id=self.name, advertise=f"{self.name}:7070", store="etcd", reflection=False)
-        if self._compacts:
-            settings = msgspec.structs.replace(
-                settings, compact_after=COMPACT_SECONDS, remove_after=0.0, retention_interval=COMPACT_SECONDS / 2
-            )
+        settings = msgspec.structs.replace(settings, **self._changes)
         self.sec = app.Sec(settings)
         self.sec._engine.die = self._die
-        self._tap(self.sec._dispatcher)
+        tap(self.sec, self.process, self._history)
         self._serve_clients()
         await self.sec.run()
         self._history.note(self.process.name, "has stopped")
@@ -170,16 +172,6 @@ class SimSec:
         self._on_die()
         raise Died
 
-    def _tap(self, dispatcher: Dispatcher) -> None:
-        """See what is dispatched at the moment at which that is decided: a frame may leave later."""
-        send = dispatcher.send
-
-        def see_and_send(saga_id: str, invocation: Invocation, encoded: bytes) -> None:
-            self._history.dispatched(self.process, pb.Invocation.FromString(encoded))
-            send(saga_id, invocation, encoded)
-
-        vars(dispatcher)["send"] = see_and_send
-
     def drain(self) -> None:
         """Ask it to hand everything off and stop, as SIGTERM does."""
         if self.process.alive and self.sec is not None:
@@ -189,6 +181,18 @@ class SimSec:
     def engine(self) -> SagaEngine | None:
         """What runs the sagas, once it is there."""
         return None if self.sec is None else self.sec._engine
+
+    def knows(self, secs: Iterable[str], limits: Mapping[str, admin_service_pb2.Limit]) -> bool:
+        """True unless it lives and believes in other SECs or limits than there are."""
+        if self.sec is None or not self.process.alive:
+            return True
+        table = self.sec._keeper.conditions
+        actions = {limit.action: action_limit(limit) for limit in limits.values() if limit.HasField("action")}
+        scopes = {limit.scope: scope_limit(limit) for limit in limits.values() if limit.HasField("scope")}
+        return {self.name, *self.sec._membership.secs} == {*secs} and (table._actions, table._scopes) == (
+            actions,
+            scopes,
+        )
 
     # ---- what it serves to clients
 
@@ -200,6 +204,13 @@ class SimSec:
             Order=self._order,
             HandOff=self._hand_off,
             SetLimit=self._set_limit,
+            ListLimits=self._list_limits,
+            SetPoint=self._set_point,
+            ClearPoint=self._clear_point,
+            ListPoints=self._list_points,
+            Batch=self._batch,
+            Explain=self._explain,
+            ExplainSaga=self._explain_to_another,
             Wait=self._wait,
             Follow=self._follow,
             ReadLog=self._read_log,
@@ -250,6 +261,46 @@ class SimSec:
     async def _set_limit(self, limit: admin_service_pb2.Limit) -> None:
         with refusals():
             await self._runtime.set_condition(subject(limit), b"" if is_lifted(limit) else limit.SerializeToString())
+
+    async def _list_limits(self, _: str) -> list[admin_service_pb2.Limit]:
+        with refusals():
+            stored = await self._runtime.conditions()
+        return [admin_service_pb2.Limit.FromString(one.value) for one in stored if not is_of_point(one.subject)]
+
+    async def _set_point(self, point: admin_service_pb2.ActionBreakpoint) -> None:
+        with refusals():
+            await self._runtime.set_condition(point_subject(point.action), point.SerializeToString())
+
+    async def _clear_point(self, action: str) -> None:
+        with refusals():
+            await self._runtime.set_condition(point_subject(action), b"")
+
+    async def _list_points(self, _: str) -> list[str]:
+        with refusals():
+            stored = await self._runtime.conditions()
+        points = [
+            admin_service_pb2.ActionBreakpoint.FromString(one.value) for one in stored if is_of_point(one.subject)
+        ]
+        return [point.action for point in points]
+
+    async def _batch(
+        self, asked: saga_service_pb2.BatchControlSagasRequest
+    ) -> saga_service_pb2.BatchControlSagasResponse:
+        with refusals():
+            return await control_sagas(self._runtime, asked, self.process.host.clock.wall())
+
+    async def _explain(self, saga_id: str) -> admin_service_pb2.ExplainSagaResponse:
+        with refusals():
+            return await self._runtime.explain(saga_id)
+
+    async def _explain_to_another(
+        self, asked: admin_service_pb2.ExplainSagaRequest
+    ) -> admin_service_pb2.ExplainSagaResponse:
+        return await self._explain(asked.saga_id)
+
+    def open_channel(self, address: str) -> SimChannel:
+        """Open a channel to another SEC."""
+        return self._dial(self.process, address)
 
     async def _wait(self, saga_id: str) -> saga_pb2.Saga:
         with refusals():
@@ -335,6 +386,14 @@ def _make_store(settings: Settings, clock: object) -> ClusterStore:
     return _here().store
 
 
+def _make_archive(settings: Settings) -> Archive | None:
+    return _here().archive
+
+
+def _open_channel(settings: Settings, address: str) -> SimChannel:
+    return _here().open_channel(address)
+
+
 def _make_server(interceptors: object) -> SimServer:
     return SimServer(_here().process)
 
@@ -355,7 +414,9 @@ REPLACED: Mapping[str, Callable[..., Any]] = {
     "SystemClock": _clock,
     "SystemRandom": _random,
     "make_store": _make_store,
+    "make_archive": _make_archive,
     "make_server": _make_server,
+    "open_channel": _open_channel,
     "interceptors": _no_interceptors,
     "bind": _bind,
     "add_services": _add_services,

@@ -7,6 +7,7 @@ import gc
 import logging
 import random
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ import msgspec
 import structlog
 
 from tests.simulation.checkers import all_checkers
+from tests.simulation.coverage import Tally
 from tests.simulation.faults import Faults
 from tests.simulation.history import History, Violation
 from tests.simulation.loop import Livelock, SimPolicy
@@ -36,6 +38,8 @@ class Outcome(msgspec.Struct, frozen=True):
     rounds: int
     digest: int
     counts: dict[str, int]
+    seen: Counter[str]
+    """Kinds of entries and of calls."""
     trace: list[str]
 
 
@@ -48,6 +52,8 @@ def run(options: Options, *, tracing: bool = False) -> Outcome:
     """Run what was drawn."""
     random.seed(options.seed)  # some of the SDK draws its jitter there
     scene = Scene(options, tracing=tracing)
+    tally = Tally()
+    scene.history.add(tally)
     for checker in all_checkers(scene):
         scene.history.add(checker)
     with _surroundings(scene.history), simulated_app(), scene.sim.in_charge():
@@ -68,6 +74,7 @@ def run(options: Options, *, tracing: bool = False) -> Outcome:
         scene.sim.rounds,
         scene.history.digest,
         scene.history.counts,
+        tally.counts + scene.network.calls,
         scene.history.trace,
     )
 
@@ -85,9 +92,10 @@ def _phases(scene: Scene) -> bool:
         return False
     scene.history.note("simulation", "everything heals")
     faults.heal()
-    scene.client.is_calm = True
-    scene.client.operator_works = 1.0
-    return sim.run(sim.now + LIVENESS_SECONDS, lambda: ended >= ids and scene.is_whole())
+    scene.shelf.is_full = False
+    scene.client.operator.is_calm = True
+    scene.client.operator.works = 1.0
+    return sim.run(sim.now + LIVENESS_SECONDS, lambda: ended >= ids and scene.is_whole() and scene.is_swept())
 
 
 def _what_is_left(scene: Scene) -> str:
@@ -96,7 +104,7 @@ def _what_is_left(scene: Scene) -> str:
     dead = [host.name for host in scene.secs if not scene.lives(scene.live_secs[host.name])]
     return (
         f"after {LIVENESS_SECONDS:g} s without a fault clients still wait for {left};"
-        f" not ended are {stored}; SECs that do not live: {dead}"
+        f" not ended are {stored}; SECs that do not live: {dead}; sagas in the store: {len(scene.stored())}"
     )
 
 

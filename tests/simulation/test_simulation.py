@@ -23,6 +23,15 @@ def test_a_seed_always_does_the_same() -> None:
     assert one.stdout.startswith("seed 62: "), "what was drawn is told first"
 
 
+@pytest.mark.timeout(300)
+def test_seeds_do_the_same_in_any_process() -> None:
+    """Whatever is real, the time, an address, a network, shows in one of them sooner or later."""
+    seeds = ("--seeds", "12", "--first", "465", "--digests")
+    one, other = simulate(*seeds), simulate(*seeds, "--jobs", "2")
+    assert one.returncode == 0, one.stdout
+    assert one.stdout.splitlines()[:-1] == other.stdout.splitlines()[:-1]
+
+
 def test_a_seed_that_fails_is_told_with_the_command_that_repeats_it() -> None:
     done = simulate("--seed", "0", "--mutant", "ack-before-durable")
     assert done.returncode == 1

@@ -12,6 +12,7 @@ from typing import cast
 
 from grpc import aio
 
+from sagaline.v1 import failure_pb2, payload_pb2
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline.worker.attempts import ACTION, UNDO, Attempt, CancelReason, Ref
 from sagaline.worker.effects import Welcomed
@@ -25,10 +26,16 @@ from tests.simulation.calls import Caller, SimChannel
 from tests.simulation.history import History
 from tests.simulation.network import Network
 from tests.simulation.processes import Host, Process
+from tests.simulation.variety import DRIFTED_SCHEMA, OUTPUT_SCHEMA
 from tests.simulation.workload import ACTIONS
 from tests.simulation.world import Plan, World
 
-ACTION_SPECS = tuple(pb.ActionSpec(action=action) for action in ACTIONS)
+TYPES = (OUTPUT_SCHEMA, DRIFTED_SCHEMA, "")
+"""What a worker says of each action's output: what graphs say, something else, nothing."""
+ACTION_SPECS = tuple(
+    pb.ActionSpec(action=action, output_type=payload_pb2.TypeSpec(json_schema=schema) if schema else None)
+    for action, schema in zip(ACTIONS, TYPES, strict=True)
+)
 STOP_SECONDS = 0.1
 """How soon an obedient attempt ends when it is told to."""
 
@@ -72,6 +79,12 @@ class SimExecutor:
     def end(self, ref: Ref, outcome: Outcome) -> None:
         """Report the end of an attempt."""
         self._history.run_ended(self._process, ref)
+        result = pb.InvocationResult(ref=ref.message())
+        if isinstance(outcome, failure_pb2.Failure):
+            result.failure.CopyFrom(outcome)
+        else:
+            result.output.CopyFrom(outcome)
+        self._history.results.append((self._process.name.replace("#", "-"), result))
         self._inbox.put_ends([(ref, outcome)])
 
     @property

@@ -152,25 +152,35 @@ class GraphMaker:
 
 
 def draw_limits(chance: random.Random, length: float) -> list[tuple[float, admin_service_pb2.Limit]]:
-    """Draw when limits are set and lifted, and which. None stops anything for ever."""
+    """Draw when limits are set and lifted, and which. One that lets nothing start is raised again later."""
     changes = []
-    for _ in range(chance.randint(1, 6)):
-        limit = admin_service_pb2.Limit()
-        lifted = chance.random() < 0.2
-        if chance.random() < 0.6:
+    for _ in range(chance.randint(1, 8)):
+        at, limit = length * chance.random() ** 2, admin_service_pb2.Limit()
+        is_lifted = chance.random() < 0.1
+        if chance.random() < 0.5:
             limit.action = chance.choice(ACTIONS)
-            if not lifted and chance.random() < 0.8:
+            if not is_lifted and chance.random() < 0.8:
                 limit.max_in_flight = chance.choice((1, 1, 2, 5))
-            if not lifted and chance.random() < 0.4:
+            if not is_lifted and chance.random() < 0.4:
                 limit.starts_per_second = chance.choice((0.5, 2.0, 20.0))
         else:
             limit.scope = chance.choice(SCOPES)
-            if not lifted and chance.random() < 0.8:
+            if not is_lifted and chance.random() < 0.8:
                 limit.max_running = chance.choice((1, 1, 2))
-            if not lifted and chance.random() < 0.4:
+            if not is_lifted and chance.random() < 0.6:
                 limit.max_failing = chance.choice((1, 2))
-        changes.append((length * chance.random() ** 2, limit))
+        if chance.random() < 0.15:
+            changes.append((at, _stop(limit)))
+            at += chance.uniform(1.0, 15.0)
+        changes.append((at, limit))
     return changes
+
+
+def _stop(limit: admin_service_pb2.Limit) -> admin_service_pb2.Limit:
+    """Return a limit on the same that lets nothing start."""
+    if limit.HasField("action"):
+        return admin_service_pb2.Limit(action=limit.action, max_in_flight=0)
+    return admin_service_pb2.Limit(scope=limit.scope, max_running=0)
 
 
 def _line(names: list[str], count: int) -> list[str]:

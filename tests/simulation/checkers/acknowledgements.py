@@ -15,15 +15,21 @@ class Acknowledgements(Checker):
 
     def frame_left(self, sec: Process, worker: Process, frame: pb.ConnectResponse) -> None:
         for ack in frame.result_acks:
-            ref = Ref.of(ack.ref)
-            page = self.ledger.pages.get(ref.saga_id)
-            run = None if page is None else page.run(ref)
-            open_ = run is not None and (ref.attempt == run.in_flight or ref.attempt in run.unanswered)
-            if ack.status in RECORDED:
-                known = run is not None and ref.attempt <= run.attempt
-                self.check(known and not open_, f"{sec.name} says that {ref} is recorded, and no entry says so")
-            elif ack.status == pb.RESULT_STATUS_NOT_FOUND and page is not None:
-                self.check(
-                    not open_ or page.saga.finished is not None,
-                    f"{sec.name} tells {worker.name} to forget {ref}, which its saga still waits for",
-                )
+            self._check(sec.name, worker.name, ack)
+
+    def acked(self, sec_id: str, ack: pb.ResultAck) -> None:
+        self._check(sec_id, "a courier", ack)
+
+    def _check(self, sec: str, receiver: str, ack: pb.ResultAck) -> None:
+        ref = Ref.of(ack.ref)
+        page = self.ledger.pages.get(ref.saga_id)
+        run = None if page is None else page.run(ref)
+        open_ = run is not None and (ref.attempt == run.in_flight or ref.attempt in run.unanswered)
+        if ack.status in RECORDED:
+            known = run is not None and ref.attempt <= run.attempt
+            self.check(known and not open_, f"{sec} says that {ref} is recorded, and no entry says so")
+        elif ack.status == pb.RESULT_STATUS_NOT_FOUND and page is not None:
+            self.check(
+                not open_ or page.saga.finished is not None,
+                f"{sec} tells {receiver} to forget {ref}, which its saga still waits for",
+            )

@@ -13,6 +13,7 @@ class Creates(Checker):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._acknowledged: dict[str, bytes] = {}
+        self._deleted: set[str] = set()
 
     def acknowledged(self, saga_id: str, digest: bytes) -> None:
         stored = self.scene.backend_of(saga_id).read(saga_id)
@@ -24,8 +25,15 @@ class Creates(Checker):
         before = self._acknowledged.setdefault(saga_id, digest)
         self.check(before == digest, f"{saga_id} was acknowledged with two contents")
 
+    def deleted(self, saga_id: str) -> None:
+        self._deleted.add(saga_id)
+
+    def not_found(self, saga_id: str) -> None:
+        told = f"{saga_id} was acknowledged, and a SEC says that there is none"
+        self.check(saga_id in self._deleted, told)
+
     def finish(self, *, complete: bool) -> None:
         for saga_id in self._acknowledged:
             stored = self.scene.backend_of(saga_id).read(saga_id)
-            ended = stored is not None and stored.done is not None
+            ended = saga_id in self._deleted or (stored is not None and stored.done is not None)
             self.check(ended or not complete, f"{saga_id} was acknowledged, and has not ended")

@@ -24,7 +24,7 @@ class Terminal(Checker):
             if isinstance(stamped.entry, SagaFinished):
                 self._ended[written.saga_id] = int(stamped.entry.state)
 
-    def viewed(self, sec_id: str, view: saga_pb2.Saga) -> None:
+    def viewed(self, sec_id: str, view: saga_pb2.Saga, asked: float) -> None:
         if view.state in FINAL:
             self.check(
                 self._ended.get(view.saga_id) == view.state,

@@ -13,6 +13,7 @@ from sagaline_server.core import decide, transitions, turn
 from sagaline_server.core.decide import Close, Decision, Lost, Rejected
 from sagaline_server.core.entries import Kind, NodeFailed
 from sagaline_server.core.gate import Verdict
+from sagaline_server.core.invocation import Invocation
 from sagaline_server.core.state import Saga
 from sagaline_server.core.transitions import Event, NodeStatus
 from sagaline_server.core.values import Disposition, Failure
@@ -23,6 +24,7 @@ from sagaline_server.ownership.cluster_runtime import ClusterRuntime
 from sagaline_server.ownership.keeper import Keeper
 from sagaline_server.ownership.membership import Membership
 from sagaline_server.ports.store import Append, ListQuery, Status, WriteResult
+from sagaline_server.runtime import engine
 from sagaline_server.runtime.commit import GroupCommit
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.store.memory_backend import MemoryBackend, _Batch
@@ -275,7 +277,7 @@ def _undo_out_of_order() -> Sequence[Patch]:
 def _gate_ignored() -> Sequence[Patch]:
     """Nodes start while the saga is paused."""
 
-    def go(saga: Saga, node: int, kind: Kind) -> Verdict:
+    def go(*_: object) -> Verdict:
         return Verdict.GO
 
     return [(decide, "gate", go), (turn, "gate", go)]
@@ -411,3 +413,59 @@ def _end_lost() -> Sequence[Patch]:
                 saga.done = b""
 
     return [(MemoryBackend, "remove", remove)]
+
+
+# ---- what stays the same, and who is told -------------------------------------------------------
+
+
+@plant("inputs-from-the-attempt", "retry")
+def _inputs_from_the_attempt() -> Sequence[Patch]:
+    """A node that is tried again has other inputs."""
+    original: Callable[..., Invocation] = vars(engine)["invocation"]
+
+    def invocation(saga: Saga, node: int, kind: Kind) -> Invocation:
+        made = original(saga, node, kind)
+        return made if made.attempt == 1 else msgspec.structs.replace(made, inputs=made.inputs[1:])
+
+    return [(engine, "invocation", invocation)]
+
+
+@plant("undo-forgets-the-output", "several secs", "fail")
+def _undo_forgets_the_output() -> Sequence[Patch]:
+    """An undo that is tried again is not told the action's output."""
+    original: Callable[..., Invocation] = vars(engine)["invocation"]
+
+    def invocation(saga: Saga, node: int, kind: Kind) -> Invocation:
+        made = original(saga, node, kind)
+        return made if made.attempt == 1 else msgspec.structs.replace(made, action_output=None)
+
+    return [(engine, "invocation", invocation)]
+
+
+@plant("pivot-unwound", "pivots", "unwind")
+def _pivot_unwound() -> Sequence[Patch]:
+    """A saga unwinds on request although its pivot is in doubt or has succeeded."""
+    return [(Saga, "is_committed", _no)]
+
+
+@plant("nobody-alarmed", "several secs")
+def _nobody_alarmed() -> Sequence[Patch]:
+    """A new owner does not count a saga that needs an operator."""
+    begin = SagaEngine.begin
+
+    def begin_quietly(self: SagaEngine, live: Any, deadline: float | None) -> None:
+        begin(self, live, deadline)
+        self.need_operator.discard(live.saga_id)
+
+    return [(SagaEngine, "begin", begin_quietly)]
+
+
+@plant("orphans-left", "several secs", "sec crash")
+def _orphans_left() -> Sequence[Patch]:
+    """Nobody takes the sagas of a dead SEC."""
+    original: Callable[..., Any] = vars(keeper)["plan_adoption"]
+
+    def plan(orphans: Sequence[str], me: str, candidates: Sequence[str]) -> Any:
+        return original([], me, candidates)
+
+    return [(keeper, "plan_adoption", plan)]

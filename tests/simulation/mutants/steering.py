@@ -1,4 +1,4 @@
-"""Planted bugs in what operators do: faults that are injected, sagas that are set aside."""
+"""Planted bugs in what operators do: faults that are injected, sagas that are set aside, limits."""
 
 from __future__ import annotations
 
@@ -7,18 +7,29 @@ from typing import Any
 
 import msgspec
 
-from sagaline_server.core import decide, faults, plain, turn
+from sagaline_server.core import decide, faults, plain, shares, turn
+from sagaline_server.core import gate as gate_module
 from sagaline_server.core.entries import Kind
-from sagaline_server.core.gate import Verdict, is_held
+from sagaline_server.core.gate import NO_POINTS, ActionPoints, Verdict, gate
 from sagaline_server.core.inputs import Decision, ResultFate
+from sagaline_server.core.shares import ActionLimit
 from sagaline_server.core.state import Saga
+from sagaline_server.dispatch.dispatcher import Dispatcher
+from sagaline_server.dispatch.limited import LimitedPlacing
+from sagaline_server.dispatch.permits import Permits
+from sagaline_server.dispatch.session import ActionKey
+from sagaline_server.ownership import conditions
+from sagaline_server.runtime.admissions import Admissions
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.recovery import Recovery
 from tests.simulation.mutants.planting import Patch, plant
 
 
-def _held_by_others(saga: Saga, node: int, kind: Kind) -> Verdict:
-    return Verdict.HOLD if not saga.steps and is_held(saga, node, kind) else Verdict.GO
+def _held_by_others(saga: Saga, node: int, kind: Kind, points: ActionPoints = NO_POINTS) -> Verdict:
+    aside, saga.quarantined = saga.quarantined, None
+    verdict = gate(saga, node, kind, points)
+    saga.quarantined = aside
+    return verdict
 
 
 def _nothing_but_quarantine(saga: Saga) -> bool:
@@ -80,3 +91,82 @@ def _crash_survived() -> Sequence[Patch]:
 def _fault_never_used_up() -> Sequence[Patch]:
     """An injected fault strikes for ever."""
     return [(faults, "struck", lambda *_: None)]
+
+
+@plant("held-action-starts", "breakpoints on actions")
+def _held_action_starts() -> Sequence[Patch]:
+    """A breakpoint on an action holds nothing."""
+    return [(gate_module, "action_point_at", lambda *_: None)]
+
+
+# ---- limits --------------------------------------------------------------------------------
+
+
+@plant("limit-for-each-sec", "limits", "several secs")
+def _limit_for_each_sec() -> Sequence[Patch]:
+    """Every SEC uses the whole of a limit."""
+    return [(shares, "share", lambda limit, *_: limit)]
+
+
+@plant("permits-given-to-all", "limits")
+def _permits_given_to_all() -> Sequence[Patch]:
+    """Attempts of an action start however many are in flight."""
+    return [(LimitedPlacing, "_count", lambda *_: 0)]
+
+
+@plant("rate-not-counted", "limits")
+def _rate_not_counted() -> Sequence[Patch]:
+    """Starts take nothing of what a rate allows."""
+    return [(Permits, "take", lambda *_: None)]
+
+
+@plant("rate-not-shared", "limits", "several secs")
+def _rate_not_shared() -> Sequence[Patch]:
+    """Every SEC starts at the whole rate."""
+    original = shares.action_share
+
+    def action_share(limit: ActionLimit, *args: Any) -> ActionLimit:
+        return msgspec.structs.replace(original(limit, *args), starts_per_second=limit.starts_per_second)
+
+    return [(conditions, "action_share", action_share)]
+
+
+@plant("scope-never-full", "limits")
+def _scope_never_full() -> Sequence[Patch]:
+    """Sagas run in a scope however many do."""
+
+    def full(self: Admissions, scope: str) -> str:
+        limit = self.shares[scope].max_failing
+        return "full" if limit is not None and len(self._failing.get(scope, ())) >= limit else ""
+
+    return [(Admissions, "_full", full)]
+
+
+@plant("failing-does-not-hold", "limits", "fail")
+def _failing_does_not_hold() -> Sequence[Patch]:
+    """New sagas begin in a scope however many fail there."""
+
+    def full(self: Admissions, scope: str) -> str:
+        limit = self.shares[scope].max_running
+        return "full" if limit is not None and self._running.get(scope, 0) >= limit else ""
+
+    return [(Admissions, "_full", full)]
+
+
+@plant("undo-under-limits", "limits", "fail")
+def _undo_under_limits() -> Sequence[Patch]:
+    """Undo needs a permit as actions do."""
+
+    def limits(self: Permits, action: ActionKey) -> bool:
+        return action[0] in self.shares
+
+    reserve = Dispatcher.reserve
+
+    def reserve_bound(self: Dispatcher, action: ActionKey, **_: bool) -> str | None:
+        return reserve(self, action)
+
+    return [
+        (Permits, "limits", limits),
+        (Dispatcher, "reserve", reserve_bound),
+        (SagaEngine, "is_free", lambda *_: False),
+    ]
