@@ -155,10 +155,15 @@ def _failing_does_not_hold() -> Sequence[Patch]:
 
 @plant("undo-under-limits", "limits", "fail")
 def _undo_under_limits() -> Sequence[Patch]:
-    """Undo needs a permit as actions do."""
+    """Undo needs a permit as actions do, and there is none for it."""
 
     def limits(self: Permits, action: ActionKey) -> bool:
         return action[0] in self.shares
+
+    lets = Permits.lets
+
+    def lets_actions(self: Permits, action: ActionKey) -> bool:
+        return action[2] is Kind.ACTION and lets(self, action)
 
     reserve = Dispatcher.reserve
 
@@ -167,6 +172,7 @@ def _undo_under_limits() -> Sequence[Patch]:
 
     return [
         (Permits, "limits", limits),
+        (Permits, "lets", lets_actions),
         (Dispatcher, "reserve", reserve_bound),
         (SagaEngine, "is_free", lambda *_: False),
     ]
