@@ -93,8 +93,11 @@ class Admissions:
         saga = live.state
         is_failing = saga.unwinding or saga.needs_operator
         if live.saga_id not in self._admitted and (saga.has_started or saga.unwinding):
+            was_held = bool(live.held_by)
             self._unhold(live)
             self._admit(live)
+            if was_held:  # by a limit set while its first start was being written: its other nodes wait for this
+                self._wake(live)
         for scope in scopes:
             failing = self._failing.setdefault(scope, set())
             if is_failing:

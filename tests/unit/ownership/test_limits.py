@@ -14,7 +14,7 @@ from sagaline.v1 import admin_service_pb2 as pb
 from sagaline.v1 import saga_pb2
 from sagaline_server.core.entries import Kind
 from sagaline_server.runtime.explain import explain
-from sagaline_server.store.memory import MemoryBackend
+from sagaline_server.store.memory import Fault, MemoryBackend
 from sagaline_server.wire.limits import subject
 from tests.unit.ownership.fleet import ACTIONS, PlayedSec, drawn_saga, settle
 from tests.unit.ownership.waiting import SECONDS, until
@@ -171,6 +171,34 @@ async def test_what_was_queued_before_a_scope_had_a_limit_is_asked_all_the_same(
     await settle()
     sec.receive()
     assert len(sec.held) == 1
+
+
+async def test_a_saga_held_while_its_first_start_is_written_goes_on_when_that_is_durable() -> None:
+    """It has started then, limit or not. Nothing else would look at the node that was held meanwhile."""
+    away: set[str] = set()
+    played = PlayedSec(MemoryBackend(lambda method: Fault.LOSE_REQUEST if method in away else Fault.NONE), "sec-a", 2)
+    await played.open()
+    for name in ("one", "other"):
+        await played.create(plain_saga(name))
+    spec = plain_saga("s", "rack/1")
+    spec.graph.nodes.add(name="second").action.action = "b"
+    await played.create(spec)
+    played.receive()
+    one, other = sorted(played.held)
+    away.add("commit")
+    played.finish(one, failed=False)
+    await until(lambda: played.engine.sagas["s"].is_writing)  # the start of its first node
+    await put(played, pb.Limit(scope="rack/1", max_running=0))
+    played.finish(other, failed=False)
+    assert played.engine.sagas["s"].held_by
+    away.clear()
+
+    def has_started() -> bool:
+        played.receive()
+        return {key[:2] for key in played.held} == {("s", "n0"), ("s", "second")}
+
+    await until(has_started)
+    await played.close()
 
 
 @pytest.mark.parametrize(
