@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -94,21 +95,34 @@ def end_of(view: saga_pb2.Saga) -> saga_service_pb2.SagaEnd:
     return end
 
 
+@lru_cache(256)
+def _succeeded_at(graph_name: str, created: float, ended: float) -> bytes:
+    """Return what the encoded views of sagas have in common that ended together, and were created together."""
+    end = encoded.time(ended)
+    return b"".join(
+        (
+            encoded.field(b"\x12", graph_name.encode()),
+            b"\x18" + varint(SagaState.SUCCEEDED),
+            encoded.field(b"\x32", encoded.time(created)),
+            encoded.field(b"\x3a", end),
+            encoded.field(b"\x42", end),
+        )
+    )
+
+
 def done_record(saga_id: str, told: About, saga: Saga) -> bytes:
     """Return the encoded DoneRecord of a saga that has ended: its BASIC view."""
     output = saga.result() if saga.finished is SagaState.SUCCEEDED else None
     if output is None or told.labels or told.scopes or saga.failure is not None:
         return log_pb2.DoneRecord(saga=summary(saga_id, told, saga, None)).SerializeToString()
-    ended = encoded.time(saga.updated)
+    saga_bytes, value = saga_id.encode(), encoded.payload(output)
     view = b"".join(
         (
-            encoded.field(b"\x0a", saga_id.encode()),
-            encoded.field(b"\x12", saga.topology.graph_name.encode()),
-            b"\x18" + varint(SagaState.SUCCEEDED),
-            encoded.field(b"\x32", encoded.time(told.create_time)),
-            encoded.field(b"\x3a", ended),
-            encoded.field(b"\x42", ended),
-            encoded.field(b"\x5a", encoded.payload(output)),
+            b"\x0a" + varint(len(saga_bytes)),
+            saga_bytes,
+            _succeeded_at(saga.topology.graph_name, told.create_time, saga.updated),
+            b"\x5a" + varint(len(value)),
+            value,
             b"\x80\x01" + varint(saga.seq),
         )
     )

@@ -59,8 +59,8 @@ from sagaline_server.store.log_tail import BATCHES_PER_PAGE, LogTail
 
 TRANSACTIONS_IN_FLIGHT = 4
 """At once, over all calls. More make each slower and the whole no faster."""
-PACE = Pace(at_once=TRANSACTIONS_IN_FLIGHT, full=64)
-"""What fills a transaction."""
+PACE = Pace(at_once=2, full=64)
+"""What fills a transaction. With more at once each is smaller, which costs more than the wait is long."""
 READS_AT_ONCE = 4
 TAILS_AT_ONCE = 8
 """Logs that are read at once to be followed: thousands of followers lose their watch at the same moment."""
