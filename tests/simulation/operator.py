@@ -105,12 +105,12 @@ class Operator:
             # Orders that two SECs accepted may have been carried out in the other order.
             await self._once(Order(view.saga_id, SetBreakpoints((), "operator")))
         for node in view.nodes:
-            order = self._decision(view.saga_id, node)
+            order = self._decision(view.saga_id, node, commits=may_commit(view.graph))
             if order is not None:
                 self._history.count(f"operator {order.resolution.name}")
                 await self._once(Order(view.saga_id, order))
 
-    def _decision(self, saga_id: str, node: saga_pb2.NodeView) -> Resolve | None:
+    def _decision(self, saga_id: str, node: saga_pb2.NodeView, *, commits: bool) -> Resolve | None:
         key = (saga_id, node.name)
         row = self._world.row(key)
         if node.status == saga_pb2.NODE_STATUS_UNDO_FAILED:
@@ -119,10 +119,12 @@ class Operator:
             self._world.undo(key)
             return Resolve(node.name, Resolution.MARK_UNDONE, "operator", "done by hand")
         if node.status == saga_pb2.NODE_STATUS_HELD:
+            if commits and not row.closed and self._chance.random() < 0.3:
+                self._world.act(key)  # by hand: there is no way back, and trying again may never help
             if row.applied and not row.closed and self._chance.random() < 0.5:
                 output = payload_from(payload_pb2.Payload(json=row.output))
                 return Resolve(node.name, Resolution.SUPPLY_OUTPUT, "operator", "it is there", output)
-            if not row.applied and self._chance.random() < 0.3:
+            if not commits and not row.applied and self._chance.random() < 0.3:
                 self._world.undo(key)  # and sees to it that it never will be
                 return Resolve(node.name, Resolution.MARK_FAILED, "operator", "it is not there")
             return Resolve(node.name, Resolution.RETRY, "operator", "again")
@@ -143,3 +145,14 @@ def stops(limit: admin_service_pb2.Limit) -> bool:
     return (limit.HasField("max_in_flight") and not limit.max_in_flight) or (
         limit.HasField("max_running") and not limit.max_running
     )
+
+
+def may_commit(graph: saga_pb2.Graph) -> bool:
+    """True of a graph with a node after which there is no way back."""
+    for node in graph.nodes:
+        action = node.map.action if node.WhichOneof("kind") == "map" else node.action
+        forward = action.undo.irreversible == saga_pb2.IRREVERSIBLE_POLICY_FORWARD_ONLY
+        inner = node.map.subsaga.graph if node.WhichOneof("kind") == "map" else node.subsaga.graph
+        if action.pivot or forward or (inner.nodes and may_commit(inner)):
+            return True
+    return False
