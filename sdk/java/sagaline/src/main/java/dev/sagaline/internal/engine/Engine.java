@@ -45,6 +45,7 @@ public final class Engine {
   private static final Logger LOG = LoggerFactory.getLogger("dev.sagaline.Worker");
   private static final long CALL_SECONDS = 10;
   private static final long FLUSH_SECONDS = 5;
+  private static final int GATHER_TURNS = 8;
 
   private final Fleet fleet;
   private final ChannelCredentials credentials;
@@ -57,6 +58,9 @@ public final class Engine {
   private final CompletableFuture<Void> done = new CompletableFuture<>();
   private final Deque<Event> events = new ArrayDeque<>();
   private boolean happening;
+  /** How many attempts have ended, and whether a thread waits for more of them before it writes. */
+  private long ended;
+  private boolean gathering;
   private boolean over;
   private ScheduledFuture<?> timer;
   private long timerAt = Long.MAX_VALUE;
@@ -134,6 +138,11 @@ public final class Engine {
 
   /** Lets something happen to the machine, and does what follows. */
   void happen(Event event) {
+    happen(event, true);
+  }
+
+  /** Not to write at once is for what writes later. */
+  private void happen(Event event, boolean writes) {
     synchronized (lock) {
       events.add(event);
       if (happening) {
@@ -143,8 +152,10 @@ public final class Engine {
       try {
         while (!events.isEmpty()) {
           apply(events.poll().to(fleet, System.nanoTime()));
-          for (Link link : List.copyOf(links.values())) {
-            link.pump();
+          if (writes) {
+            for (Link link : List.copyOf(links.values())) {
+              link.pump();
+            }
           }
         }
       } finally {
@@ -221,12 +232,48 @@ public final class Engine {
       outcome = userCode.apply(run);
     } finally {
       run.end();
-      Outcome ended = outcome;
+      finish(run.ref, outcome);
+    }
+  }
+
+  /**
+   * An attempt has ended. gRPC takes a frame and returns at once, so that nothing gathers while one is written: where other
+   * attempts run, they are let go first, and the results of those that end now share a frame. A lone result leaves at once.
+   */
+  private void finish(Ref ref, Outcome outcome) {
+    boolean alone;
+    boolean first;
+    synchronized (lock) {
       happen(
           (fleet, now) -> {
-            runs.remove(run.ref);
-            return fleet.finished(run.ref, ended, now);
-          });
+            runs.remove(ref);
+            ended++;
+            return fleet.finished(ref, outcome, now);
+          },
+          false);
+      alone = runs.isEmpty();
+      first = !gathering;
+      gathering |= !alone;
+    }
+    if (alone) {
+      happen((fleet, now) -> List.of());
+    } else if (first) {
+      io.execute(this::gather);
+    }
+  }
+
+  /** Yields as long as that brings ends of attempts, a few times at most, and then writes. */
+  private void gather() {
+    long before = -1;
+    for (int turn = 0; ; turn++, Thread.yield()) {
+      synchronized (lock) {
+        if (ended == before || turn == GATHER_TURNS) {
+          gathering = false;
+          happen((fleet, now) -> List.of());
+          return;
+        }
+        before = ended;
+      }
     }
   }
 
