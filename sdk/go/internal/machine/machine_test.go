@@ -36,6 +36,31 @@ func TestHelloThenWorkThenAcknowledgement(t *testing.T) {
 	}
 }
 
+func TestResultsThatAreReadyShareAFrame(t *testing.T) { // W8
+	d := newDesk(t, 3, "a:1")
+	d.welcome("a:1", "a")
+	one, two := ref("s1", Action, 1), ref("s2", Action, 1)
+	unserved := invocation(ref("s3", Action, 1), 1)
+	unserved.Action = "nobody's"
+	d.send("a:1", invocations(1, one, two))
+	d.pull("a:1")
+	d.finish(one, success)
+	if s := d.session("a:1"); s.Queued() != 1 || !s.HasFrame() {
+		t.Fatalf("%d queued: a lone result has a frame at once", s.Queued())
+	}
+	d.finish(two, success)
+	d.send("a:1", &pb.ConnectResponse{Invocations: []*pb.Invocation{unserved}})
+	queued := d.session("a:1").Queued()
+	frame := d.session("a:1").NextFrame(d.now)
+	if queued != 3 || len(frame.GetResults()) != 2 || len(frame.GetRejections()) != 1 {
+		t.Fatalf("%d queued, and %v", queued, frame)
+	}
+	d.do(d.fleet.Written(d.now))
+	if left := d.session("a:1").Queued(); left != 0 {
+		t.Fatalf("%d are left", left)
+	}
+}
+
 func TestResultsAreSentAgainOnEveryStreamUntilTheirFinalAcknowledgement(t *testing.T) { // W27
 	d := newDesk(t, 4, "a:1")
 	d.welcome("a:1", "a", "a")
