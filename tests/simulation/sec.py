@@ -296,7 +296,10 @@ class SimSec:
     async def _explain_to_another(
         self, asked: admin_service_pb2.ExplainSagaRequest
     ) -> admin_service_pb2.ExplainSagaResponse:
-        return await self._explain(asked.saga_id)
+        try:
+            return await self._runtime.explain(asked.saga_id)
+        except RuntimeRefusal as refusal:
+            raise Aborted(Status("UNAVAILABLE", refusal.code)) from None
 
     def open_channel(self, address: str) -> SimChannel:
         """Open a channel to another SEC."""

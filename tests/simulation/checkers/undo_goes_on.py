@@ -39,19 +39,20 @@ class UndoGoesOn(Checker):
                 continue
             for live in engine.sagas.values():
                 if not (live.is_writing or live.is_leaving or live.inbox or live.claim is None):
-                    nodes = _held_back(engine, live, self._wall_jumps)
+                    # Not by the engine's own time: asking for it from outside its loop would change it.
+                    nodes = _held_back(engine, live, sec.process.host.clock.wall() - self._wall_jumps)
                     found += [(sec.process.name, live.saga_id, node) for node in nodes]
         return found
 
 
-def _held_back(engine: SagaEngine, live: LiveSaga, leeway: float) -> list[int]:
-    """Return the nodes whose undo waits though it may start, since so many seconds, and a worker has room for it."""
+def _held_back(engine: SagaEngine, live: LiveSaga, now: float) -> list[int]:
+    """Return the nodes whose undo waits though it may start at a time, and a worker has room for it."""
     saga = live.state
     return [
         node
         for node in range(len(saga.topology.nodes))
         if saga.startable(node) is Kind.UNDO
-        and saga.due(node, Kind.UNDO) <= engine.now() - leeway
+        and saga.due(node, Kind.UNDO) <= now
         and gate(saga, node, Kind.UNDO, engine.breakpoints.points) is Verdict.GO
         and any(session.has_room(live.action_key(node, Kind.UNDO)) for session in engine.dispatcher.attached_sessions())
     ]
