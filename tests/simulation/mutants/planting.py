@@ -41,7 +41,7 @@ def plant(name: str, *needs: str) -> Callable[[Patches], Patches]:
     """Add a planted bug, whose docstring says what it is; `needs` as of a Mutant."""
 
     def add(patches: Patches) -> Patches:
-        MUTANTS[name] = Mutant(name, (patches.__doc__ or "").rstrip("."), patches, needs)
+        MUTANTS[name] = Mutant(name, (patches.__doc__ or "").partition("\n")[0].rstrip("."), patches, needs)
         return patches
 
     return add
