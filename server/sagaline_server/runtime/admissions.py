@@ -118,6 +118,10 @@ class Admissions:
             self._failing.get(scope, set()).discard(live.saga_id)
             self._let_in(scope)
 
+    def forget_all(self) -> None:
+        """Forget everybody, those too that were being created: nothing of this incarnation goes on."""
+        self._admitted, self._running, self._failing, self._held = {}, {}, {}, {}
+
     def _unhold(self, live: LiveSaga) -> None:
         if live.held_by:
             live.held_by = ""

@@ -43,7 +43,6 @@ log = structlog.get_logger("sagaline.runtime")
 
 TURNS_A_ROUND = 64
 """Turns before the loop gets to do other things: so many, and the store has work while the next are taken."""
-
 TURN_BYTES = 512 * 1024
 """Payload bytes after which a turn takes nothing more: with one more payload they still fit into one append."""
 MOVED_KEPT = 10_000
@@ -478,6 +477,7 @@ class SagaEngine:
         self.is_between_lives = True
         for live in list(self.sagas.values()):
             self._drop(live)
+        self.admissions.forget_all()
         self.quarantined.clear()
         self.timers.clear()
         self._held_sends.clear()

@@ -272,3 +272,18 @@ async def test_an_owner_that_adopts_counts_what_has_started() -> None:
         assert reasons(heir, "other")[0][0] == pb.WAIT_REASON_LIMIT
     finally:
         await heir.close()
+
+
+async def test_a_creation_that_is_given_up_with_its_incarnation_keeps_no_place_in_a_scope(sec: PlayedSec) -> None:
+    """Nor does it wait for one, in front of the sagas that do."""
+    await put(sec, pb.Limit(scope="rack/1", max_running=1))
+    for saga_id in ("admitted", "held"):
+        creation = sec.maker.make(plain_saga(saga_id, "rack/1"), sec.maker.moment())
+        sec.creations.create_one(creation, lambda _: None)
+    sec.engine.forget_all()
+    sec.creations.forget_all()
+    sec.engine.is_between_lives = False
+    await sec.create(plain_saga("new", "rack/1"))
+    await settle()
+    sec.receive()
+    assert {key[0] for key in sec.held} == {"new"}
