@@ -82,6 +82,10 @@ class Archive:
         """What is wrong."""
         return self.history.problems
 
+    def alive(self, sec_id: str, incarnation: int) -> bool:
+        """Tell whether an incarnation lives at the moment that is read."""
+        return self.backend.alive(sec_id, incarnation)
+
     async def read(self, channel: grpc.aio.Channel, root: bytes) -> None:
         """Read everything that ever was under a prefix, in the order in which it was written."""
         revisions = revisions_of(channel, root)

@@ -70,14 +70,6 @@ def size_of(given: Input) -> int:
 
 Incoming = Input | Offer | Controlled | Wake
 
-EPOCHS_OF_A_SAGA = 2**20
-"""More owners than a saga can have; with seconds since 1970 before them it stays a whole number in JSON for ages."""
-
-
-def epoch_told(create_time: float, epoch: int) -> int:
-    """Return what workers are told of the epoch of a saga that was created then."""
-    return int(create_time) * EPOCHS_OF_A_SAGA + epoch
-
 
 class LiveSaga:
     """One saga and what has come in for it since its last turn."""
@@ -136,12 +128,13 @@ class LiveSaga:
 
     @property
     def epoch_told(self) -> int:
-        """The epoch as workers are told it: higher for each owner, and for a later saga of the same id, too.
+        """The epoch as workers are told it: the store's revision of the claim.
 
-        A worker remembers the highest epoch of a saga by its id, and must not take a new one for an old owner's.
+        It is higher for each owner, and for a later saga of the same id, too: a worker remembers the highest epoch of
+        a saga by its id, and must not take a new saga's owner for an old one of the saga before.
         """
         assert self.claim is not None
-        return epoch_told(self.about.create_time, self.claim.epoch)
+        return self.claim.revision
 
     def turn(self, epoch: int, now: float, draw: Callable[[], float], points: ActionPoints = NO_POINTS) -> Turn:
         """Begin a turn."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sagaline.v1 import worker_service_pb2 as pb
-from sagaline_server.runtime.live import EPOCHS_OF_A_SAGA
 from tests.simulation.checkers.checker import Checker
 from tests.simulation.processes import Process
 
@@ -24,9 +23,9 @@ class Fencing(Checker):
             f"{sec.name} sends an invocation of {saga_id} {now - until:.3f} s after the lease of its"
             f" incarnation {incarnation} has ended",
         )
-        epoch = self.ledger.pages[saga_id].epoch
-        told = invocation.epoch % EPOCHS_OF_A_SAGA
+        owner = self.ledger.pages[saga_id].owners[-1]
         self.check(
-            told == epoch or etcd.was_ended_by_hand(incarnation),
-            f"{sec.name} sends an invocation of {saga_id} in epoch {told} while it is in epoch {epoch}",
+            invocation.epoch == owner.revision or etcd.was_ended_by_hand(incarnation),
+            f"{sec.name} sends an invocation of {saga_id} under the claim of revision {invocation.epoch}, while the"
+            f" owner is {owner.sec_id} by that of {owner.revision}",
         )
