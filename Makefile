@@ -12,6 +12,11 @@ BIN := .venv/bin
 WITH_ETCD := SAGALINE_ETCD=$$(scripts/ensure_etcd.sh) || exit 3; export SAGALINE_ETCD;
 # LANG is also the locale of the environment: only what is given on make's command line counts.
 LANGUAGE := $(if $(filter command line,$(origin LANG)),$(LANG))
+ifneq ($(LANGUAGE),)
+# The programs that are started take LANG for their locale, and Node crashes on one like go,typescript,java.
+override LANG := C.UTF-8
+export LANG
+endif
 # Held to the kit in `make ci`; Python is by its tests. Each one that has its worker in main.
 CI_LANGUAGES := go,typescript,java
 CODE := sdk/python server workers/python scripts tests
