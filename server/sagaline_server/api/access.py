@@ -6,35 +6,24 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
 
-import grpc
-
 from sagaline_server.api.errors import Refused, abort
-from sagaline_server.api.handlers import Answer, Context, Continuation, Handler, Stream, wrapped
+from sagaline_server.api.handlers import Answer, Context, Handler, Stream, WrappingInterceptor, wrapped
 from sagaline_server.runtime.access import OPEN, Access, bearer, may_call
 
 _NAMES = ("x509_common_name", "x509_subject_alternative_name")
 
 
-class AccessGuard(grpc.aio.ServerInterceptor):
+class AccessGuard(WrappingInterceptor):
     """Checks every call before anything of it is looked at."""
 
     def __init__(self, access: Access) -> None:
         """Guard by rules, which may change."""
+        super().__init__()
         self._access = access
-        self._checked: dict[str, tuple[Handler, Handler]] = {}
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        """Return the checked handler of a method; None for one that does not exist."""
-        handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or method.startswith(OPEN):
-            return handler
-        known = self._checked.get(method)
-        if known is None or known[0] is not handler:
-            known = self._checked[method] = (handler, wrapped(handler, _Checked(self._access, method)))
-        return known[1]
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """Return the checked handler; what is open to everybody as it is."""
+        return handler if method.startswith(OPEN) else wrapped(handler, _Checked(self._access, method))
 
 
 class _Checked:

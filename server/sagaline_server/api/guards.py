@@ -17,7 +17,7 @@ import grpc
 import structlog
 
 from sagaline_server.api.errors import Refused, abort, refusal
-from sagaline_server.api.handlers import Answer, Context, Continuation, Handler, Stream, kind_of, wrapped
+from sagaline_server.api.handlers import Answer, Context, Handler, Stream, WrappingInterceptor, kind_of, wrapped
 from sagaline_server.api.ids import RandomBytes
 from sagaline_server.api.open_calls import OpenCalls
 from sagaline_server.core import limits
@@ -41,7 +41,7 @@ OF_CLIENTS = ("/sagaline.v1.SagaService/", "/sagaline.v1.AdminService/")
 CORRELATION_BYTES = 8
 
 
-class Guard(grpc.aio.ServerInterceptor):
+class Guard(WrappingInterceptor):
     """Guards every method of a server."""
 
     def __init__(
@@ -54,26 +54,13 @@ class Guard(grpc.aio.ServerInterceptor):
             unary_deadline: Seconds for a unary call without a deadline.
             calls: The calls of clients. None: nobody ends them.
         """
+        super().__init__()
         self._random = random
         self._calls = calls or OpenCalls()
         self._unary_deadline = unary_deadline
-        self._guarded: dict[str, tuple[Handler, Handler]] = {}
-        """By method: the handler as registered, and guarded."""
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        """Return the guarded handler of a method; None for one that does not exist."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        method = handler_call_details.method
-        known = self._guarded.get(method)
-        if known is None or known[0] is not handler:
-            known = self._guarded[method] = (handler, self._guard(method, handler))
-        return known[1]
-
-    def _guard(self, method: str, handler: Handler) -> Handler:
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """Return the guarded handler."""
         deadline = None
         if kind_of(handler) == "unary_unary":
             deadline = DEADLINES.get(method, self._unary_deadline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol, TypeAlias
@@ -55,6 +56,31 @@ def wrapped(handler: Handler, wrapping: Wrapping, deserializer: Callable[[bytes]
     behaviour = getattr(handler, kind)
     new = wrapping.stream(behaviour) if inspect.isasyncgenfunction(behaviour) else wrapping.answer(behaviour)
     return make(new, deserializer or handler.request_deserializer, handler.response_serializer)
+
+
+class WrappingInterceptor(grpc.aio.ServerInterceptor, abc.ABC):
+    """Wraps the handler of each method once, and not for each call."""
+
+    def __init__(self) -> None:
+        self._wrapped: dict[str, tuple[Handler, Handler]] = {}
+        """By method: the handler as registered, and wrapped."""
+
+    @abc.abstractmethod
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """Return what is to be called instead of a handler, or the handler itself."""
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        """Return the wrapped handler of a method; None for one that does not exist."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        known = self._wrapped.get(method)
+        if known is None or known[0] is not handler:
+            known = self._wrapped[method] = (handler, self.wrap(method, handler))
+        return known[1]
 
 
 def names_of(method: str) -> tuple[str, str]:

@@ -9,7 +9,16 @@ from typing import Any
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from sagaline_server.api.handlers import Answer, Context, Continuation, Handler, Stream, kind_of, names_of, wrapped
+from sagaline_server.api.handlers import (
+    Answer,
+    Context,
+    Handler,
+    Stream,
+    WrappingInterceptor,
+    kind_of,
+    names_of,
+    wrapped,
+)
 
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
 _TYPES = {
@@ -22,7 +31,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
-class CallMetrics(grpc.aio.ServerInterceptor):
+class CallMetrics(WrappingInterceptor):
     """Counts and times calls. Goes outside of the guard, so that it sees the codes that clients see.
 
     A method that does not exist is not counted: labels come from servers only.
@@ -35,6 +44,7 @@ class CallMetrics(grpc.aio.ServerInterceptor):
             registry: Where to.
             now: Seconds on a clock that only goes forward.
         """
+        super().__init__()
         self._now = now
         self._started = Counter("grpc_server_started", "Calls begun", _LABELS, registry=registry)
         self._handled = Counter("grpc_server_handled", "Calls ended", (*_LABELS, "grpc_code"), registry=registry)
@@ -45,21 +55,10 @@ class CallMetrics(grpc.aio.ServerInterceptor):
             buckets=_BUCKETS,
             registry=registry,
         )
-        self._counted: dict[str, tuple[Handler, Handler]] = {}
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        """Return the counted handler of a method; None for one that does not exist."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        method = handler_call_details.method
-        known = self._counted.get(method)
-        if known is None or known[0] is not handler:
-            labels = (_TYPES[kind_of(handler)], *names_of(method))
-            known = self._counted[method] = (handler, wrapped(handler, _Counted(self, labels)))
-        return known[1]
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """Return the counted handler."""
+        return wrapped(handler, _Counted(self, (_TYPES[kind_of(handler)], *names_of(method))))
 
     def begin(self, labels: tuple[str, ...]) -> float:
         """Count a call that begins; returns when."""
