@@ -35,7 +35,7 @@ from sagaline_server.ports.store import OwnedSaga, SecRecord, StoredSaga, StoreE
 from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.recovery import Folder
-from sagaline_server.runtime.requests import NotServing, RequestRefused, RuntimeRefusal
+from sagaline_server.runtime.requests import NotServing, RequestRefused, RuntimeRefusal, reaching_store
 from sagaline_server.runtime.runtime import OnEnd, Runtime
 from sagaline_server.wire.controls import control_record
 from sagaline_server.wire.entries import UnreadableLog, decode_batch
@@ -109,15 +109,9 @@ class ClusterRuntime(Runtime):
             told = "it is being taken over: its log is read" if set_aside is None else f"it is set aside: {set_aside}"
             return admin_service_pb2.ExplainSagaResponse(warnings=[told])
         if not self._membership.address_of(owner.sec_id):
-            await self._look_again()
+            with reaching_store():  # a SEC may have come a moment ago
+                await self._keeper.refresh()
         return await self._peers.explain(saga_id, owner.sec_id)
-
-    async def _look_again(self) -> None:
-        """Read who lives: a SEC may have come a moment ago."""
-        try:
-            await self._keeper.refresh()
-        except StoreError as error:
-            raise NotServing("the store can't be reached; try again") from error
 
     # ---- orders
 
@@ -210,24 +204,22 @@ class ClusterRuntime(Runtime):
         control_id = self._new_control_id()
         gone = self._keeper.expect_gone(saga_id, control_id)
         try:
-            if await self._store.put_control(saga_id, control_id, record.SerializeToString()):
+            with reaching_store():
+                is_put = await self._store.put_control(saga_id, control_id, record.SerializeToString())
+            if is_put:
                 reach("order.put")
                 async with asyncio.timeout(ORDER_SECONDS):
                     await gone.wait()
         except TimeoutError:
             return not await self._still_waits(saga_id, control_id)
-        except StoreError as error:
-            raise NotServing("the store can't be reached; try again") from error
         finally:
             self._keeper.forget_wait(saga_id, control_id)
         return True
 
     async def _still_waits(self, saga_id: str, control_id: str) -> bool:
         """Tell whether an order is still in the store: word of its end may not have got here."""
-        try:
+        with reaching_store():
             controls = await self._store.list_controls(saga_id)
-        except StoreError as error:
-            raise NotServing("the store can't be reached; try again") from error
         waits = any(control.control_id == control_id for control in controls)
         if waits:
             # It is durable, and will be carried out when the saga has an owner again.
@@ -388,11 +380,9 @@ class ClusterRuntime(Runtime):
         Raises:
             NotServing: The store can't be reached.
         """
-        try:
+        with reaching_store():
             await self._store.put_condition(subject, value)
             await self._keeper.conditions.refresh()
-        except StoreError as error:
-            raise NotServing("the store can't be reached; try again") from error
 
     async def conditions(self) -> Sequence[StoredCondition]:
         """Return all conditions of the whole cluster.
@@ -400,10 +390,8 @@ class ClusterRuntime(Runtime):
         Raises:
             NotServing: The store can't be reached.
         """
-        try:
+        with reaching_store():
             return await self._store.list_conditions()
-        except StoreError as error:
-            raise NotServing("the store can't be reached; try again") from error
 
     async def hand_off(self, saga_id: str, to_sec_id: str) -> tuple[worker_service_pb2.Sec, int]:
         """Hand a saga off, whoever owns it; returns the owner afterwards, and the epoch.
@@ -437,10 +425,8 @@ class ClusterRuntime(Runtime):
         await self._hand_offs.hand_off([saga_id], target)
 
     async def _owner(self, saga_id: str) -> OwnedSaga:
-        try:
+        with reaching_store():
             owner = (await self._store.read_owners([saga_id]))[0]
-        except StoreError as error:
-            raise NotServing("the store can't be reached; try again") from error
         if owner is None:
             await self._read(saga_id)
             raise RequestRefused("SAGA_FINISHED", "the saga has ended, so nobody owns it")

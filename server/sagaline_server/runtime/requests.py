@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
 from sagaline_server.core.graph import SagaSpec
 from sagaline_server.core.topology import Topology
+from sagaline_server.ports.store import StoreError
 
 
 class Creation(msgspec.Struct, frozen=True, gc=False):
@@ -73,3 +76,16 @@ class NotServing(RuntimeRefusal):
     """
 
     code = "NOT_SERVING"
+
+
+@contextmanager
+def reaching_store() -> Iterator[None]:
+    """Serve what needs the store, within the block.
+
+    Raises:
+        NotServing: The store can't be reached.
+    """
+    try:
+        yield
+    except StoreError as error:
+        raise NotServing("the store can't be reached; try again") from error

@@ -14,7 +14,7 @@ from sagaline.v1 import admin_service_pb2, log_pb2, saga_pb2, saga_service_pb2
 from sagaline_server.core.apply import IllegalEntry
 from sagaline_server.core.decide import Decision, Order, decide
 from sagaline_server.core.entries import SagaState, Stamped
-from sagaline_server.ports.store import ListQuery, StoredHead, StoredSaga, StoreError
+from sagaline_server.ports.store import ListQuery, StoredHead, StoredSaga
 from sagaline_server.runtime.creations import Creations, OnCreated
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.explain import explain, waiting_text, worker_status
@@ -28,6 +28,7 @@ from sagaline_server.runtime.requests import (
     RequestRefused,
     RuntimeRefusal,
     SagaNotFound,
+    reaching_store,
 )
 from sagaline_server.wire.entries import UnreadableLog, decode_part
 from sagaline_server.wire.payloads import fill_payload
@@ -121,10 +122,8 @@ class Runtime:
         return view
 
     async def _read(self, saga_id: str) -> StoredSaga:
-        try:
+        with reaching_store():
             stored = await self.engine.store.read(saga_id)
-        except StoreError as error:
-            raise NotServing("the store can't be reached; try again") from error
         if stored is None:
             raise SagaNotFound(f"there is no saga {saga_id!r}")
         return stored
@@ -135,10 +134,8 @@ class Runtime:
         Raises:
             NotServing: The store can't be reached.
         """
-        try:
+        with reaching_store():
             heads = await self.engine.store.list_heads(query)
-        except StoreError as error:
-            raise NotServing("the store can't be reached; try again") from error
         views = []
         for head in heads:
             try:
@@ -164,11 +161,10 @@ class Runtime:
             NotServing: The store can't be reached.
         """
         try:
-            entries, is_whole = await self._log_part(saga_id, from_seq, limit + 1)
+            with reaching_store():
+                entries, is_whole = await self._log_part(saga_id, from_seq, limit + 1)
         except UnreadableLog as error:
             raise RequestRefused("LOG_UNREADABLE", str(error)) from error
-        except StoreError as error:
-            raise NotServing("the store can't be reached; try again") from error
         page = entries[:limit]
         return page, page[-1].seq + 1 if page and not (is_whole and len(entries) <= limit) else 0
 
