@@ -9,7 +9,7 @@ the ordinary in any way is left to the reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sagaline_server.core.entries import (
@@ -28,7 +28,7 @@ from sagaline_server.core.inputs import Result
 from sagaline_server.core.runs import answered
 from sagaline_server.core.state import Run, Saga
 from sagaline_server.core.transitions import NodeStatus
-from sagaline_server.core.values import NULL
+from sagaline_server.core.values import NULL, Payload
 
 PENDING, RUNNING, SUCCEEDED = int(NodeStatus.PENDING), int(NodeStatus.RUNNING), int(NodeStatus.SUCCEEDED)
 UNDOING, UNDONE = int(NodeStatus.UNDOING), int(NodeStatus.UNDONE)
@@ -87,47 +87,31 @@ def ended(saga: Saga, given: Result) -> NodeSucceeded | NodeUndone | None:
     if node is None or given.failure is not None or attempt < 1 or saga.faults or topology.is_hurried:
         return None
     flat = topology.nodes[node]
-    waiting, woken = saga.waiting, saga.woken
     if given.kind is Kind.ACTION:
         run = saga.runs.get(node)
         if run is None or run.in_flight != attempt or saga.statuses[node] != RUNNING or saga.unwinding:
             return None
         if run.unanswered or run.lingering or not flat.feeds_actions:
             return None
-        saga.runs[node] = answered(run, attempt)
-        saga.statuses[node] = SUCCEEDED
-        output = saga.outputs[node] = given.output or NULL
-        saga.remaining -= 1
-        for child in flat.children:
-            left = waiting[child] = waiting[child] - 1
-            if not left:
-                woken.append(child)
+        output = given.output or NULL
+        _succeed(saga, node, run, output)
         return NodeSucceeded(given.node, attempt, output)
     run = saga.undo_runs.get(node)
     if run is None or run.in_flight != attempt or saga.statuses[node] != UNDOING or not saga.unwinding:
         return None
     if run.unanswered or not flat.follows_actions:
         return None
-    saga.undo_runs[node] = answered(run, attempt)
-    saga.statuses[node] = UNDONE
-    saga.remaining -= 1
-    for parent in flat.parents:
-        left = waiting[parent] = waiting[parent] - 1
-        if not left:
-            woken.append(parent)
+    _undo(saga, node, run)
     return NodeUndone(given.node, attempt, UndoneHow.ACTION)
 
 
 def started(saga: Saga, node: int, kind: Kind, worker_id: str, time: float) -> AttemptStarted | UndoAttemptStarted:
     """Start one side of a node of which `may_start` or `may_undo` is true, as `apply` would."""
-    run = Run(1, 1, worker_id, 1, 1, first_start=time, started=time)
     name = saga.topology.nodes[node].name
     if kind is Kind.ACTION:
-        saga.runs[node] = run
-        saga.statuses[node] = RUNNING
+        _start(saga, node, worker_id, time)
         return AttemptStarted(name, 1, worker_id)
-    saga.undo_runs[node] = run
-    saga.statuses[node] = UNDOING
+    _start_undo(saga, node, worker_id, time)
     return UndoAttemptStarted(name, 1, worker_id)
 
 
@@ -140,6 +124,39 @@ def closing(saga: Saga) -> SagaFinished | None:
             if run.in_flight or run.lingering:
                 return None
     return UNWOUND if saga.unwinding else SAGA_SUCCEEDED
+
+
+def _start(saga: Saga, node: int, worker_id: str, time: float) -> None:
+    saga.runs[node] = Run(1, 1, worker_id, 1, 1, first_start=time, started=time)
+    saga.statuses[node] = RUNNING
+
+
+def _start_undo(saga: Saga, node: int, worker_id: str, time: float) -> None:
+    saga.undo_runs[node] = Run(1, 1, worker_id, 1, 1, first_start=time, started=time)
+    saga.statuses[node] = UNDOING
+
+
+def _succeed(saga: Saga, node: int, run: Run, output: Payload) -> None:
+    saga.runs[node] = answered(run, run.in_flight)
+    saga.statuses[node] = SUCCEEDED
+    saga.outputs[node] = output
+    _let_go_on(saga, saga.topology.nodes[node].children)
+
+
+def _undo(saga: Saga, node: int, run: Run) -> None:
+    saga.undo_runs[node] = answered(run, run.in_flight)
+    saga.statuses[node] = UNDONE
+    _let_go_on(saga, saga.topology.nodes[node].parents)
+
+
+def _let_go_on(saga: Saga, others: Iterable[int]) -> None:
+    """Wake those that waited for one node's side, now done, and for nothing else."""
+    saga.remaining -= 1
+    waiting = saga.waiting
+    for other in others:
+        left = waiting[other] = waiting[other] - 1
+        if not left:
+            saga.woken.append(other)
 
 
 def _saga_created(saga: Saga, entry: SagaCreated, time: float) -> bool:
@@ -179,8 +196,7 @@ def _attempt_started(saga: Saga, entry: AttemptStarted, time: float) -> bool:
         or not holds_nothing(saga)
     ):
         return False
-    saga.runs[node] = Run(1, 1, entry.worker_id, 1, 1, first_start=time, started=time)
-    saga.statuses[node] = RUNNING
+    _start(saga, node, entry.worker_id, time)
     return True
 
 
@@ -192,15 +208,7 @@ def _node_succeeded(saga: Saga, entry: NodeSucceeded, time: float) -> bool:  # n
     flat, run = topology.nodes[node], saga.runs[node]
     if entry.attempt != run.in_flight or run.unanswered or run.lingering or not flat.feeds_actions:
         return False
-    saga.runs[node] = answered(run, entry.attempt)
-    saga.statuses[node] = SUCCEEDED
-    saga.outputs[node] = entry.output
-    saga.remaining -= 1
-    waiting = saga.waiting
-    for child in flat.children:
-        left = waiting[child] = waiting[child] - 1
-        if not left:
-            saga.woken.append(child)
+    _succeed(saga, node, run, entry.output)
     return True
 
 
@@ -208,8 +216,7 @@ def _undo_started(saga: Saga, entry: UndoAttemptStarted, time: float) -> bool:
     node = saga.topology.index.get(entry.node)
     if node is None or entry.attempt != 1 or entry.stepped or not may_undo(saga, node, saga.starts):
         return False
-    saga.undo_runs[node] = Run(1, 1, entry.worker_id, 1, 1, first_start=time, started=time)
-    saga.statuses[node] = UNDOING
+    _start_undo(saga, node, entry.worker_id, time)
     return True
 
 
@@ -227,14 +234,7 @@ def _node_undone(saga: Saga, entry: NodeUndone, time: float) -> bool:  # noqa: A
     flat, run = topology.nodes[node], saga.undo_runs[node]
     if entry.attempt != run.in_flight or run.unanswered or not flat.follows_actions:
         return False
-    saga.undo_runs[node] = answered(run, entry.attempt)
-    saga.statuses[node] = UNDONE
-    saga.remaining -= 1
-    waiting = saga.waiting
-    for parent in flat.parents:
-        left = waiting[parent] = waiting[parent] - 1
-        if not left:
-            saga.woken.append(parent)
+    _undo(saga, node, run)
     return True
 
 

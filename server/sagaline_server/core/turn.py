@@ -139,6 +139,13 @@ class Turn:
         apply(self.saga, stamped)
         self.entries.append(stamped)
 
+    def _stamp(self, entry: Entry) -> None:
+        """Add an entry whose effects the saga has already."""
+        saga, now = self.saga, self._now
+        saga.seq = seq = saga.seq + 1
+        saga.updated = now
+        self.entries.append(Stamped(seq, self._epoch, now, entry))
+
     def take(self, given: Input) -> Decision:
         """Decide an input and apply its entries."""
         if type(given) is Result:
@@ -154,24 +161,16 @@ class Turn:
         Returns:
             False: nothing has happened; do those.
         """
-        saga, now = self.saga, self._now
+        saga = self.saga
         if saga.woken or self.points.by_action:
             return False
         entry = plain.ended(saga, given)
         if entry is None:
             return False
-        saga.seq = seq = saga.seq + 1
-        saga.updated = now
-        self.entries.append(Stamped(seq, self._epoch, now, entry))
+        self._stamp(entry)
         woken = saga.woken
-        if len(woken) == 1:
-            node = woken[0]
-            if plain.may_start(saga, node, now):
-                woken.clear()
-                self._start_plainly(node, Kind.ACTION, place)
-            elif plain.may_undo(saga, node, now):
-                woken.clear()
-                self._start_plainly(node, Kind.UNDO, place)
+        if len(woken) == 1 and self._go_on_plainly(woken[0], place):
+            woken.clear()
         if woken or not saga.remaining:
             self.go_on(place)
         return True
@@ -222,13 +221,8 @@ class Turn:
 
     def _go_on_with(self, node: int, place: Place) -> None:
         saga = self.saga
-        if not self.points.by_action:
-            if plain.may_start(saga, node, self._now):
-                self._start_plainly(node, Kind.ACTION, place)
-                return
-            if plain.may_undo(saga, node, self._now):
-                self._start_plainly(node, Kind.UNDO, place)
-                return
+        if not self.points.by_action and self._go_on_plainly(node, place):
+            return
         if saga.is_waiting(node):
             self._wait(node)
             return
@@ -244,18 +238,22 @@ class Turn:
         elif gate(saga, node, kind, self.points) is Verdict.GO:
             self._start(node, kind, place)
 
-    def _start_plainly(self, node: int, kind: Kind, place: Place) -> None:
+    def _go_on_plainly(self, node: int, place: Place) -> bool:
+        """Start a node's first attempt, or note that no worker has room, where nothing else can come of it."""
+        if plain.may_start(self.saga, node, self._now):
+            kind = Kind.ACTION
+        elif plain.may_undo(self.saga, node, self._now):
+            kind = Kind.UNDO
+        else:
+            return False
         worker_id = place(node, kind)
         if worker_id is None:
             self.unplaced.append((node, kind))
-            return
-        saga, now = self.saga, self._now
-        entry = plain.started(saga, node, kind, worker_id, now)
-        saga.seq = seq = saga.seq + 1
-        saga.updated = now
-        self.entries.append(Stamped(seq, self._epoch, now, entry))
+            return True
+        self._stamp(plain.started(self.saga, node, kind, worker_id, self._now))
         self.starts.append((node, kind))
         self._room -= 1
+        return True
 
     def _wait(self, node: int) -> None:
         """Let a node go on whose time has come, or note when that will be."""
