@@ -62,7 +62,7 @@ def _etcd(settings: Settings, clock: Clock) -> ClusterStore:
 
     clusters = [part for part in settings.etcd_endpoints.split(";") if part.strip()]
     if len(clusters) <= 1:
-        return EtcdStore(_options(settings, settings.etcd_endpoints.replace(";", "")), clock)
+        return EtcdStore(_options(settings, "".join(clusters)), clock)
     from sagaline_server.store.etcd.shards import agree  # noqa: PLC0415 - see above
     from sagaline_server.store.sharded import ShardedStore  # noqa: PLC0415 - see above
 

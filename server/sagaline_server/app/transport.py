@@ -60,9 +60,8 @@ def _check_free(listen: str) -> None:
     """Take the port for a moment: gRPC's own error says no more than that it can't be had."""
     host, _, port = listen.rpartition(":")
     try:
-        for family, *_, address in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
-            socket.create_server(address[:2], family=family).close()
-            break
+        family, *_, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        socket.create_server(address[:2], family=family).close()
     except OSError as error:
         why = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:

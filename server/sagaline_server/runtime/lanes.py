@@ -51,7 +51,7 @@ class Lanes:
         return freed
 
     def submit(self, write: Write, on_written: OnWritten) -> None:
-        """Write it soon. No other write of the same saga may be under way."""
+        """Write it soon, after what was submitted before of the same saga."""
         lane = 0 if self._part_of is None else self._part_of(saga_of(write))
         self._lanes[lane].submit(write, on_written)
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TypeVar
@@ -330,7 +331,7 @@ class ShardedStore:
         pages = await _all([part.list_heads(query) for part in self._parts])
         shown = [[self._shown_head(part, head) for head in page] for part, page in enumerate(pages)]
         ordered = heapq.merge(*shown, key=lambda head: head.saga_id.encode())
-        return [head for head, _ in zip(ordered, range(query.limit), strict=False)]
+        return list(itertools.islice(ordered, query.limit))
 
     def _shown_head(self, part: int, head: StoredHead) -> StoredHead:
         return head if head.owner is None else msgspec.structs.replace(head, owner=self._shown(part, head.owner))

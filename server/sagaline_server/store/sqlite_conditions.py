@@ -5,15 +5,14 @@ from __future__ import annotations
 import sqlite3
 
 from sagaline_server.ports.cluster import ConditionsChanged, StoredCondition
-from sagaline_server.store.sqlite_schema import transaction
+from sagaline_server.store.sqlite_schema import count, transaction
 from sagaline_server.store.sqlite_tables import Written
 
 
 def put_condition(connection: sqlite3.Connection, subject: str, value: bytes) -> Written[None]:
     """Set the condition of a subject; an empty one lifts it."""
     with transaction(connection):
-        update = "UPDATE counters SET value = value + 1 WHERE name = 'revision' RETURNING value"
-        revision: int = connection.execute(update).fetchone()[0]
+        revision = count(connection, "revision")
         if value:
             connection.execute("INSERT OR REPLACE INTO limits VALUES (?, ?)", (subject, value))
         else:

@@ -65,6 +65,13 @@ def transaction(connection: sqlite3.Connection, *, writing: bool = True) -> Iter
         raise
 
 
+def count(connection: sqlite3.Connection, name: str) -> int:
+    """Add one to a counter and return it."""
+    update = "UPDATE counters SET value = value + 1 WHERE name = ? RETURNING value"
+    value: int = connection.execute(update, (name,)).fetchone()[0]
+    return value
+
+
 def prepare(connection: sqlite3.Connection) -> str:
     """Create the tables, or bring them up to date, and return the id that was drawn for the database.
 

@@ -37,7 +37,7 @@ from sagaline_server.ports.store import (
 from sagaline_server.store.checks import check_limit, conflict, in_order, saga_of
 from sagaline_server.store.log_tail import LogTail, log_tail
 from sagaline_server.store.sqlite_bulk import BulkWrite, NotPlain
-from sagaline_server.store.sqlite_schema import transaction
+from sagaline_server.store.sqlite_schema import count, transaction
 
 T = TypeVar("T")
 
@@ -74,10 +74,10 @@ class Written(msgspec.Struct, Generic[T], frozen=True):
 def register(connection: sqlite3.Connection, sec_id: str, address: str, version: str) -> Written[int]:
     """Make a new incarnation. Whoever was registered is dead, because the data directory is this process's now."""
     with transaction(connection):
-        incarnation = _count(connection, "incarnation")
+        incarnation = count(connection, "incarnation")
         connection.execute("DELETE FROM secs")
         connection.execute("INSERT INTO secs VALUES (?, ?, ?, ?, 0, 0)", (sec_id, incarnation, address, version))
-        return Written(incarnation, _count(connection, "revision"), [SecsChanged()])
+        return Written(incarnation, count(connection, "revision"), [SecsChanged()])
 
 
 def change(connection: sqlite3.Connection, incarnation: int, draining: int, owned_sagas: int) -> Written[bool]:
@@ -85,14 +85,14 @@ def change(connection: sqlite3.Connection, incarnation: int, draining: int, owne
     with transaction(connection):
         update = "UPDATE secs SET draining = ?, owned_sagas = ? WHERE incarnation = ?"
         is_alive = connection.execute(update, (draining, owned_sagas, incarnation)).rowcount == 1
-        return Written(is_alive, _count(connection, "revision"), [SecsChanged()] if is_alive else [])
+        return Written(is_alive, count(connection, "revision"), [SecsChanged()] if is_alive else [])
 
 
 def unregister(connection: sqlite3.Connection, incarnation: int) -> Written[None]:
     """Give the incarnation up."""
     with transaction(connection):
         connection.execute("DELETE FROM secs WHERE incarnation = ?", (incarnation,))
-        return Written(None, _count(connection, "revision"), [SecsChanged()])
+        return Written(None, count(connection, "revision"), [SecsChanged()])
 
 
 class WriteTransaction:
@@ -121,7 +121,7 @@ class WriteTransaction:
         with transaction(self._connection):
             if not is_alive(self._connection, self._sec_id, self._incarnation):
                 raise NotPlain
-            revision = _count(self._connection, "revision")
+            revision = count(self._connection, "revision")
             bulk = BulkWrite(self._connection, self._sec_id, self._incarnation, revision)
             results = bulk.run(writes)
         return Written(results, revision, bulk.gone, [saga_of(write) for write in writes])
@@ -129,7 +129,7 @@ class WriteTransaction:
     def _run_one_by_one(self, writes: Sequence[Write]) -> Written[list[WriteResult]]:
         with transaction(self._connection):
             self._alive = is_alive(self._connection, self._sec_id, self._incarnation)
-            self._revision = _count(self._connection, "revision")
+            self._revision = count(self._connection, "revision")
             results = [self._create(write) if isinstance(write, NewSaga) else self._append(write) for write in writes]
         logs = [saga_of(write) for write, result in zip(writes, results, strict=True) if result.status is Status.DONE]
         return Written(results, self._revision, self._gone, logs)
@@ -207,7 +207,7 @@ def adopt(
 ) -> Written[list[Claim | None]]:
     """Claim sagas of dead incarnations, each on its own conditions."""
     with transaction(connection):
-        revision = _count(connection, "revision")
+        revision = count(connection, "revision")
         if not is_alive(connection, sec_id, incarnation):
             return Written([None for _ in sagas], revision)
         owners = {(saga.sec_id, saga.incarnation) for saga in sagas}
@@ -331,7 +331,7 @@ def list_secs(connection: sqlite3.Connection) -> list[SecRecord]:
 def put_control(connection: sqlite3.Connection, saga_id: str, control_id: str, control: bytes) -> Written[bool]:
     """Put a request for the owner, if there is one. The same id again changes nothing."""
     with transaction(connection):
-        revision = _count(connection, "revision")
+        revision = count(connection, "revision")
         if connection.execute("SELECT 1 FROM owners WHERE saga_id = ?", (saga_id,)).fetchone() is None:
             return Written(False, revision)
         row = (saga_id, control_id, control)
@@ -348,7 +348,7 @@ def remove_finished(
     connection: sqlite3.Connection, saga_ids: Sequence[str], keep_summary: int, dones: Mapping[str, bytes] | None
 ) -> Written[None]:
     with transaction(connection):
-        revision = _count(connection, "revision")
+        revision = count(connection, "revision")
         for saga_id in saga_ids:
             row = connection.execute("SELECT done FROM dones WHERE saga_id = ?", (saga_id,)).fetchone()
             if row is None or (dones is not None and row[0] != dones.get(saga_id)):
@@ -358,13 +358,6 @@ def remove_finished(
                 connection.execute("DELETE FROM records WHERE saga_id = ?", (saga_id,))
                 connection.execute("DELETE FROM dones WHERE saga_id = ?", (saga_id,))
         return Written(None, revision, logs=saga_ids)
-
-
-def _count(connection: sqlite3.Connection, name: str) -> int:
-    """Add one to a counter and return it."""
-    update = "UPDATE counters SET value = value + 1 WHERE name = ? RETURNING value"
-    value: int = connection.execute(update, (name,)).fetchone()[0]
-    return value
 
 
 def _head(row: tuple[str, bytes, bytes | None, str | None, int, int, int]) -> StoredHead:

@@ -66,14 +66,9 @@ class SagaReader:
         """Read at most SAGAS_PER_TRANSACTION sagas in one transaction; those that are too long for it by themselves."""
         if len(saga_ids) == 1:
             return [await self.saga(saga_ids[0])]
-        keys, request = self._keys, rpc.TxnRequest()
+        request = rpc.TxnRequest()
         for saga_id in saga_ids:
-            start = keys.log(saga_id)
-            for key in (keys.record(saga_id), keys.owner(saga_id), keys.done(saga_id)):
-                request.success.add(request_range=rpc.RangeRequest(key=key))
-            request.success.add(
-                request_range=rpc.RangeRequest(key=start, range_end=after_all(start), limit=BATCHES_PER_PAGE)
-            )
+            self._ask(request, saga_id, BATCHES_PER_PAGE)
         try:
             response = await self._channel.read(request)
         except EtcdError as error:
@@ -93,18 +88,24 @@ class SagaReader:
                 found.append(_stored(saga_id, record.kvs[0], _first(owner), _first(done), log.kvs))
         return found
 
-    async def _saga(self, saga_id: str, limit: int) -> StoredSaga | None:
+    def _ask(self, request: Any, saga_id: str, limit: int) -> None:
+        """Add the four reads of a saga to a transaction: record, owner, summary, and a page of its log."""
         keys = self._keys
+        for key in (keys.record(saga_id), keys.owner(saga_id), keys.done(saga_id)):
+            request.success.add(request_range=rpc.RangeRequest(key=key))
         start = keys.log(saga_id)
-        end = after_all(start)
-        request = _reads(keys.record(saga_id), keys.owner(saga_id), keys.done(saga_id))
-        request.success.add(request_range=rpc.RangeRequest(key=start, range_end=end, limit=limit))
+        request.success.add(request_range=rpc.RangeRequest(key=start, range_end=after_all(start), limit=limit))
+
+    async def _saga(self, saga_id: str, limit: int) -> StoredSaga | None:
+        request = rpc.TxnRequest()
+        self._ask(request, saga_id, limit)
         response = await self._channel.read(request)
         record, owner, done, _ = found_keys(response)
         if record is None:
             return None
         page = response.responses[3].response_range
         batches = list(page.kvs)
+        end = after_all(self._keys.log(saga_id))
         while page.more:
             start = after(batches[-1].key)
             page = await self._channel.read(
