@@ -10,7 +10,7 @@ import grpc
 from sagaline.cli.exits import OK, UNAVAILABLE
 from sagaline.cli.output import print_table
 from sagaline.cli.settings import Settings, common_options, pass_settings
-from sagaline.client.channels import CHANNEL_OPTIONS, HEALTH, HEALTH_TIMEOUT_S, as_is, is_serving
+from sagaline.client.channels import HEALTH, HEALTH_TIMEOUT_S, as_is, is_serving, open_channel
 
 SERVING, NOT_SERVING = "SERVING", "NOT_SERVING"
 
@@ -34,12 +34,7 @@ def health_command(settings: Settings) -> None:
 
 
 def _state(settings: Settings, address: str) -> str:
-    credentials = settings.credentials()
-    with (
-        grpc.insecure_channel(address, CHANNEL_OPTIONS)
-        if credentials is None
-        else grpc.secure_channel(address, credentials, CHANNEL_OPTIONS)
-    ) as channel:
+    with open_channel(address, settings.credentials()) as channel:
         ask: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(HEALTH, as_is, as_is)
         try:
             answer = ask(b"", timeout=settings.given_timeout_s or HEALTH_TIMEOUT_S)

@@ -47,3 +47,10 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", RESPONSE_BYTES_MAX),
 )
+
+
+def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    """Return a channel for calls that block, with the options that both faces use."""
+    if credentials is None:
+        return grpc.insecure_channel(target, CHANNEL_OPTIONS)
+    return grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)

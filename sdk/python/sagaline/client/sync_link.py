@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 import grpc
 
 from sagaline.client.calls import Call
-from sagaline.client.channels import CHANNEL_OPTIONS, HEALTH, HEALTH_TIMEOUT_S, UNREACHED, as_is, is_serving, may_serve
+from sagaline.client.channels import HEALTH, HEALTH_TIMEOUT_S, UNREACHED, as_is, is_serving, may_serve, open_channel
 from sagaline.client.methods import Method, Req, Res
 from sagaline.client.repeating import Attempts
 from sagaline.client.route import Route
@@ -157,13 +157,6 @@ def _is_serving(channel: grpc.Channel, attempts: Attempts) -> bool:
         return is_serving(ask(b"", timeout=min(HEALTH_TIMEOUT_S, attempts.attempt_timeout_s(time.monotonic()))))
     except grpc.RpcError as failed:
         return may_serve(cast("FailedCall", failed).code())
-
-
-def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
-    """Return a channel with the options that both faces use."""
-    if credentials is None:
-        return grpc.insecure_channel(target, CHANNEL_OPTIONS)
-    return grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
 
 
 def error_of(failed: grpc.RpcError) -> RpcError:
