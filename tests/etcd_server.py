@@ -187,22 +187,23 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-@pytest.fixture(scope="session")
-def etcd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
-    """One etcd for all tests of a folder. They share it, so each uses a prefix of its own and leaves it running."""
-    server = EtcdServer(tmp_path_factory.mktemp("etcd"))
+def _running(directory: Path) -> Iterator[EtcdServer]:
+    server = EtcdServer(directory)
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def etcd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    """One etcd for all tests of a folder. They share it, so each uses a prefix of its own and leaves it running."""
+    yield from _running(tmp_path_factory.mktemp("etcd"))
 
 
 @pytest.fixture(scope="session")
 def second_etcd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
     """Another etcd that knows nothing of the first, for what is spread over both."""
-    server = EtcdServer(tmp_path_factory.mktemp("second-etcd"))
-    server.start()
-    yield server
-    server.kill()
+    yield from _running(tmp_path_factory.mktemp("second-etcd"))
 
 
 def independent_client(endpoint: str, **options: Any) -> Any:

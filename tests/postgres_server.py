@@ -133,6 +133,11 @@ class PostgresServer:
         """How clients are told of it."""
         return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The same in the variables that PostgreSQL's clients of most languages read."""
+        return {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": SUPERUSER, "PGDATABASE": "postgres"}
+
     def new_schema(self, name: str) -> str:
         """Make a schema, and return the URL of connections that see its tables and no others."""
         with psycopg.connect(self.url, autocommit=True) as connection:

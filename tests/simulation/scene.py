@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sagaline.v1 import worker_service_pb2 as pb
 from sagaline_server.core.sharding import shard_of
 from sagaline_server.ports.cluster import StoredCondition
 from sagaline_server.ports.store import StoredSaga
+from sagaline_server.runtime.engine import SagaEngine
 from tests.simulation.backend import SimBackend
 from tests.simulation.calls import Caller, SimChannel
 from tests.simulation.clients import SimClient
@@ -157,6 +158,12 @@ class Scene:
     def _seeds(self) -> list[Host]:
         """Draw which SECs a worker knows from the beginning."""
         return self._worker_chance.sample(self.secs, self._worker_chance.randint(1, len(self.secs)))
+
+    def engines(self) -> Iterator[tuple[SimSec, SagaEngine]]:
+        """Yield the SECs whose processes live and have come to run sagas, and what runs them."""
+        for sec in self.live_secs.values():
+            if sec.engine is not None and sec.process.alive:
+                yield sec, sec.engine
 
     def is_whole(self) -> bool:
         """True when every SEC is there, and lives in the store as it believes."""

@@ -90,16 +90,20 @@ async def _registered(deployments: str, service: str) -> None:
     """Tell Restate of its service, as soon as both are there."""
     body = json.dumps({"uri": service}).encode()
     request = urllib.request.Request(deployments, body, {"content-type": "application/json"}, method="POST")
-    await _until(lambda: urllib.request.urlopen(request, timeout=READY_SECONDS).close())
+
+    def register() -> None:
+        urllib.request.urlopen(request, timeout=READY_SECONDS).close()
+
+    await _until(lambda: asyncio.to_thread(register), OSError)
 
 
-async def _until(attempt: Callable[[], object]) -> None:
-    """Try until it goes well: what it speaks to has only just been started."""
+async def _until(attempt: Callable[[], Awaitable[object]], not_yet: type[Exception]) -> None:
+    """Try until it does not raise `not_yet`: what it speaks to has only just been started."""
     give_up = time.monotonic() + READY_SECONDS
     while True:
         try:
-            await asyncio.to_thread(attempt)
-        except OSError:
+            await attempt()
+        except not_yet:
             if time.monotonic() > give_up:
                 raise
             await pause(POLL_SECONDS)
@@ -151,7 +155,7 @@ async def temporal(load: Load) -> Measured:
         command = (str(server), "--root", str(folder), "--config", "config", "--env", "bench", "start")
         async with started("temporal", *command, log=folder / "server.log") as sec:
             load_of = (str(python), *module("temporal_load"), address)
-            await _namespace(load_of)
+            await _until(lambda: getting.run(*load_of, "0", "0", environment=ENVIRONMENT), CannotBeHad)  # its namespace
             actions = (str(python), *module("temporal_worker"), address)
             async with started("worker", *actions, log=folder / "worker.log", environment=ENVIRONMENT) as worker:
                 parts = {"server": sec.pid, "worker": worker.pid, "postgres": database.pid}
@@ -163,20 +167,6 @@ async def temporal(load: Load) -> Measured:
 def _make_database(server: PostgresServer, name: str) -> None:
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
-
-
-async def _namespace(load_of: tuple[str, ...]) -> None:
-    """Make the namespace, as soon as the server answers."""
-    give_up = time.monotonic() + READY_SECONDS
-    while True:
-        try:
-            await getting.run(*load_of, "0", "0", environment=ENVIRONMENT)
-        except CannotBeHad:
-            if time.monotonic() > give_up:
-                raise
-            await pause(POLL_SECONDS)
-        else:
-            return
 
 
 # ---- dtm

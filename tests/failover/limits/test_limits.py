@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from sagaline import Client, GraphBuilder, Worker, action
-from sagaline.errors import RpcError
 from sagaline.graph import Graph
 from sagaline.v1 import admin_service_pb2, saga_pb2
 from tests.failover.hosts import SecSettings
 from tests.failover.site import PREFIX, Site
+from tests.failover.waiting import until
 
 pytestmark = pytest.mark.etcd
 
@@ -86,18 +86,6 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         yield site
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until something holds; a SEC that does not answer is asked again."""
-    async with asyncio.timeout(SECONDS):
-        while True:
-            try:
-                if await holds():
-                    return
-            except RpcError:
-                pass
-            await asyncio.sleep(0.1)
-
-
 @asynccontextmanager
 async def clients_of(site: Site) -> AsyncIterator[list[Client]]:
     async with AsyncExitStack() as stack:
@@ -132,7 +120,7 @@ async def test_a_limit_holds_while_a_sec_that_has_a_share_of_it_is_killed(site: 
         await killed.kill()
         living = [client for client, sec in zip(clients, site.secs, strict=True) if sec is not killed]
         names = {sec.name for sec in others}
-        await until(lambda: is_taken_over(living, saga_ids, names))
+        await until(lambda: is_taken_over(living, saga_ids, names), SECONDS)
         # The heirs may have begun with their new shares before they knew what is in flight of the dead one's.
         assert desk.most <= LIMIT + 1
 
@@ -149,13 +137,13 @@ async def create_behind_a_limit_of_0(clients: Sequence[Client]) -> list[str]:
     saga_ids = []
 
     for number, client in enumerate(clients):
-        await until(partial(knows_all, client, len(clients)))
+        await until(partial(knows_all, client, len(clients)), SECONDS)
         for visitor in range(SAGAS_EACH):
             created = await client.create(graph(), f"visitor {number}.{visitor}")
             saga_ids.append(created.saga_id)
-    await until(lambda: all_wait_for_the_limit(clients, saga_ids))
+    await until(lambda: all_wait_for_the_limit(clients, saga_ids), SECONDS)
     for client in clients:
-        await until(partial(has_a_worker, client))
+        await until(partial(has_a_worker, client), SECONDS)
     return saga_ids
 
 

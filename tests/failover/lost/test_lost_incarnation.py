@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from sagaline import Client
-from sagaline.errors import RpcError
 from sagaline.v1 import saga_pb2
 from tests.failover.figures.take_over import create_held
 from tests.failover.hosts import SecSettings
 from tests.failover.site import PREFIX, Site
+from tests.failover.waiting import until
 
 pytestmark = pytest.mark.etcd
 
@@ -29,18 +29,6 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         yield site
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until something holds; a SEC that does not answer is asked again."""
-    async with asyncio.timeout(SECONDS):
-        while True:
-            try:
-                if await holds():
-                    return
-            except RpcError:
-                pass
-            await asyncio.sleep(0.1)
-
-
 async def state_at(client: Client, saga_id: str) -> saga_pb2.SagaState.ValueType:
     return (await client.get(saga_id)).state
 
@@ -52,7 +40,7 @@ async def test_a_sec_that_was_stopped_past_its_lease_shows_what_others_did_meanw
     async with Client(stopped.address, timeout_s=3.0) as old, Client(other.address) as new:
         waiting = asyncio.create_task(old.wait(saga_id, wait_s=SECONDS))
         stopped.stop()
-        await until(lambda: owned_by(new, saga_id, other.name))
+        await until(lambda: owned_by(new, saga_id, other.name), SECONDS)
         assert (await new.unwind(saga_id)).saga_id == saga_id
         assert (await new.wait(saga_id, wait_s=SECONDS)).state == saga_pb2.SAGA_STATE_UNWOUND
         stopped.resume()
@@ -60,7 +48,7 @@ async def test_a_sec_that_was_stopped_past_its_lease_shows_what_others_did_meanw
         async def has_ended() -> bool:
             return await state_at(old, saga_id) == saga_pb2.SAGA_STATE_UNWOUND
 
-        await until(has_ended)
+        await until(has_ended, SECONDS)
         assert (await waiting).state == saga_pb2.SAGA_STATE_UNWOUND
 
 
@@ -79,4 +67,4 @@ async def test_a_sec_whose_lease_is_ended_by_hand_becomes_a_new_incarnation(site
             now = {status.sec.sec_id: status.incarnation for status in await client.secs()}
             return now.get(revoked.name, 0) > before[revoked.name]
 
-        await until(is_back)
+        await until(is_back, SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from sagaline_server.core.sharding import shard_of
 from tests.etcd_server import QUICK, EtcdServer, independent_client
 from tests.failover.hosts import Host, SecHost, SecSettings, make_sec, make_worker
 from tests.failover.restart.actions import hand_on, slow
+from tests.failover.waiting import until
 from tests.integration.secs import run
 
 pytestmark = pytest.mark.etcd
@@ -72,7 +73,7 @@ class Site:
 
     async def until_runs(self, saga_ids: Collection[str], node: str) -> None:
         """Wait until a node of each saga has run."""
-        await until(lambda: _holds(all(f"{saga_id}/{node}/action" in self.runs() for saga_id in saga_ids)))
+        await until(lambda: _holds(all(f"{saga_id}/{node}/action" in self.runs() for saga_id in saga_ids)), SECONDS)
 
     async def create(self, names: str) -> tuple[list[str], list[str]]:
         """Create sagas at both SECs; returns those of each cluster."""
@@ -98,18 +99,6 @@ async def _holds(value: bool) -> bool:
     return value
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until something holds; a SEC that does not answer is asked again."""
-    async with asyncio.timeout(SECONDS):
-        while True:
-            try:
-                if await holds():
-                    return
-            except RpcError:
-                pass
-            await asyncio.sleep(0.05)
-
-
 async def succeeded(sec: SecHost, saga_ids: Collection[str]) -> None:
     """Wait until all of them have."""
     async with Client(sec.address, timeout_s=3.0) as client:
@@ -118,7 +107,7 @@ async def succeeded(sec: SecHost, saga_ids: Collection[str]) -> None:
             async def has_ended(saga_id: str = saga_id) -> bool:
                 return (await client.get(saga_id)).state == SUCCEEDED
 
-            await until(has_ended)
+            await until(has_ended, SECONDS)
 
 
 @pytest.fixture
@@ -181,14 +170,18 @@ async def test_the_sagas_of_a_sec_that_dies_are_adopted_in_both_clusters(site: S
     dead, survivor = site.secs
     await dead.kill()
     for shard in range(2):
-        await until(lambda shard=shard: _holds(not any(b"sec-1" in each for each in site.owners(shard).values())))  # type: ignore[misc]
+
+        async def has_left(shard: int = shard) -> bool:
+            return not any(b"sec-1" in each for each in site.owners(shard).values())
+
+        await until(has_left, SECONDS)
     site.gate.touch()
     await succeeded(survivor, [*here, *there])
 
     await dead.launch()
     await dead.until_serving()
     async with Client(survivor.address) as client:
-        await until(lambda: _lists(client, ["sec-1", "sec-2"]))
+        await until(lambda: _lists(client, ["sec-1", "sec-2"]), SECONDS)
     again, there_again = await site.create("again")
     await succeeded(dead, [*again, *there_again])
 

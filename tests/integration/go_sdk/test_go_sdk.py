@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.secs import run, started
-from tests.postgres_server import SUPERUSER, PostgresServer, postgres_server
+from tests.postgres_server import PostgresServer, postgres_server
 
 __all__ = ["postgres_server"]
 
@@ -36,11 +36,7 @@ async def test_sagas_run_and_unwind(address: str) -> None:
 
 
 async def test_the_hotel_is_booked_once_in_postgres(postgres_server: PostgresServer) -> None:
-    environment = {
-        "PGHOST": "127.0.0.1",
-        "PGPORT": str(postgres_server.port),
-        "PGUSER": SUPERUSER,
-        "PGDATABASE": "postgres",
-    }
-    code, said, problems = await run(*TEST, environment=environment, directory=ROOT / "workers/go", seconds=SECONDS)
+    code, said, problems = await run(
+        *TEST, environment=postgres_server.environment, directory=ROOT / "workers/go", seconds=SECONDS
+    )
     assert code == 0, said + problems

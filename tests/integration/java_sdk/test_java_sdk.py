@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.secs import run
-from tests.postgres_server import SUPERUSER, PostgresServer, postgres_server
+from tests.postgres_server import PostgresServer, postgres_server
 
 __all__ = ["postgres_server"]
 
@@ -33,11 +33,7 @@ pytestmark = pytest.mark.skipif(shutil.which("mvn") is None, reason="NOT TESTED:
 @pytest.mark.postgres
 @pytest.mark.timeout(SECONDS + 30)
 async def test_money_is_taken_once_in_postgres(postgres_server: PostgresServer) -> None:
-    environment = {
-        "PGHOST": "127.0.0.1",
-        "PGPORT": str(postgres_server.port),
-        "PGUSER": SUPERUSER,
-        "PGDATABASE": "postgres",
-    }
-    code, said, problems = await run(*TEST, environment=environment, directory=ROOT / "sdk/java", seconds=SECONDS)
+    code, said, problems = await run(
+        *TEST, environment=postgres_server.environment, directory=ROOT / "sdk/java", seconds=SECONDS
+    )
     assert code == 0, said + problems

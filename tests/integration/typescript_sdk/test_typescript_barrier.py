@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres_server import SUPERUSER, PostgresServer
+from tests.postgres_server import PostgresServer
 
 PACKAGE = Path(__file__).resolve().parents[3] / "sdk/typescript"
 RUN_SECONDS = 240
@@ -21,11 +21,10 @@ pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="no Node on
 def test_the_barrier_keeps_its_promises_on_postgresql(postgres_server: PostgresServer) -> None:
     subprocess.run(["python3", "scripts/ts_protos.py"], cwd=PACKAGE.parents[1], check=True)
     subprocess.run(["npx", "tsc", "-p", "tsconfig.json"], cwd=PACKAGE, check=True, timeout=RUN_SECONDS)
-    where = {"PGHOST": "127.0.0.1", "PGPORT": str(postgres_server.port), "PGUSER": SUPERUSER, "PGDATABASE": "postgres"}
     done = subprocess.run(
         ["node", "--enable-source-maps", "--test", "build/tests/barrier.test.js"],
         cwd=PACKAGE,
-        env={**os.environ, **where},
+        env={**os.environ, **postgres_server.environment},
         capture_output=True,
         text=True,
         timeout=RUN_SECONDS,

@@ -9,12 +9,10 @@ class Alarms(Checker):
     name = "alarms"
 
     def looked(self) -> None:
-        for sec in self.scene.live_secs.values():
-            engine = sec.engine
-            if engine is not None and sec.process.alive:
-                need = {live.saga_id for live in engine.sagas.values() if live.state.needs_operator}
-                told = f"{sec.process.name} alarms for {sorted(engine.need_operator)}, and {sorted(need)} need somebody"
-                self.check(engine.need_operator == need, told)
+        for sec, engine in self.scene.engines():
+            need = {live.saga_id for live in engine.sagas.values() if live.state.needs_operator}
+            told = f"{sec.process.name} alarms for {sorted(engine.need_operator)}, and {sorted(need)} need somebody"
+            self.check(engine.need_operator == need, told)
 
     def finish(self, *, complete: bool) -> None:
         self.looked()

@@ -15,10 +15,7 @@ class Replay(Checker):
     name = "replay"
 
     def looked(self) -> None:
-        for sec in self.scene.live_secs.values():
-            engine = sec.engine
-            if engine is None or not sec.process.alive:
-                continue
+        for sec, engine in self.scene.engines():
             if self.scene.lives(sec):
                 for live in engine.sagas.values():
                     self._compare(sec, live)

@@ -29,10 +29,9 @@ class SetAside(Checker):
                 self.check(why is None, f"{written.saga_id} is set aside ({why}), and its node {entry.node} starts")
 
     def looked(self) -> None:
-        for sec in self.scene.live_secs.values():
-            if sec.engine is not None and sec.process.alive:
-                found = dict(sec.engine.quarantined)
-                self.check(not found, f"{sec.process.name} has set sagas aside by itself: {found}")
+        for sec, engine in self.scene.engines():
+            found = dict(engine.quarantined)
+            self.check(not found, f"{sec.process.name} has set sagas aside by itself: {found}")
 
     def finish(self, *, complete: bool) -> None:
         self.looked()

@@ -33,9 +33,8 @@ class UndoGoesOn(Checker):
 
     def _waiting(self) -> list[Side]:
         found = []
-        for sec in self.scene.live_secs.values():
-            engine = sec.engine
-            if engine is None or not sec.process.alive or not engine.is_serving:
+        for sec, engine in self.scene.engines():
+            if not engine.is_serving:
                 continue
             for live in engine.sagas.values():
                 if not (live.is_writing or live.is_leaving or live.inbox or live.claim is None):
