@@ -13,6 +13,7 @@ import pytest
 from sagaline_server.core.sharding import shard_of
 from sagaline_server.ports.cluster import Resync
 from sagaline_server.ports.store import ListQuery, Status, StoreError, WrongShards
+from sagaline_server.store.etcd import shards
 from sagaline_server.store.etcd.options import EtcdOptions
 from sagaline_server.store.etcd.shards import ShardRecord, agree
 from sagaline_server.store.etcd.store import EtcdStore
@@ -187,6 +188,27 @@ async def test_secs_that_start_first_at_once_agree(open_shards: OpenShards) -> N
     assert [sec.sec_id for sec in await opened[0].list_secs()] == [f"sec-{name}" for name in "abcd"]
     await create_many(opened[2], NAMES)
     assert len(await opened[3].list_heads(ListQuery(limit=100))) == len(NAMES)
+
+
+async def test_a_list_that_another_sec_completes_while_it_is_read_is_no_wrong_one(
+    open_shards: OpenShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second cluster is read before the other SEC comes, the first when it has gone through with it."""
+    read = shards._Cluster.read
+    has_come, has_read_the_second = False, asyncio.Event()
+
+    async def read_around(cluster: shards._Cluster) -> None:
+        nonlocal has_come
+        if cluster.index == 0 and not has_come:
+            has_come = True
+            await has_read_the_second.wait()
+            await open_shards(sec_id="sec-b", cell="b")
+        await read(cluster)
+        has_read_the_second.set()
+
+    monkeypatch.setattr(shards._Cluster, "read", read_around)
+    store = await open_shards(sec_id="sec-a", cell="a")
+    assert [sec.sec_id for sec in await store.list_secs()] == ["sec-a", "sec-b"]
 
 
 # ---- one of them away

@@ -141,16 +141,16 @@ async def agree(options: Sequence[EtcdOptions], new_cell: str) -> None:
 
 
 async def _agree(clusters: Sequence[_Cluster], new_cell: str) -> None:
-    outcomes = await asyncio.gather(*(cluster.read() for cluster in clusters), return_exceptions=True)
-    errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    if errors:
-        raise errors[0]
+    await _read(clusters)
     known = [cluster.record for cluster in clusters if cluster.record is not None]
     cell = known[0].cell if known else new_cell
     for cluster in clusters:
         cluster.demand(cell)
     if any(record.is_complete for record in known):
-        for cluster in clusters:
+        missing = [cluster for cluster in clusters if cluster.record is None]
+        await _read(missing)  # again: another SEC may have gone through all of them while they were read
+        for cluster in missing:
+            cluster.demand(cell)
             if cluster.record is None:
                 raise WrongShards(
                     f"{cluster.name} has no shard of cell {cell}, though the others say that it was given one: it is "
@@ -166,6 +166,13 @@ async def _agree(clusters: Sequence[_Cluster], new_cell: str) -> None:
         if cluster.record is not None and not cluster.record.is_complete:
             await cluster.complete()
             log.info("shard_claimed", cell=cell, shard=cluster.index + 1, shards=len(clusters))
+
+
+async def _read(clusters: Sequence[_Cluster]) -> None:
+    outcomes = await asyncio.gather(*(cluster.read() for cluster in clusters), return_exceptions=True)
+    errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    if errors:
+        raise errors[0]
 
 
 async def demand_whole(channel: EtcdChannel, keys: Keys) -> None:
