@@ -17,6 +17,7 @@ from sagaline_server.core.entries import (
     Kind,
     NodeSucceeded,
     NodeUndone,
+    OwnerChanged,
     SagaCreated,
     SagaFinished,
     SagaState,
@@ -238,6 +239,10 @@ def _node_undone(saga: Saga, entry: NodeUndone, time: float) -> bool:  # noqa: A
     return True
 
 
+def _owner_changed(saga: Saga, entry: OwnerChanged, time: float) -> bool:  # noqa: ARG001 - as of a course
+    return bool(saga.seq) and saga.finished is None and not saga.topology.is_hurried
+
+
 COURSES: Mapping[type, Callable[[Saga, Any, float], bool]] = {
     SagaCreated: _saga_created,
     SagaFinished: _saga_finished,
@@ -245,5 +250,6 @@ COURSES: Mapping[type, Callable[[Saga, Any, float], bool]] = {
     NodeSucceeded: _node_succeeded,
     UndoAttemptStarted: _undo_started,
     NodeUndone: _node_undone,
+    OwnerChanged: _owner_changed,
 }
 """What `apply` does to a saga that takes its plain course. False: nothing has changed, and the reference decides."""

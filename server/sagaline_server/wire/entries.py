@@ -50,8 +50,10 @@ def _encoded_entry(entry: core.Entry) -> bytes:
 
 
 _encoded_known = lru_cache(4096)(_encoded_entry)
-_REPEATED = frozenset({core.AttemptStarted, core.UndoAttemptStarted, core.NodeUndone, core.SagaFinished})
-"""Entries that are the same in many sagas: small, of few nodes and workers."""
+_REPEATED = frozenset(
+    {core.AttemptStarted, core.UndoAttemptStarted, core.NodeUndone, core.OwnerChanged, core.SagaFinished}
+)
+"""Entries that are the same in many sagas: small, of few nodes, workers and SECs."""
 
 
 def decode_batch(data: bytes) -> list[core.Stamped]:
@@ -64,11 +66,9 @@ def decode_batch(data: bytes) -> list[core.Stamped]:
         batch = log_pb2.LogBatch.FromString(data)
     except Exception as error:
         raise UnreadableLog("a batch can't be decoded") from error
-    time = to_seconds(batch.time)
-    return [
-        core.Stamped(batch.first_seq + i, batch.epoch, time, _entry(entry, batch.first_seq + i))
-        for i, entry in enumerate(batch.entries)
-    ]
+    time, epoch, first_seq = to_seconds(batch.time), batch.epoch, batch.first_seq
+    entries = batch.entries[:]  # in one go: one by one takes half as long again
+    return [core.Stamped(seq, epoch, time, _entry(entry, seq)) for seq, entry in enumerate(entries, first_seq)]
 
 
 def decode_log(batches: Iterable[bytes]) -> list[core.Stamped]:
@@ -90,10 +90,13 @@ def decode_part(batches: Iterable[bytes], from_seq: int) -> list[core.Stamped]:
     following = from_seq
     for i, data in enumerate(batches):
         decoded = decode_batch(data)
-        if decoded and (decoded[0].seq > following or (i and decoded[0].seq != following)):
-            raise UnreadableLog(f"entry {following} is missing; the next one is {decoded[0].seq}")
-        entries += [stamped for stamped in decoded if stamped.seq >= from_seq]
-        following = max(following, decoded[-1].seq + 1) if decoded else following
+        if not decoded:
+            continue
+        first = decoded[0].seq
+        if first > following or (i and first != following):
+            raise UnreadableLog(f"entry {following} is missing; the next one is {first}")
+        entries += decoded if first == following else [stamped for stamped in decoded if stamped.seq >= from_seq]
+        following = max(following, first + len(decoded))
     return entries
 
 
