@@ -73,7 +73,8 @@ PACE = Pace(at_once=4, full=64)
 CHECKPOINT_PAGES = 4000
 """16 MiB of log before a commit moves it into the database: rarely enough for its syncs not to be felt."""
 LOG_BYTES_KEPT = 64 * 1024 * 1024
-CACHE_KIB = 64 * 1024
+CACHE_KIB = 16 * 1024
+"""Of each connection. What more would hold is in the operating system's cache as well, once for all processes."""
 
 log = structlog.get_logger(__name__)
 
