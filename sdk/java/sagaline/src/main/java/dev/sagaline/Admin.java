@@ -49,15 +49,18 @@ public final class Admin {
     return calls.ask(Rpc.EXPLAIN_SAGA, ExplainSagaRequest.newBuilder().setSagaId(id).build());
   }
 
-  /** Gives a saga to another SEC, or with "" to any. */
+  /** Gives a saga to another SEC, or with "" to any. Never repeated by itself: a second call would hand it on. */
   public CompletableFuture<HandOffResponse> handOff(String id, String toSec) {
-    return calls.ask(Rpc.HAND_OFF, HandOffRequest.newBuilder().setSagaId(id).setToSecId(toSec).build());
+    return calls.askOnce(Rpc.HAND_OFF, HandOffRequest.newBuilder().setSagaId(id).setToSecId(toSec).build());
   }
 
-  /** Has a SEC hand off all sagas and stop, within a time; "" is the one that answers. */
+  /**
+   * Has a SEC hand off all sagas and stop, within a time; "" is the one that answers. Never repeated by itself: it may have been
+   * started again meanwhile.
+   */
   public CompletableFuture<Void> drain(String sec, Duration within) {
     var request = DrainSecRequest.newBuilder().setSecId(sec).setTimeout(Check.length("drain timeout", within, 1));
-    return calls.ask(Rpc.DRAIN_SEC, request.build()).thenApply(response -> null);
+    return calls.askOnce(Rpc.DRAIN_SEC, request.build()).thenApply(response -> null);
   }
 
   /** Sets the limit of a scope or an action, in place of the one that it has; one without any number removes it. */

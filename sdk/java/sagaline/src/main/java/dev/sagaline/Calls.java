@@ -24,8 +24,9 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 
-/** The connections of a client, and calls on them, which are repeated where no SEC is to be had. */
+/** The connections of a client, and calls on them, most of which are repeated where no SEC is to be had. */
 final class Calls {
   private static final long REPEAT_NANOS = TimeUnit.SECONDS.toNanos(30);
   private static final long PAUSE_MAX_MS = 2_000;
@@ -55,16 +56,47 @@ final class Calls {
     return channels.get(Math.floorMod(turn.get(), channels.size()));
   }
 
+  /** A call that may be repeated: what it does twice is done once. */
   <Q, A> CompletableFuture<A> ask(MethodDescriptor<Q, A> method, Q request) {
     CompletableFuture<A> result = new CompletableFuture<>();
-    tryOnce(method, request, result, System.nanoTime(), 1);
+    repeat(method, request, result, System.nanoTime(), 1);
     return result;
   }
 
-  private <Q, A> void tryOnce(MethodDescriptor<Q, A> method, Q request, CompletableFuture<A> result, long since, int tries) {
+  /** A call that must not be repeated where its fate is not known; the next call is on the next address then. */
+  <Q, A> CompletableFuture<A> askOnce(MethodDescriptor<Q, A> method, Q request) {
+    CompletableFuture<A> result = new CompletableFuture<>();
+    send(
+        method,
+        request,
+        result,
+        error -> {
+          if (isUnavailable(error)) {
+            turn.incrementAndGet();
+          }
+          result.completeExceptionally(exceptionOf(error));
+        });
+    return result;
+  }
+
+  private <Q, A> void repeat(MethodDescriptor<Q, A> method, Q request, CompletableFuture<A> result, long since, int tries) {
     if (result.isDone()) {
       return;
     }
+    send(
+        method,
+        request,
+        result,
+        error -> {
+          if (isUnavailable(error) && System.nanoTime() - since < REPEAT_NANOS) {
+            again(tries, () -> repeat(method, request, result, since, tries + 1));
+          } else {
+            result.completeExceptionally(exceptionOf(error));
+          }
+        });
+  }
+
+  private <Q, A> void send(MethodDescriptor<Q, A> method, Q request, CompletableFuture<A> result, Consumer<Throwable> onError) {
     var call = channel().newCall(method, CallOptions.DEFAULT.withDeadlineAfter(CALL_SECONDS, TimeUnit.SECONDS));
     ClientCalls.asyncUnaryCall(
         call,
@@ -77,11 +109,7 @@ final class Calls {
 
           @Override
           public void onError(Throwable error) {
-            if (isUnavailable(error) && System.nanoTime() - since < REPEAT_NANOS) {
-              again(tries, () -> tryOnce(method, request, result, since, tries + 1));
-            } else {
-              result.completeExceptionally(exceptionOf(error));
-            }
+            onError.accept(error);
           }
 
           @Override

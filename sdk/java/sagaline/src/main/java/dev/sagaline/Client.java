@@ -48,7 +48,7 @@ import java.util.function.Consumer;
 
 /**
  * Talks to SECs. It may be used by any number of threads. Futures end with {@link SagaException}; when no SEC is to be had a call
- * is repeated, at each address by turns, for 30 s: every call may be.
+ * is repeated, at each address by turns, for 30 s, unless its method says that it never is.
  *
  * <pre>{@code
  * try (Client client = Client.connect("localhost:7070")) {
@@ -251,10 +251,10 @@ public final class Client implements AutoCloseable {
     return calls.ask(Rpc.RESUME_SAGA, request).thenApply(ResumeSagaResponse::getSaga);
   }
 
-  /** Lets a paused saga start so many actions or undo actions. */
+  /** Lets a paused saga start so many actions or undo actions. Never repeated by itself: steps add up. */
   public CompletableFuture<Saga> step(String id, int steps, By by) {
     var request = StepSagaRequest.newBuilder().setSagaId(id).setSteps(steps).setBy(by.message()).build();
-    return calls.ask(Rpc.STEP_SAGA, request).thenApply(StepSagaResponse::getSaga);
+    return calls.askOnce(Rpc.STEP_SAGA, request).thenApply(StepSagaResponse::getSaga);
   }
 
   /** Has a saga pause before these nodes' actions or undo actions, in place of the breakpoints that it has. */
@@ -275,21 +275,24 @@ public final class Client implements AutoCloseable {
     return calls.ask(Rpc.SIGNAL_SAGA, request).thenApply(SignalSagaResponse::getSaga);
   }
 
-  /** Decides about a node that is held, in doubt, or whose undo failed; output is for SUPPLY_OUTPUT alone, and else null. */
+  /**
+   * Decides about a node that is held, in doubt, or whose undo failed; output is for SUPPLY_OUTPUT alone, and else null. Never
+   * repeated by itself: a second time it may meet the node after its next failure.
+   */
   public CompletableFuture<Saga> resolve(String id, String node, Resolution resolution, Object output, By by) {
     var request =
         ResolveNodeRequest.newBuilder().setSagaId(id).setNode(node).setResolution(resolution).setBy(by.message());
     if (output != null) {
       request.setOutput(codec.encode(output));
     }
-    return calls.ask(Rpc.RESOLVE_NODE, request.build()).thenApply(ResolveNodeResponse::getSaga);
+    return calls.askOnce(Rpc.RESOLVE_NODE, request.build()).thenApply(ResolveNodeResponse::getSaga);
   }
 
-  /** Has a fault happen to a node, so many times; only where the SEC allows it. */
+  /** Has a fault happen to a node, so many times; only where the SEC allows it. Never repeated by itself: faults add up. */
   public CompletableFuture<Saga> injectFault(String id, String node, FaultKind fault, int times, By by) {
     var request =
         InjectFaultRequest.newBuilder().setSagaId(id).setNode(node).setFault(fault).setTimes(times).setBy(by.message()).build();
-    return calls.ask(Rpc.INJECT_FAULT, request).thenApply(InjectFaultResponse::getSaga);
+    return calls.askOnce(Rpc.INJECT_FAULT, request).thenApply(InjectFaultResponse::getSaga);
   }
 
   /**
