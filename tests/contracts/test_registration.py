@@ -16,7 +16,7 @@ async def secs_of(store: ClusterStore) -> list[SecRecord]:
     return [msgspec.structs.replace(sec, elsewhere=()) for sec in await store.list_secs()]
 
 
-async def test_a_new_incarnation_takes_sagas_and_has_none(cluster: Cluster) -> None:
+async def test_a_new_incarnation_takes_sagas(cluster: Cluster) -> None:
     store = await cluster.open("sec-a")
     assert await secs_of(store) == [SecRecord("sec-a", store.incarnation, "host:7433", "1")]
 
@@ -25,11 +25,11 @@ async def test_a_registration_can_be_changed_and_the_incarnation_stays(cluster: 
     store = await cluster.open("sec-a")
     claim, incarnation = await create(store, "s-1"), store.incarnation
 
-    await store.register(draining=False, owned_sagas=7)
-    await store.register(draining=True, owned_sagas=1)
-    await store.register(draining=True, owned_sagas=1)
+    await store.register(draining=False)
+    await store.register(draining=True)
+    await store.register(draining=True)
 
-    expected = SecRecord("sec-a", incarnation, "host:7433", "1", draining=True, owned_sagas=1)
+    expected = SecRecord("sec-a", incarnation, "host:7433", "1", draining=True)
     assert await secs_of(store) == [expected]
     assert store.incarnation == incarnation
     await write_all(store, [append(claim, 2), new_saga("s-2")])
@@ -38,22 +38,21 @@ async def test_a_registration_can_be_changed_and_the_incarnation_stays(cluster: 
 async def test_other_secs_see_the_change(shared: Cluster) -> None:
     first, second = await shared.open("sec-a"), await shared.open("sec-b")
 
-    await first.register(draining=True, owned_sagas=3)
+    await first.register(draining=True)
 
-    seen = {sec.sec_id: (sec.draining, sec.owned_sagas) for sec in await second.list_secs()}
-    assert seen == {"sec-a": (True, 3), "sec-b": (False, 0)}
+    assert {sec.sec_id: sec.draining for sec in await second.list_secs()} == {"sec-a": True, "sec-b": False}
 
 
 async def test_a_new_incarnation_of_a_name_starts_afresh(cluster: Cluster) -> None:
     store = await cluster.open("sec-a")
-    await store.register(draining=True, owned_sagas=3)
+    await store.register(draining=True)
 
     await store.open(sec_id="sec-a", address="elsewhere:7433", version="2")
 
     assert await secs_of(store) == [SecRecord("sec-a", store.incarnation, "elsewhere:7433", "2")]
-    await store.register(draining=False, owned_sagas=2)
+    await store.register(draining=False)
     (sec,) = await store.list_secs()
-    assert (sec.address, sec.version, sec.owned_sagas) == ("elsewhere:7433", "2", 2)
+    assert (sec.address, sec.version, sec.draining) == ("elsewhere:7433", "2", False)
 
 
 async def test_a_dead_incarnation_registers_nothing(shared: Cluster) -> None:
@@ -63,7 +62,7 @@ async def test_a_dead_incarnation_registers_nothing(shared: Cluster) -> None:
 
     for store in (replaced, dead):
         with pytest.raises(StoreError, match="dead"):
-            await store.register(draining=True, owned_sagas=1)
+            await store.register(draining=True)
 
     assert await secs_of(newer) == [SecRecord("sec-a", newer.incarnation, "host:7433", "1")]
 
@@ -75,7 +74,7 @@ async def test_a_closed_store_does_nothing_for_a_cluster(cluster: Cluster) -> No
 
     del claim
     for attempt in (
-        store.register(draining=True, owned_sagas=1),
+        store.register(draining=True),
         store.read_owners(["s-1"]),
         store.read_log("s-1", 1, 1),
         store.put_control("s-1", "01", b"x"),
@@ -112,7 +111,7 @@ async def test_the_revision_is_the_highest_that_was_seen(cluster: Cluster) -> No
     result = await write(store, append(claim, 2))
     seen.append(store.revision)
     assert store.revision >= result.revision
-    await store.register(draining=True, owned_sagas=1)
+    await store.register(draining=True)
     seen.append(store.revision)
     await store.list_owned()
     seen.append(store.revision)

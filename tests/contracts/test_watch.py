@@ -101,7 +101,7 @@ async def test_the_end_of_a_saga_is_the_end_of_its_requests(cluster: Cluster) ->
 async def test_a_changed_registration_is_told(cluster: Cluster) -> None:
     store = await cluster.open(relist_seconds=SELDOM)
     async with watching(store) as watch:
-        await store.register(draining=True, owned_sagas=1)
+        await store.register(draining=True)
         assert await watch.next() == SecsChanged()
         assert [sec.draining for sec in await store.list_secs()] == [True]
         await store.open(sec_id="sec-a", address="elsewhere:7433", version="1")

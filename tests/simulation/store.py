@@ -139,12 +139,8 @@ class SimStore:
     def revision(self) -> int:
         return self._revision
 
-    async def register(self, *, draining: bool, owned_sagas: int) -> None:
-        if not await self._ask(
-            lambda: self._etcd.backend.change(
-                self._sec_id, self._incarnation, draining=draining, owned_sagas=owned_sagas
-            )
-        ):
+    async def register(self, *, draining: bool) -> None:
+        if not await self._ask(lambda: self._etcd.backend.change(self._sec_id, self._incarnation, draining=draining)):
             raise StoreError("the incarnation is dead")
 
     # ---- writing

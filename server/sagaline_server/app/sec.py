@@ -329,7 +329,7 @@ class Sec:
         """Give every saga to another SEC, if there is one: then nothing waits for a lease to run out."""
         try:
             async with asyncio.timeout(self.settings.drain_timeout):
-                await self._store.register(draining=True, owned_sagas=len(self._engine.sagas))
+                await self._store.register(draining=True)
                 reach("drain.announced")
                 await self._keeper.refresh()
                 left = await self._hand_offs.drain()

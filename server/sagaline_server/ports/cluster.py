@@ -118,11 +118,11 @@ class ClusterStore(SagaStore, Protocol):
         """Highest store revision seen by this process. Never falls."""
         ...
 
-    async def register(self, *, draining: bool, owned_sagas: int) -> None:
+    async def register(self, *, draining: bool) -> None:
         """Change this SEC's registration, for `list_secs`. Fenced by its incarnation, which stays the same.
 
-        `open` registers it as not draining and without sagas. Calling it
-        again with the same values does no harm.
+        `open` registers it as not draining. Calling it again with the same
+        value does no harm.
 
         Raises:
             StoreError: The store can't be reached, or the incarnation is dead.

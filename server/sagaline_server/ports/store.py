@@ -157,8 +157,6 @@ class SecRecord(msgspec.Struct, frozen=True):
     version: str
     draining: bool = False
     """True: it is leaving, takes no new sagas, and is not to be given any."""
-    owned_sagas: int = 0
-    """Sagas it owned when it last said."""
     elsewhere: tuple[int, ...] = ()
     """Of a store of several parts: its incarnations in the others, each a number of its own."""
 

@@ -109,9 +109,9 @@ class MemoryStore:
             self._seen = max(self._seen, self._backend.revision)
         return self._seen
 
-    async def register(self, *, draining: bool, owned_sagas: int) -> None:
+    async def register(self, *, draining: bool) -> None:
         with self._request("register") as backend:
-            if not backend.change(self._sec_id, self._incarnation, draining=draining, owned_sagas=owned_sagas):
+            if not backend.change(self._sec_id, self._incarnation, draining=draining):
                 raise StoreError("the incarnation is dead")
 
     async def commit(self, writes: Sequence[Write]) -> Sequence[WriteResult]:

@@ -110,12 +110,12 @@ class MemoryBackend:
         self.feed.tell(SecsChanged())
         return self.revision
 
-    def change(self, sec_id: str, incarnation: int, *, draining: bool, owned_sagas: int) -> bool:
+    def change(self, sec_id: str, incarnation: int, *, draining: bool) -> bool:
         """Change a registration; False when the incarnation is dead."""
         if not self.alive(sec_id, incarnation):
             return False
         self.revision += 1
-        self.secs[sec_id] = msgspec.structs.replace(self.secs[sec_id], draining=draining, owned_sagas=owned_sagas)
+        self.secs[sec_id] = msgspec.structs.replace(self.secs[sec_id], draining=draining)
         self.feed.tell(SecsChanged())
         return True
 

@@ -217,8 +217,8 @@ class ShardedStore:
     def revision(self) -> int:
         return sum(part.revision for part in self._parts)
 
-    async def register(self, *, draining: bool, owned_sagas: int) -> None:
-        await _all([part.register(draining=draining, owned_sagas=owned_sagas) for part in self._parts])
+    async def register(self, *, draining: bool) -> None:
+        await _all([part.register(draining=draining) for part in self._parts])
 
     async def list_secs(self) -> Sequence[SecRecord]:
         for part, secs in enumerate(await self._reachable(lambda part: part.list_secs())):

@@ -174,8 +174,8 @@ class SqliteStore:
     def revision(self) -> int:
         return self._revision
 
-    async def register(self, *, draining: bool, owned_sagas: int) -> None:
-        if not await self._write(sqlite_tables.change, self._incarnation, draining, owned_sagas):
+    async def register(self, *, draining: bool) -> None:
+        if not await self._write(sqlite_tables.change, self._incarnation, draining):
             raise StoreError("the incarnation is dead")
 
     async def commit(self, writes: Sequence[Write]) -> Sequence[WriteResult]:

@@ -49,7 +49,11 @@ _THIRD = """
 CREATE TABLE limits (subject TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID
 """
 
-VERSIONS = (_FIRST, _SECOND, _THIRD)
+_FOURTH = """
+ALTER TABLE secs DROP COLUMN owned_sagas
+"""
+
+VERSIONS = (_FIRST, _SECOND, _THIRD, _FOURTH)
 """What makes each version of the schema out of the one before. Never edited, only added to."""
 
 

@@ -76,15 +76,15 @@ def register(connection: sqlite3.Connection, sec_id: str, address: str, version:
     with transaction(connection):
         incarnation = count(connection, "incarnation")
         connection.execute("DELETE FROM secs")
-        connection.execute("INSERT INTO secs VALUES (?, ?, ?, ?, 0, 0)", (sec_id, incarnation, address, version))
+        connection.execute("INSERT INTO secs VALUES (?, ?, ?, ?, 0)", (sec_id, incarnation, address, version))
         return Written(incarnation, count(connection, "revision"), [SecsChanged()])
 
 
-def change(connection: sqlite3.Connection, incarnation: int, draining: int, owned_sagas: int) -> Written[bool]:
+def change(connection: sqlite3.Connection, incarnation: int, draining: int) -> Written[bool]:
     """Change a registration; False when the incarnation is dead."""
     with transaction(connection):
-        update = "UPDATE secs SET draining = ?, owned_sagas = ? WHERE incarnation = ?"
-        is_alive = connection.execute(update, (draining, owned_sagas, incarnation)).rowcount == 1
+        update = "UPDATE secs SET draining = ? WHERE incarnation = ?"
+        is_alive = connection.execute(update, (draining, incarnation)).rowcount == 1
         return Written(is_alive, count(connection, "revision"), [SecsChanged()] if is_alive else [])
 
 
@@ -321,10 +321,10 @@ def list_owned(connection: sqlite3.Connection) -> list[OwnedSaga]:
 
 
 def list_secs(connection: sqlite3.Connection) -> list[SecRecord]:
-    query = "SELECT sec_id, incarnation, address, version, draining, owned_sagas FROM secs ORDER BY sec_id"
+    query = "SELECT sec_id, incarnation, address, version, draining FROM secs ORDER BY sec_id"
     return [
-        SecRecord(sec_id, incarnation, address, version, bool(draining), owned_sagas)
-        for sec_id, incarnation, address, version, draining, owned_sagas in connection.execute(query)
+        SecRecord(sec_id, incarnation, address, version, bool(draining))
+        for sec_id, incarnation, address, version, draining in connection.execute(query)
     ]
 
 

@@ -46,10 +46,10 @@ async def test_a_changed_registration_keeps_the_lease_and_the_create_revision(
     store = await open_store(sec_id="sec-a", lease_seconds=60)
     _, before = independent.get(f"{prefix}/sec/sec-a")
 
-    await store.register(draining=True, owned_sagas=5)
+    await store.register(draining=True)
 
     value, metadata = independent.get(f"{prefix}/sec/sec-a")
-    expected = log_pb2.SecRegistration(address="host:7433", version="1", draining=True, owned_sagas=5)
+    expected = log_pb2.SecRegistration(address="host:7433", version="1", draining=True)
     assert log_pb2.SecRegistration.FromString(value) == expected
     assert (metadata.create_revision, metadata.lease_id) == (store.incarnation, before.lease_id)
     assert metadata.mod_revision > before.mod_revision

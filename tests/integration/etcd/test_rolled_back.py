@@ -64,7 +64,7 @@ async def test_a_running_sec_refuses_a_store_that_went_back(
             store.read("s-1"),
             store.list_secs(),
             store.put_control("s-1", "01", b"x"),
-            store.register(draining=False, owned_sagas=1),
+            store.register(draining=False),
             store.open(sec_id="sec-a", address="host:7433", version="1"),
         ):
             with pytest.raises(StoreRolledBack, match="Stop every SEC"):

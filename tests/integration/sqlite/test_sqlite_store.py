@@ -120,7 +120,7 @@ async def test_a_directory_of_an_earlier_release_is_brought_up_to_date(open_stor
     (claim,) = await store.adopt(await store.list_owned())
     assert claim is not None
     await write_all(store, [append(claim, 2)])
-    await store.register(draining=True, owned_sagas=1)
+    await store.register(draining=True)
     cluster_id = store.cluster_id
     await store.close()
     again = await open_store(tmp_path)

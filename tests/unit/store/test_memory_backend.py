@@ -29,7 +29,7 @@ async def test_a_running_sec_refuses_a_backend_that_went_back() -> None:
 
         assert (await write(store, append(claim, 3))).status is Status.UNKNOWN
         assert store.serving_until == 0.0
-        for call in (store.read("s-1"), store.list_secs(), log.next(), store.register(draining=True, owned_sagas=1)):
+        for call in (store.read("s-1"), store.list_secs(), log.next(), store.register(draining=True)):
             with pytest.raises(StoreRolledBack):
                 await call
         with pytest.raises(StoreRolledBack):
@@ -81,7 +81,7 @@ async def test_faults_are_asked_for_with_the_name_of_the_method() -> None:
 
     store = await opened(MemoryBackend(fault))
     await create(store, "s-1")
-    await store.register(draining=False, owned_sagas=1)
+    await store.register(draining=False)
     await store.put_control("s-1", "01", b"x")
     await store.put_condition("action:a", b"x")
     await store.adopt([])

@@ -622,9 +622,7 @@ type SecRegistration struct {
 	// Server version.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// True: it is leaving, takes no new sagas, and is not to be given any.
-	Draining bool `protobuf:"varint,3,opt,name=draining,proto3" json:"draining,omitempty"`
-	// Sagas it owned when it last wrote this; for people and placement.
-	OwnedSagas    int64 `protobuf:"varint,4,opt,name=owned_sagas,json=ownedSagas,proto3" json:"owned_sagas,omitempty"`
+	Draining      bool `protobuf:"varint,3,opt,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -678,13 +676,6 @@ func (x *SecRegistration) GetDraining() bool {
 		return x.Draining
 	}
 	return false
-}
-
-func (x *SecRegistration) GetOwnedSagas() int64 {
-	if x != nil {
-		return x.OwnedSagas
-	}
-	return 0
 }
 
 // `control/{saga}/{id}`: a request for the owner of a saga, from whichever SEC
@@ -3215,13 +3206,11 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\"3\n" +
 	"\n" +
 	"DoneRecord\x12%\n" +
-	"\x04saga\x18\x01 \x01(\v2\x11.sagaline.v1.SagaR\x04saga\"\x82\x01\n" +
+	"\x04saga\x18\x01 \x01(\v2\x11.sagaline.v1.SagaR\x04saga\"t\n" +
 	"\x0fSecRegistration\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
-	"\bdraining\x18\x03 \x01(\bR\bdraining\x12\x1f\n" +
-	"\vowned_sagas\x18\x04 \x01(\x03R\n" +
-	"ownedSagas\"\xa1\x04\n" +
+	"\bdraining\x18\x03 \x01(\bR\bdrainingJ\x04\b\x04\x10\x05R\vowned_sagas\"\xa1\x04\n" +
 	"\rControlRecord\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +

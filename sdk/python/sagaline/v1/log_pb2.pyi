@@ -336,26 +336,22 @@ class SecRegistration(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
-    OWNED_SAGAS_FIELD_NUMBER: _builtins.int
     address: _builtins.str
     """"host:port" that workers and clients can dial."""
     version: _builtins.str
     """Server version."""
     draining: _builtins.bool
     """True: it is leaving, takes no new sagas, and is not to be given any."""
-    owned_sagas: _builtins.int
-    """Sagas it owned when it last wrote this; for people and placement."""
     def __init__(
         self,
         *,
         address: _builtins.str = ...,
         version: _builtins.str = ...,
         draining: _builtins.bool = ...,
-        owned_sagas: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "draining", b"draining", "owned_sagas", b"owned_sagas", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "draining", b"draining", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

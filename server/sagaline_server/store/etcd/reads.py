@@ -290,4 +290,4 @@ def _sec(sec_id: str, kv: Any) -> SecRecord:
         value = log_pb2.SecRegistration.FromString(kv.value)
     except DecodeError as error:
         raise StoreError(f"the key of SEC {sec_id!r} can't be read: {error}") from error
-    return SecRecord(sec_id, kv.create_revision, value.address, value.version, value.draining, value.owned_sagas)
+    return SecRecord(sec_id, kv.create_revision, value.address, value.version, value.draining)

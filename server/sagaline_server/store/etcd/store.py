@@ -164,12 +164,12 @@ class EtcdStore:
     def revision(self) -> int:
         return self._lineage.revision
 
-    async def register(self, *, draining: bool, owned_sagas: int) -> None:
+    async def register(self, *, draining: bool) -> None:
         with self._using() as channel:
             assert self._keeper is not None
             value = log_pb2.SecRegistration()
             value.CopyFrom(self._registration)
-            value.draining, value.owned_sagas = draining, owned_sagas
+            value.draining = draining
             lease_id = self._keeper.lease_id
             if not await change_registration(channel, self._fence, lease_id, value.SerializeToString()):
                 raise StoreError("the incarnation is dead")

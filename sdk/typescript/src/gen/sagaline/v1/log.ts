@@ -141,8 +141,6 @@ export interface SecRegistration {
   version: string;
   /** True: it is leaving, takes no new sagas, and is not to be given any. */
   draining: boolean;
-  /** Sagas it owned when it last wrote this; for people and placement. */
-  ownedSagas: bigint;
 }
 
 /**
@@ -930,7 +928,7 @@ export const DoneRecord: MessageFns<DoneRecord> = {
 };
 
 function createBaseSecRegistration(): SecRegistration {
-  return { address: "", version: "", draining: false, ownedSagas: 0n };
+  return { address: "", version: "", draining: false };
 }
 
 export const SecRegistration: MessageFns<SecRegistration> = {
@@ -943,12 +941,6 @@ export const SecRegistration: MessageFns<SecRegistration> = {
     }
     if (message.draining !== false) {
       writer.uint32(24).bool(message.draining);
-    }
-    if (message.ownedSagas !== 0n) {
-      if (BigInt.asIntN(64, message.ownedSagas) !== message.ownedSagas) {
-        throw new globalThis.Error("value provided for field message.ownedSagas of type int64 too large");
-      }
-      writer.uint32(32).int64(message.ownedSagas);
     }
     return writer;
   },
@@ -990,14 +982,6 @@ export const SecRegistration: MessageFns<SecRegistration> = {
             message.draining = reader.bool();
             continue;
           }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.ownedSagas = reader.int64() as bigint;
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1018,9 +1002,6 @@ export const SecRegistration: MessageFns<SecRegistration> = {
     message.address = object.address ?? "";
     message.version = object.version ?? "";
     message.draining = object.draining ?? false;
-    message.ownedSagas = (object.ownedSagas !== undefined && object.ownedSagas !== null)
-      ? BigInt(object.ownedSagas)
-      : 0n;
     return message;
   },
 };
