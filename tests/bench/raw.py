@@ -1,4 +1,4 @@
-"""Limits of what Sagaline is built of, in the same run: group commits of the store alone, frames on a stream alone."""
+"""Limits of what Sagaline is built of, in the same run: commits, frames on a stream and Python, each alone."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ RECORD_BYTES, BATCH_BYTES = 700, 400
 FRAME_ITEMS = 64
 FRAMES_IN_FLIGHT = 4
 READY_SECONDS = 20.0
+PYTHON_ROUNDS, PYTHON_CALLS = 5, 300_000
 ECHO = "/bench.Echo/Echo"
 
 
@@ -41,6 +42,8 @@ async def raw_limits(options: Options) -> AsyncIterator[Line]:
             yield await _commits(store, options.seconds)
     if options.wants("raw.frames"):
         yield await _frames(options.seconds)
+    if options.wants("raw.python"):
+        yield _python()
 
 
 async def _commits(store: str, seconds: float) -> Line:
@@ -106,6 +109,35 @@ async def _frames(seconds: float) -> Line:
             "server_cpu_us": round((server.cpu_seconds() - served) / items * 1e6, 1),
         }
         return Line("raw.frames", round(items / taken), "items/s", None, about)
+
+
+class _Ledger:
+    """Stands for what a SEC does all day: calls, looks at fields, entries of dicts, small objects."""
+
+    __slots__ = ("_book", "_limit")
+
+    def __init__(self) -> None:
+        self._book: dict[int, tuple[int, int]] = {}
+        self._limit = 512
+
+    def put(self, number: int) -> int | None:
+        self._book[number % 1024] = (number, self._limit)
+        return self._look(number) if number % 3 else None
+
+    def _look(self, number: int) -> int:
+        first, limit = self._book[number % 1024]
+        return max(first, limit)
+
+
+def _python() -> Line:
+    """Measure the interpreter alone: builds of one version differ by a half."""
+    rounds = []
+    for _ in range(PYTHON_ROUNDS):
+        ledger, used = _Ledger(), time.process_time()
+        for number in range(PYTHON_CALLS):
+            ledger.put(number)
+        rounds.append((time.process_time() - used) / PYTHON_CALLS * 1e9)
+    return Line("raw.python", round(min(rounds)), "ns/call", None, {"python": sys.version})
 
 
 async def _exchange(channel: grpc.aio.Channel, until: float) -> int:

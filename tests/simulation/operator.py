@@ -6,6 +6,8 @@ import contextlib
 import random
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from sagaline.v1 import admin_service_pb2, payload_pb2, saga_pb2
 from sagaline_server.core.entries import Resolution
 from sagaline_server.core.inputs import Resolve, SetBreakpoints, SetPaused, SetQuarantined
@@ -107,6 +109,8 @@ class Operator:
         for node in view.nodes:
             order = self._decision(view.saga_id, node, commits=may_commit(view.graph))
             if order is not None:
+                if not self.is_calm and self._chance.random() < 0.5:
+                    order = msgspec.structs.replace(order, expected_log_length=view.log_length)
                 self._history.count(f"operator {order.resolution.name}")
                 await self._once(Order(view.saga_id, order))
 

@@ -286,9 +286,10 @@ class Client:
         actor: str,
         reason: str,
         output: payload_pb2.Payload | None = None,
+        expected_log_length: int | None = None,
     ) -> saga_pb2.Saga:
         """Decide about a node that is held, in doubt, or whose undo failed. Never repeated by itself."""
-        return self._link.unary(calls.resolve(saga_id, node, resolution, output, actor, reason))
+        return self._link.unary(calls.resolve(saga_id, node, resolution, output, actor, reason, expected_log_length))
 
     def inject_fault(
         self,

@@ -81,6 +81,9 @@ TABLE: Mapping[str, Rule] = {
     "NODE_NOT_RESOLVABLE": Rule(
         grpc.StatusCode.FAILED_PRECONDITION, "the node does not wait for that decision", precondition=True
     ),
+    "SAGA_CHANGED": Rule(
+        grpc.StatusCode.FAILED_PRECONDITION, "the saga has gone on since it was looked at", precondition=True
+    ),
     "FAULTS_NOT_ALLOWED": Rule(
         grpc.StatusCode.FAILED_PRECONDITION, "this SEC's settings allow no injected faults", precondition=True
     ),

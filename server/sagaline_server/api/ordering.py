@@ -142,8 +142,13 @@ async def resolve(runtime: SagaRuntime, request: saga_service_pb2.ResolveNodeReq
     elif supplies:
         message = 'SUPPLY_OUTPUT needs an output; where the action has none, send {"json": "null"}'
         problems.append(Problem("output", "REQUIRED", message))
+    if request.expected_log_length < 0:
+        problems.append(
+            Problem("expected_log_length", "OUT_OF_RANGE", "a number of entries, or 0 where it is not said")
+        )
     refuse(problems)
-    order = Resolve(request.node, Resolution(request.resolution), request.by.actor, request.by.reason, output)
+    resolution, expected = Resolution(request.resolution), request.expected_log_length
+    order = Resolve(request.node, resolution, request.by.actor, request.by.reason, output, expected)
     try:
         return await runtime.request(request.saga_id, order)
     except RequestRefused as error:

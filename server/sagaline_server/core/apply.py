@@ -420,6 +420,8 @@ class _Step:
 
     def _operator_resolved(self, entry: OperatorResolved) -> None:
         saga = self.saga
+        if 0 < entry.expected_log_length < saga.seq:
+            raise self._illegal(f"the operator saw {entry.expected_log_length} entries, and there are {saga.seq}")
         node = self._held_map(entry)
         if node is None:
             node = self._node(entry.node)

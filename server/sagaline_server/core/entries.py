@@ -249,6 +249,8 @@ class OperatorResolved(msgspec.Struct, frozen=True):
     actor: str
     reason: str
     output: Payload | None = None
+    expected_log_length: int = 0
+    """Entries that the log had when the operator looked. 0: not said."""
 
 
 class FaultInjected(msgspec.Struct, frozen=True):

@@ -104,6 +104,8 @@ class Resolve(msgspec.Struct, frozen=True):
     actor: str
     reason: str
     output: Payload | None = None
+    expected_log_length: int = 0
+    """Entries that the log had when the operator looked. 0: not said."""
 
 
 class InjectFault(msgspec.Struct, frozen=True):

@@ -199,6 +199,9 @@ def resolve(saga: Saga, given: Resolve) -> Decision:
         return Decision(refusal=Refusal("NODE_NOT_FOUND", f"the saga has no action node {given.node[:128]!r}"))
     if saga.finished is not None:
         return _FINISHED
+    if 0 < given.expected_log_length < saga.seq:
+        message = f"the log has {saga.seq} entries, not {given.expected_log_length}: look again, and decide then"
+        return Decision(refusal=Refusal("SAGA_CHANGED", message))
     action, status = flat.action, saga.status(node)
     is_vain = action is None and given.resolution is Resolution.RETRY  # a map's list stays what it is
     if is_vain or next_status(status, ORDER_EVENTS[given.resolution]) is None:
@@ -212,6 +215,8 @@ def resolve(saga: Saga, given: Resolve) -> Decision:
         return _PIVOT_PASSED
     if given.resolution is Resolution.SUPPLY_OUTPUT and given.output is None:
         return Decision(refusal=Refusal("OUTPUT_MISSING", "SUPPLY_OUTPUT comes with the output"))
-    entry = OperatorResolved(given.node, given.resolution, given.actor, given.reason, given.output)
+    entry = OperatorResolved(
+        given.node, given.resolution, given.actor, given.reason, given.output, given.expected_log_length
+    )
     cancels = unwind_cancels(saga, node) if given.resolution is Resolution.MARK_FAILED else ()
     return Decision((entry,), cancels)

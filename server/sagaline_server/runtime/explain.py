@@ -33,7 +33,8 @@ def explain(
         wait = _wait(dispatcher, live, node, now, points)
         if wait is not None:
             waits.append(wait)
-    return admin_service_pb2.ExplainSagaResponse(waits=waits, warnings=_warnings(dispatcher, live))
+    warnings = _warnings(dispatcher, live)
+    return admin_service_pb2.ExplainSagaResponse(waits=waits, warnings=warnings, log_length=live.state.seq)
 
 
 def _warnings(dispatcher: Dispatcher, live: LiveSaga) -> list[str]:

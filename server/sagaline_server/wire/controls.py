@@ -46,6 +46,7 @@ def control_record(given: Order, now: float) -> log_pb2.ControlRecord:
         case Resolve():
             record.resolve.node = given.node
             record.resolve.resolution = log_pb2.Resolution.ValueType(given.resolution)
+            record.resolve.expected_log_length = given.expected_log_length
             if given.output is not None:
                 fill_payload(record.resolve.output, given.output)
     return record
@@ -64,7 +65,8 @@ def input_from(record: log_pb2.ControlRecord) -> Input | None:
     if kind == "resolve":
         order = record.resolve
         output = payload_from(order.output) if order.HasField("output") else None
-        return Resolve(order.node, Resolution(order.resolution), record.actor, record.reason, output)
+        resolution, expected = Resolution(order.resolution), order.expected_log_length
+        return Resolve(order.node, resolution, record.actor, record.reason, output, expected)
     if kind == "inject":
         asked = record.inject
         return InjectFault(asked.node, FaultKind(asked.fault), asked.times, record.actor, record.reason)

@@ -239,6 +239,7 @@ def _write_resolved(message: log_pb2.LogEntry, entry: core.OperatorResolved) -> 
     out = message.operator_resolved
     out.node, out.actor, out.reason = entry.node, entry.actor, entry.reason
     out.resolution = log_pb2.Resolution.ValueType(entry.resolution)
+    out.expected_log_length = entry.expected_log_length
     if entry.output is not None:
         fill_payload(out.output, entry.output)
 
@@ -341,7 +342,8 @@ def _read_owner(m: log_pb2.OwnerChanged) -> core.Entry:
 
 def _read_resolved(m: log_pb2.OperatorResolved) -> core.Entry:
     output = payload_from(m.output) if m.HasField("output") else None
-    return core.OperatorResolved(m.node, core.Resolution(m.resolution), m.actor, m.reason, output)
+    resolution = core.Resolution(m.resolution)
+    return core.OperatorResolved(m.node, resolution, m.actor, m.reason, output, m.expected_log_length)
 
 
 _READERS: dict[str, Callable[[Any], core.Entry]] = {

@@ -107,10 +107,21 @@ async def test_a_signal_reaches_the_owner_from_any_sec_once(secs: list[str]) -> 
 async def test_resolving_what_needs_no_resolution_is_refused_by_any_sec(secs: list[str]) -> None:
     async with Client(secs[0]) as owner, Client(secs[1]) as other:
         created = await owner.create(one().build(), "x")
+        paused = await owner.pause(created.saga_id)
         for client in (owner, other):
             with pytest.raises(NotAllowedNow) as refused:
                 await client.resolve(created.saga_id, "only", log_pb2.RESOLUTION_RETRY, actor="ann", reason="try")
             assert refused.value.reason == "NODE_NOT_RESOLVABLE"
+            with pytest.raises(NotAllowedNow) as changed:
+                await client.resolve(
+                    created.saga_id,
+                    "only",
+                    log_pb2.RESOLUTION_RETRY,
+                    actor="ann",
+                    reason="try",
+                    expected_log_length=paused.log_length - 1,
+                )
+            assert changed.value.reason == "SAGA_CHANGED"
 
 
 async def test_watches_and_waits_elsewhere_see_everything_once(secs: list[str]) -> None:

@@ -41,4 +41,8 @@ class Orders(Checker):
         elif isinstance(order, Resolve | InjectFault | SetQuarantined):
             carried_out = any(is_effect(stamped.entry, order) for stamped in page.log)
             is_so = isinstance(order, SetQuarantined) and not order.quarantined  # nothing was to be done about it
-            self.check(carried_out or is_so, f"{saga_id}: {order} was confirmed, and the log has nothing of it")
+            seen = order.expected_log_length if isinstance(order, Resolve) else 0
+            is_late = 0 < seen < page.log[-1].seq  # it waited for an owner, and the saga went on before
+            self.check(
+                carried_out or is_so or is_late, f"{saga_id}: {order} was confirmed, and the log has nothing of it"
+            )

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from sagaline_server.core import decide, faults, plain, shares, turn
+from sagaline_server.core import decide, faults, orders, plain, shares, turn
 from sagaline_server.core import gate as gate_module
-from sagaline_server.core.entries import Kind
+from sagaline_server.core.entries import Kind, OperatorResolved
 from sagaline_server.core.gate import NO_POINTS, ActionPoints, Verdict, gate
-from sagaline_server.core.inputs import Decision, ResultFate
+from sagaline_server.core.inputs import Decision, Resolve, ResultFate
 from sagaline_server.core.shares import ActionLimit
 from sagaline_server.core.state import Saga
 from sagaline_server.dispatch.dispatcher import Dispatcher
@@ -176,3 +176,20 @@ def _undo_under_limits() -> Sequence[Patch]:
         (Dispatcher, "reserve", reserve_bound),
         (SagaEngine, "is_free", lambda *_: False),
     ]
+
+
+@plant("decides-on-old-news", "several secs")
+def _decides_on_old_news() -> Sequence[Patch]:
+    """A decision is taken though the saga has gone on since the operator looked."""
+    original = orders.resolve
+
+    def resolve(saga: Saga, given: Resolve) -> Decision:
+        decision = original(saga, msgspec.structs.replace(given, expected_log_length=0))
+        entries = [
+            msgspec.structs.replace(entry, expected_log_length=given.expected_log_length)
+            for entry in decision.entries
+            if isinstance(entry, OperatorResolved)
+        ]
+        return msgspec.structs.replace(decision, entries=tuple(entries))
+
+    return [(orders, "resolve", resolve)]

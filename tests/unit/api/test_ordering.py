@@ -137,6 +137,19 @@ async def test_a_stuck_node_is_marked_undone(served: Served) -> None:
     assert resolved.saga.state == saga_pb2.SAGA_STATE_UNWOUND
 
 
+async def test_a_decision_on_an_older_state_is_refused(served: Served) -> None:
+    await create(served)
+    served.runtime.finish("s1", "pay", Failure("Odd", "look at it", Disposition.HOLD))
+    length = (await served.sagas.GetSaga(pb.GetSagaRequest(saga_id="s1"))).saga.log_length
+    request = resolve(log_pb2.RESOLUTION_MARK_FAILED)
+    request.expected_log_length = length - 1
+    told = await refused(served.sagas.ResolveNode(request))
+    assert (told.code, told.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "SAGA_CHANGED")
+    assert told.details["PreconditionFailure"].violations[0].subject == "s1/pay"
+    request.expected_log_length = length
+    assert not (await served.sagas.ResolveNode(request)).saga.needs_operator
+
+
 async def test_a_held_node_is_given_its_output(served: Served) -> None:
     await create(served)
     served.runtime.finish("s1", "pay", Failure("Odd", "look at it", Disposition.HOLD))

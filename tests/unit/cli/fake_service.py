@@ -27,6 +27,7 @@ class FakeService:
         self.records: dict[str, log_pb2.SagaRecord] = {}
         self.workers: list[admin_service_pb2.WorkerStatus] = []
         self.waits: list[admin_service_pb2.NodeWait] = []
+        self.log_length = 0
         self.secs: list[admin_service_pb2.SecStatus] = []
         self.limits: list[admin_service_pb2.Limit] = []
         self.points: list[admin_service_pb2.ActionBreakpoint] = []
@@ -125,7 +126,7 @@ class FakeService:
 
     def ExplainSaga(self, request: Any, context: Any) -> admin_service_pb2.ExplainSagaResponse:
         self._find(request, context)
-        return admin_service_pb2.ExplainSagaResponse(waits=self.waits)
+        return admin_service_pb2.ExplainSagaResponse(waits=self.waits, log_length=self.log_length)
 
     def ListSecs(self, request: Any, context: Any) -> admin_service_pb2.ListSecsResponse:
         self._begin(request, context)

@@ -59,6 +59,8 @@ def test_why_names_the_command_that_decides(sagaline: Sagaline, service: FakeSer
     undo, action = sagaline("why", "t").stderr.splitlines()
     assert "sagaline resolve t pay --retry | --mark-undone --reason TEXT" in undo
     assert "sagaline resolve t book --retry | --mark-failed | --output-json JSON --reason TEXT" in action
+    service.log_length = 14
+    assert "--mark-undone --seen 14 --reason TEXT" in sagaline("why", "t").stderr
 
 
 def test_why(sagaline: Sagaline, service: FakeService) -> None:

@@ -63,9 +63,11 @@ CASES: dict[str, tuple[Any, str, str]] = {
         "adopted by b, from a",
     ),
     "operator_resolved": (
-        log_pb2.OperatorResolved(node="n", resolution=log_pb2.RESOLUTION_MARK_UNDONE, actor="ann", reason="by hand"),
+        log_pb2.OperatorResolved(
+            node="n", resolution=log_pb2.RESOLUTION_MARK_UNDONE, actor="ann", reason="by hand", expected_log_length=14
+        ),
         "n",
-        'mark undone, by ann, "by hand"',
+        'mark undone, seen at 14, by ann, "by hand"',
     ),
     "saga_finished": (log_pb2.SagaFinished(state=saga_pb2.SAGA_STATE_UNWOUND), "", "unwound"),
     "node_held": (log_pb2.NodeHeld(node="n", attempt=3, failure=FULL), "n", "attempt 3, Full: no room"),

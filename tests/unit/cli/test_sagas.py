@@ -167,6 +167,13 @@ def test_resolve_sends_the_decision(
     [request] = service.requests
     assert (request.node, request.resolution, request.by.reason) == ("hotel/pick", resolution, "by hand")
     assert request.output.json == ('{"id":1}' if resolution == log_pb2.RESOLUTION_SUPPLY_OUTPUT else "")
+    assert request.expected_log_length == 0
+
+
+def test_resolve_sends_what_was_seen(sagaline: Sagaline, service: FakeService) -> None:
+    service.add(running("t", needs_operator=True))
+    assert sagaline("resolve", "t", "pay", "--retry", "--seen", "14", "--reason", "it is mended").exit_code == 0
+    assert service.requests[0].expected_log_length == 14
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_a_batch_with_too_few_results_is_refused() -> None:
 
 def test_what_would_be_done_twice_is_never_repeated() -> None:
     call = calls.resolve(
-        "s", "server/pick", log_pb2.RESOLUTION_SUPPLY_OUTPUT, payload_pb2.Payload(json="1"), "me", "by hand"
+        "s", "server/pick", log_pb2.RESOLUTION_SUPPLY_OUTPUT, payload_pb2.Payload(json="1"), "me", "by hand", 14
     )
     assert not call.method.repeatable
     assert not calls.hand_off("s", "").method.repeatable
@@ -88,6 +88,7 @@ def test_what_would_be_done_twice_is_never_repeated() -> None:
         resolution=log_pb2.RESOLUTION_SUPPLY_OUTPUT,
         by=saga_service_pb2.Attribution(actor="me", reason="by hand"),
         output=payload_pb2.Payload(json="1"),
+        expected_log_length=14,
     )
 
 

@@ -434,6 +434,8 @@ class Auditor:
 
     def _resolved(self, entry: OperatorResolved) -> None:
         name = entry.node
+        seen = entry.expected_log_length
+        self._need(not seen or self.seq <= seen + 1, "invariant 28: the operator has not seen what came in between")
         match entry.resolution:
             case Resolution.RETRY:
                 self._need(name in self.stuck | self.held, "nothing waits for an operator")

@@ -94,8 +94,8 @@ class Scene(Driver):
     def signal(self, name: str, payload: Payload = OUTPUT, request_id: str = "") -> Decision:
         return self.take(Signal(name, payload, request_id))
 
-    def order(self, name: str, resolution: Resolution, output: Payload | None = None) -> Decision:
-        return self.take(Resolve(name, resolution, "somebody", "because", output))
+    def order(self, name: str, resolution: Resolution, output: Payload | None = None, seen: int = 0) -> Decision:
+        return self.take(Resolve(name, resolution, "somebody", "because", output, seen))
 
     # ---- time
 

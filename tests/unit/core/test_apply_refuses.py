@@ -249,6 +249,7 @@ def started() -> Scene:
         (NodeUndone("a", 1, UndoneHow.ACTION), "RUNNING"),
         (UndoFailed("a", 1, Failure("x")), "RUNNING"),
         (OperatorResolved("a", Resolution.RETRY, "me", "so"), "RUNNING"),
+        (OperatorResolved("a", Resolution.RETRY, "me", "so", expected_log_length=1), "saw 1 entries"),
         (SagaFinished(SagaState.SUCCEEDED), "2 nodes"),
         (SagaFinished(SagaState.UNWOUND), "only end as SUCCEEDED"),
         (SagaFinished(SagaState.STUCK), "only end as SUCCEEDED"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sagaline_server.core.decide import NewOwner, Unwind
-from sagaline_server.core.entries import OwnerChange, OwnerChanged, Resolution, SagaState, UnwindCause
+from sagaline_server.core.entries import OperatorResolved, OwnerChange, OwnerChanged, Resolution, SagaState, UnwindCause
 from sagaline_server.core.graph import RetryPolicy
 from sagaline_server.core.values import FailureSource, Payload
 from tests.unit.core.graphs import action, beside, chain, constant, flat
@@ -151,6 +151,30 @@ def test_orders_that_do_not_fit_the_node_are_refused(resolution: Resolution) -> 
     assert refusal is not None
     assert refusal.code == "NODE_NOT_RESOLVABLE"
     assert "RUNNING" in refusal.message
+
+
+def test_a_decision_on_what_has_changed_since_is_refused() -> None:
+    """Invariant 28: another operator's retry came in between, and failed for another reason."""
+    scene = stuck()
+    seen = scene.saga.seq
+    scene.order("a", Resolution.RETRY)
+    scene.undo_fails("a")
+    refusal = scene.order("a", Resolution.MARK_UNDONE, seen=seen).refusal
+    assert refusal is not None
+    assert refusal.code == "SAGA_CHANGED"
+    assert str(scene.saga.seq) in refusal.message
+    scene.order("a", Resolution.MARK_UNDONE, seen=scene.saga.seq)
+    assert scene.state() is SagaState.UNWOUND
+
+
+def test_a_decision_names_in_the_log_what_it_rests_on() -> None:
+    """Invariant 28: and an operator who says nothing of that decides about the node as it stands."""
+    scene = stuck()
+    seen = scene.saga.seq
+    scene.order("a", Resolution.MARK_UNDONE, seen=seen)
+    entry = scene.entries()[-2]
+    assert isinstance(entry, OperatorResolved)
+    assert entry.expected_log_length == seen
 
 
 @pytest.mark.parametrize("name", ["nobody", "k"])

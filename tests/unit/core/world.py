@@ -360,7 +360,8 @@ class World(Driver):
             output = self.effects.act(name, output_of(name))
             assert output is not None
         self.sure = True
-        decision = self.take(Resolve(name, order, "somebody", "because", output))
+        seen = self.chance.choice([0, self.saga.seq])
+        decision = self.take(Resolve(name, order, "somebody", "because", output, seen))
         self.sure = False
         assert decision.refusal is None
 

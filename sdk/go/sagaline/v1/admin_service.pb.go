@@ -618,7 +618,9 @@ type ExplainSagaResponse struct {
 	Waits []*NodeWait `protobuf:"bytes,1,rep,name=waits,proto3" json:"waits,omitempty"`
 	// What will go wrong unless somebody looks, for people: workers here whose
 	// declared types do not fit what the graph gives them. At most 100.
-	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Number of entries in its log, as of this answer.
+	LogLength     int64 `protobuf:"varint,3,opt,name=log_length,json=logLength,proto3" json:"log_length,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -665,6 +667,13 @@ func (x *ExplainSagaResponse) GetWarnings() []string {
 		return x.Warnings
 	}
 	return nil
+}
+
+func (x *ExplainSagaResponse) GetLogLength() int64 {
+	if x != nil {
+		return x.LogLength
+	}
+	return 0
 }
 
 // Request of HandOff.
@@ -1765,10 +1774,12 @@ const file_sagaline_v1_admin_service_proto_rawDesc = "" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1b.sagaline.v1.InvocationKindR\x04kind\x12/\n" +
 	"\x06reason\x18\x03 \x01(\x0e2\x17.sagaline.v1.WaitReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12+\n" +
-	"\x03age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03age\"^\n" +
+	"\x03age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03age\"}\n" +
 	"\x13ExplainSagaResponse\x12+\n" +
 	"\x05waits\x18\x01 \x03(\v2\x15.sagaline.v1.NodeWaitR\x05waits\x12\x1a\n" +
-	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"E\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12\x1d\n" +
+	"\n" +
+	"log_length\x18\x03 \x01(\x03R\tlogLength\"E\n" +
 	"\x0eHandOffRequest\x12\x17\n" +
 	"\asaga_id\x18\x01 \x01(\tR\x06sagaId\x12\x1a\n" +
 	"\tto_sec_id\x18\x02 \x01(\tR\atoSecId\"O\n" +

@@ -1050,9 +1050,11 @@ type ResolveOrder struct {
 	// Decision.
 	Resolution Resolution `protobuf:"varint,2,opt,name=resolution,proto3,enum=sagaline.v1.Resolution" json:"resolution,omitempty"`
 	// For SUPPLY_OUTPUT alone.
-	Output        *Payload `protobuf:"bytes,3,opt,name=output,proto3" json:"output,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Output *Payload `protobuf:"bytes,3,opt,name=output,proto3" json:"output,omitempty"`
+	// Entries that the log may have, at most. 0: any number.
+	ExpectedLogLength int64 `protobuf:"varint,4,opt,name=expected_log_length,json=expectedLogLength,proto3" json:"expected_log_length,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ResolveOrder) Reset() {
@@ -1104,6 +1106,13 @@ func (x *ResolveOrder) GetOutput() *Payload {
 		return x.Output
 	}
 	return nil
+}
+
+func (x *ResolveOrder) GetExpectedLogLength() int64 {
+	if x != nil {
+		return x.ExpectedLogLength
+	}
+	return 0
 }
 
 // Asks for a saga to be set aside, or to be set aside no longer.
@@ -2865,9 +2874,11 @@ type OperatorResolved struct {
 	// Why. Required, at most 1,024 bytes.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// For SUPPLY_OUTPUT alone.
-	Output        *Payload `protobuf:"bytes,5,opt,name=output,proto3" json:"output,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Output *Payload `protobuf:"bytes,5,opt,name=output,proto3" json:"output,omitempty"`
+	// Entries that the log had when the operator looked; 0 if not said.
+	ExpectedLogLength int64 `protobuf:"varint,6,opt,name=expected_log_length,json=expectedLogLength,proto3" json:"expected_log_length,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *OperatorResolved) Reset() {
@@ -2933,6 +2944,13 @@ func (x *OperatorResolved) GetOutput() *Payload {
 		return x.Output
 	}
 	return nil
+}
+
+func (x *OperatorResolved) GetExpectedLogLength() int64 {
+	if x != nil {
+		return x.ExpectedLogLength
+	}
+	return 0
 }
 
 // Last entry of a log.
@@ -3235,13 +3253,14 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\a_pausedB\b\n" +
 	"\x06_steps\"K\n" +
 	"\x0eBreakpointList\x129\n" +
-	"\vbreakpoints\x18\x01 \x03(\v2\x17.sagaline.v1.BreakpointR\vbreakpoints\"\x89\x01\n" +
+	"\vbreakpoints\x18\x01 \x03(\v2\x17.sagaline.v1.BreakpointR\vbreakpoints\"\xb9\x01\n" +
 	"\fResolveOrder\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x127\n" +
 	"\n" +
 	"resolution\x18\x02 \x01(\x0e2\x17.sagaline.v1.ResolutionR\n" +
 	"resolution\x12,\n" +
-	"\x06output\x18\x03 \x01(\v2\x14.sagaline.v1.PayloadR\x06output\"3\n" +
+	"\x06output\x18\x03 \x01(\v2\x14.sagaline.v1.PayloadR\x06output\x12.\n" +
+	"\x13expected_log_length\x18\x04 \x01(\x03R\x11expectedLogLength\"3\n" +
 	"\x0fQuarantineOrder\x12 \n" +
 	"\vquarantined\x18\x01 \x01(\bR\vquarantined\"*\n" +
 	"\bRunOrder\x12\x1e\n" +
@@ -3366,7 +3385,7 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"\x06sec_id\x18\x01 \x01(\tR\x05secId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x03R\vincarnation\x12*\n" +
 	"\x03how\x18\x03 \x01(\x0e2\x18.sagaline.v1.OwnerChangeR\x03how\x12\x1e\n" +
-	"\vfrom_sec_id\x18\x04 \x01(\tR\tfromSecId\"\xbb\x01\n" +
+	"\vfrom_sec_id\x18\x04 \x01(\tR\tfromSecId\"\xeb\x01\n" +
 	"\x10OperatorResolved\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x127\n" +
 	"\n" +
@@ -3374,7 +3393,8 @@ const file_sagaline_v1_log_proto_rawDesc = "" +
 	"resolution\x12\x14\n" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12,\n" +
-	"\x06output\x18\x05 \x01(\v2\x14.sagaline.v1.PayloadR\x06output\"<\n" +
+	"\x06output\x18\x05 \x01(\v2\x14.sagaline.v1.PayloadR\x06output\x12.\n" +
+	"\x13expected_log_length\x18\x06 \x01(\x03R\x11expectedLogLength\"<\n" +
 	"\fSagaFinished\x12,\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x16.sagaline.v1.SagaStateR\x05state\"\x95\x01\n" +
 	"\rFaultInjected\x12\x12\n" +

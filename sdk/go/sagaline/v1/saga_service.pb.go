@@ -2273,9 +2273,12 @@ type ResolveNodeRequest struct {
 	// Who and why. Both required.
 	By *Attribution `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
 	// For SUPPLY_OUTPUT alone.
-	Output        *Payload `protobuf:"bytes,5,opt,name=output,proto3" json:"output,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Output *Payload `protobuf:"bytes,5,opt,name=output,proto3" json:"output,omitempty"`
+	// `Saga.log_length` of what the decision rests on. Refused with SAGA_CHANGED
+	// if the log has grown since. 0: decide about the node as it stands.
+	ExpectedLogLength int64 `protobuf:"varint,6,opt,name=expected_log_length,json=expectedLogLength,proto3" json:"expected_log_length,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ResolveNodeRequest) Reset() {
@@ -2341,6 +2344,13 @@ func (x *ResolveNodeRequest) GetOutput() *Payload {
 		return x.Output
 	}
 	return nil
+}
+
+func (x *ResolveNodeRequest) GetExpectedLogLength() int64 {
+	if x != nil {
+		return x.ExpectedLogLength
+	}
+	return 0
 }
 
 // Response of ResolveNode.
@@ -2952,7 +2962,7 @@ const file_sagaline_v1_saga_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tR\trequestId\";\n" +
 	"\x12SignalSagaResponse\x12%\n" +
-	"\x04saga\x18\x01 \x01(\v2\x11.sagaline.v1.SagaR\x04saga\"\xd2\x01\n" +
+	"\x04saga\x18\x01 \x01(\v2\x11.sagaline.v1.SagaR\x04saga\"\x82\x02\n" +
 	"\x12ResolveNodeRequest\x12\x17\n" +
 	"\asaga_id\x18\x01 \x01(\tR\x06sagaId\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x127\n" +
@@ -2960,7 +2970,8 @@ const file_sagaline_v1_saga_service_proto_rawDesc = "" +
 	"resolution\x18\x03 \x01(\x0e2\x17.sagaline.v1.ResolutionR\n" +
 	"resolution\x12(\n" +
 	"\x02by\x18\x04 \x01(\v2\x18.sagaline.v1.AttributionR\x02by\x12,\n" +
-	"\x06output\x18\x05 \x01(\v2\x14.sagaline.v1.PayloadR\x06output\"<\n" +
+	"\x06output\x18\x05 \x01(\v2\x14.sagaline.v1.PayloadR\x06output\x12.\n" +
+	"\x13expected_log_length\x18\x06 \x01(\x03R\x11expectedLogLength\"<\n" +
 	"\x13ResolveNodeResponse\x12%\n" +
 	"\x04saga\x18\x01 \x01(\v2\x11.sagaline.v1.SagaR\x04saga\"\xaf\x01\n" +
 	"\x12InjectFaultRequest\x12\x17\n" +

@@ -72,7 +72,8 @@ def why_command(settings: Settings, saga_id: str) -> None:
         if wait.reason == admin_service_pb2.WAIT_REASON_OPERATOR:
             undo = wait.kind == saga_pb2.INVOCATION_KIND_UNDO
             ways = "--retry | --mark-undone" if undo else "--retry | --mark-failed | --output-json JSON"
-            decide = f"sagaline resolve {clean(saga_id)} {clean(wait.node)} {ways} --reason TEXT"
+            seen = f" --seen {told.log_length}" if told.log_length else ""  # older SECs do not tell it
+            decide = f"sagaline resolve {clean(saga_id)} {clean(wait.node)} {ways}{seen} --reason TEXT"
             click.echo(f"decide about {clean(wait.node)}: {decide}", err=True)
 
 

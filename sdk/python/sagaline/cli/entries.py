@@ -110,7 +110,8 @@ def _owner(body: log_pb2.OwnerChanged) -> str:
 
 def _resolved(body: log_pb2.OperatorResolved) -> str:
     decision = enum_text(log_pb2.Resolution.DESCRIPTOR, body.resolution)
-    return _joined(decision, _by(body.actor, body.reason))
+    seen = f"seen at {body.expected_log_length}" if body.expected_log_length else ""
+    return _joined(decision, seen, _by(body.actor, body.reason))
 
 
 def _injected(body: log_pb2.FaultInjected) -> str:

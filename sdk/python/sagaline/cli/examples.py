@@ -42,6 +42,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "signal": ("sagaline signal order-17 approved --json true",),
     "resolve": (
         "sagaline resolve order-17 pay --retry --reason 'the bank is back'",
+        "sagaline resolve order-17 pay --mark-failed --seen 14 --reason 'the bank knows no such transfer'",
         "sagaline resolve order-17 pay --mark-undone --reason 'refunded by hand, receipt 4711'",
     ),
     "inject": ("sagaline inject order-17 hotel action-error",),

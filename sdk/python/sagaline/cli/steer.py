@@ -109,6 +109,12 @@ def _json_value(text: str, option: str) -> object:
 @click.option("--mark-undone", "decision", flag_value="mark-undone", help="The node has been undone by hand.")
 @click.option("--mark-failed", "decision", flag_value="mark-failed", help="The action certainly had no effect.")
 @click.option("--output-json", metavar="JSON", help="The action succeeded, with this output.")
+@click.option(
+    "--seen",
+    metavar="ENTRIES",
+    type=click.IntRange(1),
+    help="Decide only if the saga's log still has so many entries, as `why` and `get` told.",
+)
 @click.option("--actor", default=who, help="Who decides, for the log.  [default: you, on this host]")
 @click.option("--reason", required=True, help="Why, for the log.")
 @common_options
@@ -119,6 +125,7 @@ def resolve_command(
     node: str,
     decision: str | None,
     output_json: str | None,
+    seen: int | None,
     actor: str,
     reason: str,
 ) -> None:
@@ -128,7 +135,9 @@ def resolve_command(
     """
     resolution, output = _decision(decision, output_json)
     with settings.client() as client:
-        saga = client.resolve(saga_id, node, resolution, actor=actor, reason=reason, output=output)
+        saga = client.resolve(
+            saga_id, node, resolution, actor=actor, reason=reason, output=output, expected_log_length=seen
+        )
     _tell(settings, saga)
 
 

@@ -377,9 +377,15 @@ def resolve(
     output: payload_pb2.Payload | None,
     actor: str,
     reason: str,
+    expected_log_length: int | None = None,
 ) -> Call[saga_pb2.Saga]:
     """Decide about a node."""
     request = saga_service_pb2.ResolveNodeRequest(
-        saga_id=saga_id, node=node, resolution=resolution, by=_attribution(actor, reason), output=output
+        saga_id=saga_id,
+        node=node,
+        resolution=resolution,
+        by=_attribution(actor, reason),
+        output=output,
+        expected_log_length=expected_log_length or 0,
     )
     return Call(methods.RESOLVE_NODE, request, _saga)

@@ -287,6 +287,7 @@ class Client(RunMethods, LimitMethods):
         actor: str,
         reason: str,
         output: payload_pb2.Payload | None = None,
+        expected_log_length: int | None = None,
     ) -> saga_pb2.Saga:
         """Decide about a node that is held, in doubt, or whose undo failed. Never repeated by itself.
 
@@ -297,11 +298,14 @@ class Client(RunMethods, LimitMethods):
             actor: Who decides, for the log.
             reason: Why, for the log.
             output: The node's output, for `RESOLUTION_SUPPLY_OUTPUT` alone.
+            expected_log_length: `Saga.log_length` of what the decision rests on; refused if the saga has gone on since.
 
         Raises:
-            NotAllowedNow: The node's status does not allow that decision.
+            NotAllowedNow: The node's status does not allow that decision, or the saga has gone on (`SAGA_CHANGED`).
         """
-        return await self._link.unary(calls.resolve(saga_id, node, resolution, output, actor, reason))
+        return await self._link.unary(
+            calls.resolve(saga_id, node, resolution, output, actor, reason, expected_log_length)
+        )
 
     async def inject_fault(
         self,

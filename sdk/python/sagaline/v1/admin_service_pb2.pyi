@@ -335,6 +335,9 @@ class ExplainSagaResponse(_message.Message):
 
     WAITS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    LOG_LENGTH_FIELD_NUMBER: _builtins.int
+    log_length: _builtins.int
+    """Number of entries in its log, as of this answer."""
     @_builtins.property
     def waits(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeWait]:
         """Nodes that wait, in topological order."""
@@ -350,10 +353,11 @@ class ExplainSagaResponse(_message.Message):
         *,
         waits: _abc.Iterable[Global___NodeWait] | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        log_length: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["waits", b"waits", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_length", b"log_length", "waits", b"waits", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

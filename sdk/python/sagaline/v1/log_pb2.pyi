@@ -530,10 +530,13 @@ class ResolveOrder(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     RESOLUTION_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    EXPECTED_LOG_LENGTH_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Node."""
     resolution: Global___Resolution.ValueType
     """Decision."""
+    expected_log_length: _builtins.int
+    """Entries that the log may have, at most. 0: any number."""
     @_builtins.property
     def output(self) -> _payload_pb2.Payload:
         """For SUPPLY_OUTPUT alone."""
@@ -544,10 +547,11 @@ class ResolveOrder(_message.Message):
         node: _builtins.str = ...,
         resolution: Global___Resolution.ValueType = ...,
         output: _payload_pb2.Payload | None = ...,
+        expected_log_length: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "output", b"output", "resolution", b"resolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_log_length", b"expected_log_length", "node", b"node", "output", b"output", "resolution", b"resolution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1384,6 +1388,7 @@ class OperatorResolved(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    EXPECTED_LOG_LENGTH_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Node."""
     resolution: Global___Resolution.ValueType
@@ -1392,6 +1397,8 @@ class OperatorResolved(_message.Message):
     """Who. Required, at most 256 bytes."""
     reason: _builtins.str
     """Why. Required, at most 1,024 bytes."""
+    expected_log_length: _builtins.int
+    """Entries that the log had when the operator looked; 0 if not said."""
     @_builtins.property
     def output(self) -> _payload_pb2.Payload:
         """For SUPPLY_OUTPUT alone."""
@@ -1404,10 +1411,11 @@ class OperatorResolved(_message.Message):
         actor: _builtins.str = ...,
         reason: _builtins.str = ...,
         output: _payload_pb2.Payload | None = ...,
+        expected_log_length: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "node", b"node", "output", b"output", "reason", b"reason", "resolution", b"resolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "expected_log_length", b"expected_log_length", "node", b"node", "output", b"output", "reason", b"reason", "resolution", b"resolution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

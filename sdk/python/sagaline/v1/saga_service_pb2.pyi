@@ -1260,12 +1260,17 @@ class ResolveNodeRequest(_message.Message):
     RESOLUTION_FIELD_NUMBER: _builtins.int
     BY_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    EXPECTED_LOG_LENGTH_FIELD_NUMBER: _builtins.int
     saga_id: _builtins.str
     """Id. Required."""
     node: _builtins.str
     """Node. Required."""
     resolution: _log_pb2.Resolution.ValueType
     """Decision. Required."""
+    expected_log_length: _builtins.int
+    """`Saga.log_length` of what the decision rests on. Refused with SAGA_CHANGED
+    if the log has grown since. 0: decide about the node as it stands.
+    """
     @_builtins.property
     def by(self) -> Global___Attribution:
         """Who and why. Both required."""
@@ -1282,10 +1287,11 @@ class ResolveNodeRequest(_message.Message):
         resolution: _log_pb2.Resolution.ValueType = ...,
         by: Global___Attribution | None = ...,
         output: _payload_pb2.Payload | None = ...,
+        expected_log_length: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "node", b"node", "output", b"output", "resolution", b"resolution", "saga_id", b"saga_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "expected_log_length", b"expected_log_length", "node", b"node", "output", b"output", "resolution", b"resolution", "saga_id", b"saga_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -141,6 +141,8 @@ export interface ExplainSagaResponse {
    * declared types do not fit what the graph gives them. At most 100.
    */
   warnings: string[];
+  /** Number of entries in its log, as of this answer. */
+  logLength: bigint;
 }
 
 /** Request of HandOff. */
@@ -949,7 +951,7 @@ export const NodeWait: MessageFns<NodeWait> = {
 };
 
 function createBaseExplainSagaResponse(): ExplainSagaResponse {
-  return { waits: [], warnings: [] };
+  return { waits: [], warnings: [], logLength: 0n };
 }
 
 export const ExplainSagaResponse: MessageFns<ExplainSagaResponse> = {
@@ -959,6 +961,12 @@ export const ExplainSagaResponse: MessageFns<ExplainSagaResponse> = {
     }
     for (const v of message.warnings) {
       writer.uint32(18).string(v!);
+    }
+    if (message.logLength !== 0n) {
+      if (BigInt.asIntN(64, message.logLength) !== message.logLength) {
+        throw new globalThis.Error("value provided for field message.logLength of type int64 too large");
+      }
+      writer.uint32(24).int64(message.logLength);
     }
     return writer;
   },
@@ -992,6 +1000,14 @@ export const ExplainSagaResponse: MessageFns<ExplainSagaResponse> = {
             message.warnings.push(reader.string());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.logLength = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1011,6 +1027,7 @@ export const ExplainSagaResponse: MessageFns<ExplainSagaResponse> = {
     const message = createBaseExplainSagaResponse();
     message.waits = object.waits?.map((e) => NodeWait.fromPartial(e)) || [];
     message.warnings = object.warnings?.map((e) => e) || [];
+    message.logLength = (object.logLength !== undefined && object.logLength !== null) ? BigInt(object.logLength) : 0n;
     return message;
   },
 };

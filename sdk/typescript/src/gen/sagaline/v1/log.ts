@@ -216,7 +216,11 @@ export interface ResolveOrder {
   /** Decision. */
   resolution: Resolution;
   /** For SUPPLY_OUTPUT alone. */
-  output: Payload | undefined;
+  output:
+    | Payload
+    | undefined;
+  /** Entries that the log may have, at most. 0: any number. */
+  expectedLogLength: bigint;
 }
 
 /** Asks for a saga to be set aside, or to be set aside no longer. */
@@ -565,7 +569,11 @@ export interface OperatorResolved {
   /** Why. Required, at most 1,024 bytes. */
   reason: string;
   /** For SUPPLY_OUTPUT alone. */
-  output: Payload | undefined;
+  output:
+    | Payload
+    | undefined;
+  /** Entries that the log had when the operator looked; 0 if not said. */
+  expectedLogLength: bigint;
 }
 
 /** Last entry of a log. */
@@ -1405,7 +1413,7 @@ export const BreakpointList: MessageFns<BreakpointList> = {
 };
 
 function createBaseResolveOrder(): ResolveOrder {
-  return { node: "", resolution: 0, output: undefined };
+  return { node: "", resolution: 0, output: undefined, expectedLogLength: 0n };
 }
 
 export const ResolveOrder: MessageFns<ResolveOrder> = {
@@ -1418,6 +1426,12 @@ export const ResolveOrder: MessageFns<ResolveOrder> = {
     }
     if (message.output !== undefined) {
       Payload.encode(message.output, writer.uint32(26).fork()).join();
+    }
+    if (message.expectedLogLength !== 0n) {
+      if (BigInt.asIntN(64, message.expectedLogLength) !== message.expectedLogLength) {
+        throw new globalThis.Error("value provided for field message.expectedLogLength of type int64 too large");
+      }
+      writer.uint32(32).int64(message.expectedLogLength);
     }
     return writer;
   },
@@ -1459,6 +1473,14 @@ export const ResolveOrder: MessageFns<ResolveOrder> = {
             message.output = Payload.decode(reader, reader.uint32());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.expectedLogLength = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1481,6 +1503,9 @@ export const ResolveOrder: MessageFns<ResolveOrder> = {
     message.output = (object.output !== undefined && object.output !== null)
       ? Payload.fromPartial(object.output)
       : undefined;
+    message.expectedLogLength = (object.expectedLogLength !== undefined && object.expectedLogLength !== null)
+      ? BigInt(object.expectedLogLength)
+      : 0n;
     return message;
   },
 };
@@ -3597,7 +3622,7 @@ export const OwnerChanged: MessageFns<OwnerChanged> = {
 };
 
 function createBaseOperatorResolved(): OperatorResolved {
-  return { node: "", resolution: 0, actor: "", reason: "", output: undefined };
+  return { node: "", resolution: 0, actor: "", reason: "", output: undefined, expectedLogLength: 0n };
 }
 
 export const OperatorResolved: MessageFns<OperatorResolved> = {
@@ -3616,6 +3641,12 @@ export const OperatorResolved: MessageFns<OperatorResolved> = {
     }
     if (message.output !== undefined) {
       Payload.encode(message.output, writer.uint32(42).fork()).join();
+    }
+    if (message.expectedLogLength !== 0n) {
+      if (BigInt.asIntN(64, message.expectedLogLength) !== message.expectedLogLength) {
+        throw new globalThis.Error("value provided for field message.expectedLogLength of type int64 too large");
+      }
+      writer.uint32(48).int64(message.expectedLogLength);
     }
     return writer;
   },
@@ -3673,6 +3704,14 @@ export const OperatorResolved: MessageFns<OperatorResolved> = {
             message.output = Payload.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.expectedLogLength = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3697,6 +3736,9 @@ export const OperatorResolved: MessageFns<OperatorResolved> = {
     message.output = (object.output !== undefined && object.output !== null)
       ? Payload.fromPartial(object.output)
       : undefined;
+    message.expectedLogLength = (object.expectedLogLength !== undefined && object.expectedLogLength !== null)
+      ? BigInt(object.expectedLogLength)
+      : 0n;
     return message;
   },
 };

@@ -462,7 +462,14 @@ export interface ResolveNodeRequest {
     | Attribution
     | undefined;
   /** For SUPPLY_OUTPUT alone. */
-  output: Payload | undefined;
+  output:
+    | Payload
+    | undefined;
+  /**
+   * `Saga.log_length` of what the decision rests on. Refused with SAGA_CHANGED
+   * if the log has grown since. 0: decide about the node as it stands.
+   */
+  expectedLogLength: bigint;
 }
 
 /** Response of ResolveNode. */
@@ -3508,7 +3515,7 @@ export const SignalSagaResponse: MessageFns<SignalSagaResponse> = {
 };
 
 function createBaseResolveNodeRequest(): ResolveNodeRequest {
-  return { sagaId: "", node: "", resolution: 0, by: undefined, output: undefined };
+  return { sagaId: "", node: "", resolution: 0, by: undefined, output: undefined, expectedLogLength: 0n };
 }
 
 export const ResolveNodeRequest: MessageFns<ResolveNodeRequest> = {
@@ -3527,6 +3534,12 @@ export const ResolveNodeRequest: MessageFns<ResolveNodeRequest> = {
     }
     if (message.output !== undefined) {
       Payload.encode(message.output, writer.uint32(42).fork()).join();
+    }
+    if (message.expectedLogLength !== 0n) {
+      if (BigInt.asIntN(64, message.expectedLogLength) !== message.expectedLogLength) {
+        throw new globalThis.Error("value provided for field message.expectedLogLength of type int64 too large");
+      }
+      writer.uint32(48).int64(message.expectedLogLength);
     }
     return writer;
   },
@@ -3584,6 +3597,14 @@ export const ResolveNodeRequest: MessageFns<ResolveNodeRequest> = {
             message.output = Payload.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.expectedLogLength = reader.int64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3608,6 +3629,9 @@ export const ResolveNodeRequest: MessageFns<ResolveNodeRequest> = {
     message.output = (object.output !== undefined && object.output !== null)
       ? Payload.fromPartial(object.output)
       : undefined;
+    message.expectedLogLength = (object.expectedLogLength !== undefined && object.expectedLogLength !== null)
+      ? BigInt(object.expectedLogLength)
+      : 0n;
     return message;
   },
 };
