@@ -90,7 +90,12 @@ func TestASagaThatNeedsAnOperator(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	supply := pb.Resolution_RESOLUTION_SUPPLY_OUTPUT
-	must[*pb.Saga](t)(client.Resolve(ctx, handle.ID(), "held", supply, "by hand", operator))
+	seen := must[*pb.Saga](t)(client.Get(ctx, handle.ID())).GetLogLength()
+	_, err = client.ResolveIfUnchanged(ctx, handle.ID(), "held", seen-1, supply, "by hand", operator)
+	if !errors.Is(err, &sagaline.Error{Reason: sagaline.ReasonSagaChanged}) {
+		t.Fatalf("decided on old news: %v", err)
+	}
+	must[*pb.Saga](t)(client.ResolveIfUnchanged(ctx, handle.ID(), "held", seen, supply, "by hand", operator))
 	if result, err := handle.Result(ctx); err != nil || result != "by hand" {
 		t.Fatalf("got %q, %v", result, err)
 	}

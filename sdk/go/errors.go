@@ -17,6 +17,7 @@ const (
 	ReasonAlreadyExists     = "SAGA_ALREADY_EXISTS"
 	ReasonSagaFinished      = "SAGA_FINISHED"
 	ReasonNodeNotResolvable = "NODE_NOT_RESOLVABLE"
+	ReasonSagaChanged       = "SAGA_CHANGED"
 	ReasonSECNotFound       = "SEC_NOT_FOUND"
 	ReasonQuarantined       = "SAGA_QUARANTINED"
 	ReasonLogCompacted      = "LOG_COMPACTED"

@@ -102,7 +102,20 @@ func (c *Client) Signal(ctx context.Context, id, signal string, value any) (*pb.
 // SUPPLY_OUTPUT alone, and nil otherwise. It is never repeated by itself: a decision that arrived twice could meet the node
 // after its next failure.
 func (c *Client) Resolve(ctx context.Context, id, node string, resolution pb.Resolution, output any, by By) (*pb.Saga, error) {
-	request := &pb.ResolveNodeRequest{SagaId: id, Node: node, Resolution: resolution, By: by.message()}
+	return c.resolve(ctx, &pb.ResolveNodeRequest{SagaId: id, Node: node, Resolution: resolution, By: by.message()}, output)
+}
+
+// ResolveIfUnchanged is Resolve, but refused with ReasonSagaChanged if the saga's log has grown beyond logLength: GetLogLength of
+// the saga that the decision rests on.
+func (c *Client) ResolveIfUnchanged(
+	ctx context.Context, id, node string, logLength int64, resolution pb.Resolution, output any, by By,
+) (*pb.Saga, error) {
+	return c.resolve(ctx, &pb.ResolveNodeRequest{
+		SagaId: id, Node: node, Resolution: resolution, By: by.message(), ExpectedLogLength: logLength,
+	}, output)
+}
+
+func (c *Client) resolve(ctx context.Context, request *pb.ResolveNodeRequest, output any) (*pb.Saga, error) {
 	if output != nil {
 		payload, err := EncodePayload(output)
 		if err != nil {

@@ -9,6 +9,7 @@ import {
   Failed,
   graph,
   Hold,
+  NotAllowedNow,
   SagaAlreadyExists,
   SagaNeedsOperator,
   SagaNotFound,
@@ -103,7 +104,10 @@ test("a held node waits for a decision, and the watch tells all of it", async ()
     const saga = await client.wait(sagaId, { timeout: BOUND });
     assert.equal(saga.needsOperator, true);
     await assert.rejects(client.run(odds, null, { sagaId, timeout: BOUND }), SagaNeedsOperator);
-    await client.resolve(sagaId, "odd", "mark_failed", { actor: "ada", reason: "looked" });
+    const by = { actor: "ada", reason: "looked" };
+    const tooEarly = client.resolve(sagaId, "odd", "mark_failed", { ...by, expectedLogLength: saga.logLength - 1 });
+    await assert.rejects(tooEarly, (error) => error instanceof NotAllowedNow && error.reason === "SAGA_CHANGED");
+    await client.resolve(sagaId, "odd", "mark_failed", { ...by, expectedLogLength: saga.logLength });
     const kinds: string[] = [];
     for await (const { kind, seq } of client.watch(sagaId)) {
       kinds.push(kind);

@@ -84,14 +84,24 @@ export class Steering extends Reading {
     return found((await this.calls.call((client) => client.signalSaga, request, options)).saga);
   }
 
-  /** Decides about a node that is held, in doubt, or whose undo failed. Never repeated by itself. */
+  /**
+   * Decides about a node that is held, in doubt, or whose undo failed. Never repeated by itself. With `expectedLogLength`, the
+   * `logLength` of what the decision rests on, it is refused with `SAGA_CHANGED` if the saga has gone on since.
+   */
   async resolve(
     sagaId: string,
     node: string,
     decision: Decision,
-    by: Accountable & { readonly output?: Payload },
+    by: Accountable & { readonly output?: Payload; readonly expectedLogLength?: number },
   ): Promise<SagaInfo> {
-    const request = { sagaId, node, resolution: RESOLUTIONS[decision], by: attribution(by), output: by.output };
+    const request = {
+      sagaId,
+      node,
+      resolution: RESOLUTIONS[decision],
+      by: attribution(by),
+      output: by.output,
+      expectedLogLength: BigInt(by.expectedLogLength ?? 0),
+    };
     return found((await this.calls.callOnce((client) => client.resolveNode, request, by)).saga);
   }
 

@@ -280,8 +280,22 @@ public final class Client implements AutoCloseable {
    * repeated by itself: a second time it may meet the node after its next failure.
    */
   public CompletableFuture<Saga> resolve(String id, String node, Resolution resolution, Object output, By by) {
+    return resolveIfUnchanged(id, node, 0, resolution, output, by);
+  }
+
+  /**
+   * As {@link #resolve}, but refused with SAGA_CHANGED if the saga's log has grown beyond logLength: the length that the saga had
+   * on which the decision rests.
+   */
+  public CompletableFuture<Saga> resolveIfUnchanged(
+      String id, String node, long logLength, Resolution resolution, Object output, By by) {
     var request =
-        ResolveNodeRequest.newBuilder().setSagaId(id).setNode(node).setResolution(resolution).setBy(by.message());
+        ResolveNodeRequest.newBuilder()
+            .setSagaId(id)
+            .setNode(node)
+            .setResolution(resolution)
+            .setExpectedLogLength(logLength)
+            .setBy(by.message());
     if (output != null) {
       request.setOutput(codec.encode(output));
     }

@@ -162,7 +162,11 @@ class IntegrationTest {
     try (Worker worker = serve(sec.address, odd)) {
       var saga = get(client.create(NewSaga.of(odds)));
       assertTrue(fails(NeedsOperatorException.class, saga.result()).saga().getNeedsOperator());
-      get(client.resolve(saga.id(), "odd", Resolution.RESOLUTION_SUPPLY_OUTPUT, "by hand", ADA));
+      var supply = Resolution.RESOLUTION_SUPPLY_OUTPUT;
+      long seen = get(client.get(saga.id())).getLogLength();
+      var early = client.resolveIfUnchanged(saga.id(), "odd", seen - 1, supply, "by hand", ADA);
+      assertEquals("SAGA_CHANGED", fails(SagaException.class, early).reason());
+      get(client.resolveIfUnchanged(saga.id(), "odd", seen, supply, "by hand", ADA));
       assertEquals("by hand", get(saga.result()));
       assertEquals("by hand", get(client.find(saga.id(), String.class).result()));
     }
