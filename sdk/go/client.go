@@ -21,6 +21,9 @@ import (
 type Client struct {
 	conns []*grpc.ClientConn
 	at    atomic.Uint64 // which one answered last
+	runs  *sharedRuns
+	// patience is how long calls are repeated, and streams opened anew, while no SEC can be had.
+	patience time.Duration
 }
 
 // ClientConfig is what a client is made of.
@@ -37,7 +40,8 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{}
+	c := &Client{patience: patience}
+	c.runs = newSharedRuns(c)
 	for _, address := range addresses {
 		conn, err := dial(address, config.Credentials)
 		if err != nil {
@@ -48,8 +52,9 @@ func NewClient(config ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// Close closes the connections.
+// Close closes the connections; what is under way ends with an error.
 func (c *Client) Close() error {
+	c.runs.close()
 	var problems []error
 	for _, conn := range c.conns {
 		problems = append(problems, conn.Close())
@@ -67,9 +72,9 @@ func (c *Client) conn() *grpc.ClientConn { return c.conns[c.at.Load()%uint64(len
 
 // Bounds of repeating a call that no SEC could be had for.
 const (
-	repeatTime = 30 * time.Second
-	repeatMin  = 50 * time.Millisecond
-	repeatMax  = 2 * time.Second
+	patience  = 30 * time.Second
+	repeatMin = 50 * time.Millisecond
+	repeatMax = 2 * time.Second
 )
 
 // ask calls until a SEC answers, for calls that may be repeated. It asks the SECs in turn, for 30 s at most.
@@ -83,21 +88,22 @@ func askAdmin[Response any](ctx context.Context, c *Client, method func(pb.Admin
 }
 
 func repeat[Response any](ctx context.Context, c *Client, call func() (Response, error)) (Response, error) {
-	until, pause := now().Add(repeatTime), repeatMin
+	until, pause := now().Add(c.patience), repeatMin
 	for tries := 1; ; tries++ {
+		at := c.at.Load()
 		response, err := call()
 		if status.Code(err) != codes.Unavailable || now().After(until) {
 			return response, errorOf(err)
 		}
-		if err := c.next(ctx, tries, &pause); err != nil {
+		if err := c.next(ctx, at, tries, &pause); err != nil {
 			return response, err
 		}
 	}
 }
 
-// next turns to the next SEC, after a pause where all of them were asked.
-func (c *Client) next(ctx context.Context, tries int, pause *time.Duration) error {
-	c.at.Add(1)
+// next turns to the next SEC, unless another call has done so since at was read, after a pause where all of them were asked.
+func (c *Client) next(ctx context.Context, at uint64, tries int, pause *time.Duration) error {
+	c.at.CompareAndSwap(at, at+1)
 	if tries%len(c.conns) != 0 {
 		return nil
 	}
@@ -113,8 +119,9 @@ func (c *Client) next(ctx context.Context, tries int, pause *time.Duration) erro
 // reached finds a SEC to which there is a connection, for what must not be done twice: such a call is sent once, and only
 // what was never sent goes to the next SEC.
 func (c *Client) reached(ctx context.Context) (*grpc.ClientConn, error) {
-	until, pause := now().Add(repeatTime), repeatMin
+	until, pause := now().Add(c.patience), repeatMin
 	for tries := 1; ; tries++ {
+		at := c.at.Load()
 		conn := c.conn()
 		conn.Connect()
 		state := conn.GetState()
@@ -127,7 +134,7 @@ func (c *Client) reached(ctx context.Context) (*grpc.ClientConn, error) {
 		if now().After(until) {
 			return nil, &Error{Code: codes.Unavailable, Message: "no SEC can be reached at " + conn.Target()}
 		}
-		if err := c.next(ctx, tries, &pause); err != nil {
+		if err := c.next(ctx, at, tries, &pause); err != nil {
 			return nil, err
 		}
 	}
@@ -188,22 +195,25 @@ func specOf[P, R any](graph *Graph[P, R], params P, options SagaOptions) (*pb.Sa
 	return spec, nil
 }
 
-// Run creates a saga and waits for its result, as [Handle.Result] does: one call, where the saga ends within a minute.
+// Run creates a saga and waits for its result, as [Handle.Result] does: one call, where the saga ends within a minute. Where
+// many run at once, those beyond a few share one stream; each hears what a call of its own would tell.
 func Run[P, R any](ctx context.Context, c *Client, graph *Graph[P, R], params P, options SagaOptions) (result R, err error) {
 	spec, err := specOf(graph, params, options)
 	if err != nil {
 		return result, err
 	}
-	handle := &Handle[R]{c, spec.SagaId}
-	request := &pb.RunSagaRequest{Saga: spec, Timeout: durationpb.New(time.Minute), OrNeedsOperator: true}
-	response, err := ask(ctx, c, func(api pb.SagaServiceClient) (*pb.RunSagaResponse, error) { return api.RunSaga(ctx, request) })
-	switch saga := response.GetSaga(); {
-	case err != nil:
+	saga, err := c.runs.run(ctx, spec, func() (*pb.Saga, error) {
+		request := &pb.RunSagaRequest{Saga: spec, Timeout: durationpb.New(time.Minute), OrNeedsOperator: true}
+		response, err := ask(ctx, c, func(api pb.SagaServiceClient) (*pb.RunSagaResponse, error) { return api.RunSaga(ctx, request) })
+		if saga := response.GetSaga(); err != nil || isOver(saga) || saga.GetNeedsOperator() {
+			return saga, err
+		}
+		return c.WaitOrOperator(ctx, spec.GetSagaId())
+	})
+	if err != nil {
 		return result, err
-	case isOver(saga) || saga.GetNeedsOperator():
-		return handle.resultOf(saga)
 	}
-	return handle.Result(ctx)
+	return Find[R](c, spec.GetSagaId()).resultOf(saga)
 }
 
 // Handle is a saga whose result is of type R.

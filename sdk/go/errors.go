@@ -8,6 +8,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	pb "sagaline.dev/sdk/go/sagaline/v1"
 )
 
 // Reasons of errors: the stable codes of `ErrorInfo`. A program treats one that it does not know by its status code.
@@ -91,6 +93,15 @@ func errorOf(err error) error {
 		case *errdetails.RetryInfo:
 			e.RetryAfter = detail.GetRetryDelay().AsDuration()
 		}
+	}
+	return e
+}
+
+// errorOfBatch is the error of one saga among many: the same as had it been asked for alone.
+func errorOfBatch(problem *pb.BatchError) error {
+	e := &Error{Code: codes.Code(problem.GetCode()), Reason: problem.GetReason(), Message: problem.GetMessage()}
+	for _, each := range problem.GetProblems() {
+		e.problem(each.GetField(), each.GetMessage())
 	}
 	return e
 }

@@ -1,11 +1,15 @@
 package sagaline_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,11 +39,11 @@ type order struct {
 // unique makes a name that no earlier run against the same SEC has used.
 func unique(name string) string { return fmt.Sprintf("%s-%d", name, time.Now().UnixNano()) }
 
-// secAddress is where tests/integration/go has started a SEC.
+// secAddress is where tests/integration/go_sdk has started a SEC.
 func secAddress(t *testing.T) string {
 	address := os.Getenv("SAGALINE_SEC")
 	if address == "" {
-		t.Skip("SAGALINE_SEC names no SEC: tests/integration/go starts one and runs this")
+		t.Skip("SAGALINE_SEC names no SEC: tests/integration/go_sdk starts one and runs this")
 	}
 	return address
 }
@@ -218,5 +222,77 @@ func TestSignalAndUnwind(t *testing.T) {
 	}
 	if found != 2 {
 		t.Fatalf("%d sagas are listed", found)
+	}
+}
+
+// calls is how many calls of a method the SEC has begun to serve.
+func calls(t *testing.T, method string) int {
+	t.Helper()
+	browser := http.Client{Timeout: bound}
+	response, err := browser.Get("http://" + os.Getenv("SAGALINE_METRICS") + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	total := 0.0
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), "} ")
+		if strings.HasPrefix(name, "grpc_server_started_total{") && strings.Contains(name, `grpc_method="`+method+`"`) {
+			count, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += count
+		}
+	}
+	return int(total)
+}
+
+func TestManyRunsAtOnceShareAStreamOfTheSec(t *testing.T) {
+	const many = 300
+	ctx, client := connect(t)
+	gate := make(chan struct{})
+	act := sagaline.NewAction("go.shared", "1", func(_ context.Context, in string) (string, error) {
+		<-gate
+		return in + "!", nil
+	})
+	graph := echoGraph(t, "go-shared", act, "one", "two")
+	serve(t, act)
+	alone, streams := calls(t, "RunSaga"), calls(t, "RunSagas")
+	go func() {
+		// All of them are there at once before the first of them ends.
+		filter := &pb.SagaFilter{GraphName: "go-shared"}
+		for ctx.Err() == nil {
+			counts, err := client.Count(ctx, filter)
+			if err != nil || counts[pb.SagaState_SAGA_STATE_RUNNING] == many {
+				break
+			}
+		}
+		close(gate)
+	}()
+	runMany(t, ctx, client, graph, many, "x!!")
+	if alone, streams = calls(t, "RunSaga")-alone, calls(t, "RunSagas")-streams; alone != 8 || streams != 1 {
+		t.Fatalf("%d calls and %d streams", alone, streams)
+	}
+}
+
+// runMany runs sagas at the same time, and demands their result.
+func runMany(t *testing.T, ctx context.Context, client *sagaline.Client, graph *sagaline.Graph[string, string], count int, want string) {
+	t.Helper()
+	told := make(chan error, count)
+	for range count {
+		go func() {
+			result, err := sagaline.Run(ctx, client, graph, "x", sagaline.SagaOptions{})
+			if err == nil && result != want {
+				err = fmt.Errorf("got %q", result)
+			}
+			told <- err
+		}()
+	}
+	for range count {
+		if err := <-told; err != nil {
+			t.Fatal(err)
+		}
 	}
 }

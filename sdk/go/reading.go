@@ -58,7 +58,7 @@ func (c *Client) Watch(ctx context.Context, id string, from int64) iter.Seq2[*pb
 		w := &watch{client: c, id: id, next: max(from, 1), yield: yield}
 		pause := repeatMin
 		for tries := 1; ; tries++ {
-			before := w.next
+			before, at := w.next, c.at.Load()
 			err := w.read(ctx)
 			switch {
 			case w.stopped, err == nil && w.over:
@@ -70,7 +70,7 @@ func (c *Client) Watch(ctx context.Context, id string, from int64) iter.Seq2[*pb
 			if w.next > before {
 				tries, pause = 0, repeatMin
 			}
-			if err := c.next(ctx, max(tries, 1), &pause); err != nil {
+			if err := c.next(ctx, at, max(tries, 1), &pause); err != nil {
 				yield(nil, err)
 				return
 			}

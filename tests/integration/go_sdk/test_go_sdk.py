@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.secs import run, started
+from tests.integration.secs import ANY_PORT, SERVER, run, started
 from tests.postgres_server import PostgresServer, postgres_server
+from tests.processes import free_port
 
 __all__ = ["postgres_server"]
 
@@ -22,16 +23,16 @@ pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="NOT TESTED: 
 
 
 @pytest.fixture
-async def address(tmp_path: Path) -> AsyncIterator[str]:
-    """Where a SEC serves."""
-    async with started("bash", "-c", "exec sagaline dev --listen 127.0.0.1:0", directory=tmp_path) as dev:
-        yield await dev.address()
+async def sec(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """Where a SEC serves, and where its metrics, as variables of the tests."""
+    metrics = f"127.0.0.1:{free_port()}"
+    given = ("--listen", ANY_PORT, "--metrics-listen", metrics, "--data-dir", str(tmp_path))
+    async with started(*SERVER, *given) as process:
+        yield {"SAGALINE_SEC": await process.address(), "SAGALINE_METRICS": metrics}
 
 
-async def test_sagas_run_and_unwind(address: str) -> None:
-    code, said, problems = await run(
-        *TEST, environment={"SAGALINE_SEC": address}, directory=ROOT / "sdk/go", seconds=SECONDS
-    )
+async def test_the_sdk_against_a_sec(sec: dict[str, str]) -> None:
+    code, said, problems = await run(*TEST, environment=sec, directory=ROOT / "sdk/go", seconds=SECONDS)
     assert code == 0, said + problems
 
 
