@@ -32,6 +32,8 @@ type ClientConfig struct {
 	Addresses string
 	// Credentials for TLS; nil: plain text.
 	Credentials credentials.TransportCredentials
+	// PerRPCCredentials are shown with every call and stream: a [Token], a [TokenFile], or any others; nil: none.
+	PerRPCCredentials credentials.PerRPCCredentials
 }
 
 // NewClient makes a client; it connects when it is used. Close it.
@@ -40,10 +42,13 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkCredentials(config.Credentials, config.PerRPCCredentials); err != nil {
+		return nil, err
+	}
 	c := &Client{patience: patience}
 	c.runs = newSharedRuns(c)
 	for _, address := range addresses {
-		conn, err := dial(address, config.Credentials)
+		conn, err := dial(address, config.Credentials, config.PerRPCCredentials)
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}

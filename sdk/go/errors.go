@@ -27,6 +27,8 @@ const (
 	ReasonInvalidRequest    = "INVALID_REQUEST"
 	ReasonOverloaded        = "OVERLOADED"
 	ReasonNotServing        = "NOT_SERVING"
+	ReasonUnauthenticated   = "UNAUTHENTICATED"
+	ReasonPermissionDenied  = "PERMISSION_DENIED"
 )
 
 // Error is an error of the API. errors.Is finds one by its Reason: errors.Is(err, &Error{Reason: ReasonSagaNotFound}).

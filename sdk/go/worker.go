@@ -60,6 +60,8 @@ type WorkerConfig struct {
 	Labels map[string]string
 	// Credentials for TLS; nil: plain text, for loopback and trusted networks.
 	Credentials credentials.TransportCredentials
+	// PerRPCCredentials are shown with every call and stream: a [Token], a [TokenFile], or any others; nil: none.
+	PerRPCCredentials credentials.PerRPCCredentials
 	// SendStackTraces of panics; they are stored in the log.
 	SendStackTraces bool
 	// Logger; nil: slog.Default.
@@ -96,6 +98,9 @@ func NewWorker(config WorkerConfig) (*Worker, error) {
 	}
 	var err error
 	if w.addresses, err = splitAddresses(config.Addresses); err != nil {
+		return nil, err
+	}
+	if err = checkCredentials(config.Credentials, config.PerRPCCredentials); err != nil {
 		return nil, err
 	}
 	if w.slots, err = slotsOf(config); err != nil {
@@ -275,14 +280,14 @@ func (w *Worker) start(ctx context.Context) (*engine.Engine, error) {
 }
 
 func (w *Worker) dial(address string) (*grpc.ClientConn, error) {
-	return dial(address, w.config.Credentials)
+	return dial(address, w.config.Credentials, w.config.PerRPCCredentials)
 }
 
-func dial(address string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
+func dial(address string, creds credentials.TransportCredentials, shown credentials.PerRPCCredentials) (*grpc.ClientConn, error) {
 	if creds == nil {
 		creds = insecure.NewCredentials()
 	}
-	return grpc.NewClient(address,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDisableServiceConfig(),
 		// Half-open connections are found by pings, also between streams; a SEC allows one in 10 s.
@@ -291,7 +296,12 @@ func dial(address string, creds credentials.TransportCredentials) (*grpc.ClientC
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 5 * time.Second,
-		}))
+		}),
+	}
+	if shown != nil {
+		options = append(options, grpc.WithPerRPCCredentials(shown))
+	}
+	return grpc.NewClient(address, options...)
 }
 
 func (w *Worker) welcomed(welcome machine.Welcomed) {
