@@ -28,7 +28,9 @@ import java.util.function.Consumer;
 
 /** The connections of a client, and calls on them, most of which are repeated where no SEC is to be had. */
 final class Calls {
-  private static final long REPEAT_NANOS = TimeUnit.SECONDS.toNanos(30);
+  /** How long a call is repeated, and a stream opened again that brings nothing. */
+  static final Duration PATIENCE = Duration.ofSeconds(30);
+
   private static final long PAUSE_MAX_MS = 2_000;
   private static final long CALL_SECONDS = 90;
 
@@ -41,14 +43,19 @@ final class Calls {
           });
   private final List<ManagedChannel> channels = new ArrayList<>();
   private final AtomicInteger turn = new AtomicInteger();
+  private final Duration patience;
+  private volatile boolean closed;
 
-  Calls(String addresses, ChannelCredentials credentials) {
+  Calls(String addresses, ChannelCredentials credentials, Duration patience) {
+    this.patience = patience;
     for (String address : addresses.split(",")) {
       channels.add(Rpc.channel(address.trim(), credentials, executor));
     }
   }
 
+  /** Ends what is under way, with CANCELLED; nothing is repeated any more. */
   void close() {
+    closed = true;
     channels.forEach(ManagedChannel::shutdownNow);
   }
 
@@ -71,12 +78,18 @@ final class Calls {
         request,
         result,
         error -> {
-          if (isUnavailable(error)) {
+          SagaException why = exceptionOf(error);
+          if (isPassing(why)) {
             turn.incrementAndGet();
           }
-          result.completeExceptionally(exceptionOf(error));
+          result.completeExceptionally(why);
         });
     return result;
+  }
+
+  /** What those hear who wait while the client is closed. */
+  static SagaException closed() {
+    return SagaException.of(Status.Code.CANCELLED, "the client was closed");
   }
 
   private <Q, A> void repeat(MethodDescriptor<Q, A> method, Q request, CompletableFuture<A> result, long since, int tries) {
@@ -88,10 +101,11 @@ final class Calls {
         request,
         result,
         error -> {
-          if (isUnavailable(error) && System.nanoTime() - since < REPEAT_NANOS) {
+          SagaException why = exceptionOf(error);
+          if (isPassing(why) && isPatient(since)) {
             again(tries, () -> repeat(method, request, result, since, tries + 1));
           } else {
-            result.completeExceptionally(exceptionOf(error));
+            result.completeExceptionally(why);
           }
         });
   }
@@ -115,10 +129,33 @@ final class Calls {
           @Override
           public void onCompleted() {}
         });
+    result.whenComplete(
+        (answer, problem) -> {
+          if (result.isCancelled()) {
+            call.cancel("nobody waits for it any more", null);
+          }
+        });
   }
 
-  static boolean isUnavailable(Throwable error) {
-    return Status.fromThrowable(error).getCode() == Status.Code.UNAVAILABLE;
+  /** Whether the same call may go well at another time, or at another address. */
+  boolean isPassing(SagaException why) {
+    // Nobody here stopped a call that was cancelled without a reason: a SEC that ends does that.
+    boolean isStopped = why.code() == Status.Code.CANCELLED && why.reason().isEmpty();
+    return !closed && (why.code() == Status.Code.UNAVAILABLE || isStopped);
+  }
+
+  /** Whether what has failed since then is tried once more. */
+  boolean isPatient(long sinceNanos) {
+    return System.nanoTime() - sinceNanos < patience.toNanos();
+  }
+
+  /** Does something on a thread of this client: it may be code of the user, which waits as long as it likes. */
+  void soon(Runnable what) {
+    executor.execute(what);
+  }
+
+  void later(Duration time, Runnable what) {
+    CompletableFuture.delayedExecutor(time.toNanos(), TimeUnit.NANOSECONDS, executor).execute(what);
   }
 
   /** At the next address: at once while not all were asked, and then after a pause that grows. */
@@ -127,11 +164,14 @@ final class Calls {
     channel().resetConnectBackoff();
     int rounds = tries / channels.size();
     long pause = tries % channels.size() != 0 ? 0 : Math.min(PAUSE_MAX_MS, 50L << Math.min(rounds, 10));
-    CompletableFuture.delayedExecutor(pause, TimeUnit.MILLISECONDS, executor).execute(next);
+    later(Duration.ofMillis(pause), next);
   }
 
-  static SagaException exceptionOf(Throwable error) {
+  SagaException exceptionOf(Throwable error) {
     Status status = Status.fromThrowable(error);
+    if (closed && status.getCode() == Status.Code.UNAVAILABLE) {
+      return closed();
+    }
     String message = status.getDescription() == null ? "" : status.getDescription();
     String reason = "";
     Map<String, String> problems = new LinkedHashMap<>();

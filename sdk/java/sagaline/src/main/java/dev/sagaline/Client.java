@@ -1,6 +1,5 @@
 package dev.sagaline;
 
-import com.google.protobuf.Duration;
 import dev.sagaline.internal.Rpc;
 import dev.sagaline.v1.BatchControl;
 import dev.sagaline.v1.BatchControlSagasRequest;
@@ -21,7 +20,6 @@ import dev.sagaline.v1.ResolveNodeRequest;
 import dev.sagaline.v1.ResolveNodeResponse;
 import dev.sagaline.v1.ResumeSagaRequest;
 import dev.sagaline.v1.ResumeSagaResponse;
-import dev.sagaline.v1.RunSagaRequest;
 import dev.sagaline.v1.Saga;
 import dev.sagaline.v1.SagaFilter;
 import dev.sagaline.v1.SagaSpec;
@@ -34,7 +32,6 @@ import dev.sagaline.v1.StepSagaRequest;
 import dev.sagaline.v1.StepSagaResponse;
 import dev.sagaline.v1.UnwindSagaRequest;
 import dev.sagaline.v1.UnwindSagaResponse;
-import dev.sagaline.v1.WaitSagaRequest;
 import io.grpc.ChannelCredentials;
 import io.grpc.InsecureChannelCredentials;
 import java.lang.reflect.Type;
@@ -57,14 +54,11 @@ import java.util.function.Consumer;
  * }</pre>
  */
 public final class Client implements AutoCloseable {
-  /** One call waits so long; a longer wait is several. */
-  private static final Duration WAIT = Duration.newBuilder().setSeconds(60).build();
-
   private final Calls calls;
   private final PayloadCodec codec;
 
   private Client(String addresses, ChannelCredentials credentials, PayloadCodec codec) {
-    this.calls = new Calls(addresses, credentials);
+    this.calls = new Calls(addresses, credentials, Calls.PATIENCE);
     this.codec = codec;
   }
 
@@ -77,6 +71,7 @@ public final class Client implements AutoCloseable {
     return new Client(addresses, credentials, codec);
   }
 
+  /** Ends what is under way: futures end with {@link SagaException} of the code CANCELLED, and sagas go on. */
   @Override
   public void close() {
     calls.close();
@@ -97,18 +92,12 @@ public final class Client implements AutoCloseable {
     return create(saga.message(codec)).thenApply(created -> new SagaHandle<>(this, created.getSagaId(), saga.resultType()));
   }
 
-  /** Creates a saga and gives its result, in one call; it ends as {@link SagaHandle#result} does. */
+  /**
+   * Creates a saga and gives its result, in one call; it ends as {@link SagaHandle#result} does. Cancel the future, or give it {@link
+   * CompletableFuture#orTimeout}, to wait no longer: the saga goes on.
+   */
   public <R> CompletableFuture<R> run(NewSaga<R> saga) {
-    var request = RunSagaRequest.newBuilder().setSaga(saga.message(codec)).setTimeout(WAIT).setOrNeedsOperator(true).build();
-    CompletableFuture<Saga> ended =
-        calls
-            .ask(Rpc.RUN_SAGA, request)
-            .thenCompose(
-                response ->
-                    isOver(response.getSaga(), true)
-                        ? CompletableFuture.completedFuture(response.getSaga())
-                        : awaitSaga(response.getSaga().getSagaId(), true));
-    return resultOf(ended, saga.resultType());
+    return resultOf(Wait.run(calls, saga.message(codec)), saga.resultType());
   }
 
   /** As the other, with nothing but parameters. */
@@ -127,15 +116,18 @@ public final class Client implements AutoCloseable {
   }
 
   <R> CompletableFuture<R> resultOf(CompletableFuture<Saga> ended, Type type) {
-    return ended.thenApply(
-        saga -> {
-          if (!isOver(saga, false)) {
-            throw new NeedsOperatorException(saga);
-          } else if (saga.getState() != SagaState.SAGA_STATE_SUCCEEDED) {
-            throw new UnwoundException(saga);
-          }
-          return Action.<R>cast(codec.decode(saga.getOutput(), type));
-        });
+    CompletableFuture<R> result =
+        ended.thenApply(
+            saga -> {
+              if (!Wait.isOver(saga, false)) {
+                throw new NeedsOperatorException(saga);
+              } else if (saga.getState() != SagaState.SAGA_STATE_SUCCEEDED) {
+                throw new UnwoundException(saga);
+              }
+              return Action.<R>cast(codec.decode(saga.getOutput(), type));
+            });
+    result.whenComplete((value, problem) -> ended.cancel(false)); // who gave up the one waits for the other no longer
+    return result;
   }
 
   // ---- sagas as messages
@@ -164,30 +156,7 @@ public final class Client implements AutoCloseable {
   }
 
   CompletableFuture<Saga> awaitSaga(String id, boolean orNeedsOperator) {
-    CompletableFuture<Saga> result = new CompletableFuture<>();
-    awaitOnce(WaitSagaRequest.newBuilder().setSagaId(id).setTimeout(WAIT).setOrNeedsOperator(orNeedsOperator).build(), result);
-    return result;
-  }
-
-  private void awaitOnce(WaitSagaRequest request, CompletableFuture<Saga> result) {
-    calls
-        .ask(Rpc.WAIT_SAGA, request)
-        .whenComplete(
-            (response, problem) -> {
-              if (problem != null) {
-                result.completeExceptionally(problem);
-              } else if (isOver(response.getSaga(), request.getOrNeedsOperator())) {
-                result.complete(response.getSaga());
-              } else if (!result.isDone()) {
-                awaitOnce(request, result);
-              }
-            });
-  }
-
-  private static boolean isOver(Saga saga, boolean orNeedsOperator) {
-    return saga.getState() == SagaState.SAGA_STATE_SUCCEEDED
-        || saga.getState() == SagaState.SAGA_STATE_UNWOUND
-        || (orNeedsOperator && saga.getNeedsOperator());
+    return Wait.forEnd(calls, id, orNeedsOperator);
   }
 
   // ---- looking

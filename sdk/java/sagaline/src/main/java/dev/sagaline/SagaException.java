@@ -1,7 +1,9 @@
 package dev.sagaline;
 
+import dev.sagaline.v1.BatchError;
 import io.grpc.Status;
 import java.time.Duration;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 
@@ -21,6 +23,19 @@ public final class SagaException extends SagalineException {
     this.reason = reason;
     this.problems = Map.copyOf(problems);
     this.retryAfter = retryAfter;
+  }
+
+  /** One that no SEC gave. */
+  static SagaException of(Status.Code code, String message) {
+    return new SagaException(code, "", message, Map.of(), null, null);
+  }
+
+  /** Of one saga of a batch. */
+  static SagaException of(BatchError error) {
+    Map<String, String> problems = new LinkedHashMap<>();
+    error.getProblemsList().forEach(problem -> problems.put(problem.getField(), problem.getMessage()));
+    var code = Status.fromCodeValue(error.getCode()).getCode();
+    return new SagaException(code, error.getReason(), error.getMessage(), problems, null, null);
   }
 
   private static String text(Map<String, String> problems) {

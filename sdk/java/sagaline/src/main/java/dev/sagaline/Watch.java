@@ -51,10 +51,11 @@ final class Watch implements StreamObserver<WatchSagaResponse> {
 
   @Override
   public void onError(Throwable error) {
-    if (Calls.isUnavailable(error) && !result.isDone()) {
+    SagaException why = calls.exceptionOf(error);
+    if (calls.isPassing(why) && !result.isDone()) {
       calls.again(++failures, this::open);
     } else {
-      result.completeExceptionally(Calls.exceptionOf(error));
+      result.completeExceptionally(why);
     }
   }
 

@@ -18,6 +18,7 @@ import io.grpc.Status;
 import io.grpc.stub.ServerCalls;
 import java.io.IOException;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
@@ -97,5 +98,17 @@ class RepeatingTest {
     failsAfterOne("InjectFault", client.injectFault("saga", "node", FaultKind.FAULT_KIND_ACTION_ERROR, 1, me));
     failsAfterOne("HandOff", client.admin().handOff("saga", ""));
     failsAfterOne("DrainSec", client.admin().drain("", Duration.ofSeconds(5)));
+  }
+
+  @Test
+  void nothingIsRepeatedForAClientThatIsClosed() {
+    server.shutdownNow();
+    var paused = client.pause("saga", new By("me", "test"));
+    var watching = client.watch("saga", 1, entry -> {});
+    client.close();
+    for (CompletableFuture<?> call : List.of(paused, watching, client.get("saga"))) {
+      var error = assertThrows(ExecutionException.class, () -> call.get(10, TimeUnit.SECONDS));
+      assertEquals(Status.Code.CANCELLED, assertInstanceOf(SagaException.class, error.getCause()).code());
+    }
   }
 }
