@@ -55,10 +55,12 @@ import java.util.function.Consumer;
  */
 public final class Client implements AutoCloseable {
   private final Calls calls;
+  private final SharedRuns runs;
   private final PayloadCodec codec;
 
   private Client(String addresses, ChannelCredentials credentials, PayloadCodec codec) {
     this.calls = new Calls(addresses, credentials, Calls.PATIENCE);
+    this.runs = new SharedRuns(calls, SharedRuns.IDLE);
     this.codec = codec;
   }
 
@@ -74,6 +76,7 @@ public final class Client implements AutoCloseable {
   /** Ends what is under way: futures end with {@link SagaException} of the code CANCELLED, and sagas go on. */
   @Override
   public void close() {
+    runs.close();
     calls.close();
   }
 
@@ -93,11 +96,12 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * Creates a saga and gives its result, in one call; it ends as {@link SagaHandle#result} does. Cancel the future, or give it {@link
-   * CompletableFuture#orTimeout}, to wait no longer: the saga goes on.
+   * Creates a saga and gives its result; it ends as {@link SagaHandle#result} does. Runs that many threads, or one, have under way
+   * at once share a stream; a few have a call each. Cancel the future, or give it {@link CompletableFuture#orTimeout}, to wait no
+   * longer: a saga that was not sent yet never is, and any other goes on.
    */
   public <R> CompletableFuture<R> run(NewSaga<R> saga) {
-    return resultOf(Wait.run(calls, saga.message(codec)), saga.resultType());
+    return resultOf(runs.run(saga.message(codec)), saga.resultType());
   }
 
   /** As the other, with nothing but parameters. */

@@ -17,6 +17,10 @@ public final class UnwoundException extends SagalineException {
     this.saga = saga;
   }
 
+  /**
+   * The saga as it stood then, without its nodes. One that {@link Client#run} had on a stream with others has nothing but what it
+   * was created with and what its end tells: no times, owner, epoch and length of its log, which {@link Client#get} gives.
+   */
   public Saga saga() {
     return saga;
   }

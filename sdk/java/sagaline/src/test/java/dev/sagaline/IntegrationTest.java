@@ -27,6 +27,9 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterAll;
@@ -213,6 +216,53 @@ class IntegrationTest {
     assertEquals("INVALID_REQUEST", fails(SagaException.class, client.create(NewSaga.of(waits).id("no spaces"))).reason());
     get(client.unwind(saga.id(), ADA));
     fails(UnwoundException.class, saga.result());
+  }
+
+  @Test
+  void manyRunsShareAStreamAndOutliveASecThatIsKilled() throws Exception {
+    int many = 200;
+    var pick =
+        Action.of("pick", Integer.class, String.class, (context, number) -> {
+          if (number % 50 == 1) {
+            throw new FailedException("Odd", "nobody picks " + number);
+          }
+          return "picked " + number;
+        }).undo((context, undo) -> {});
+    var g = Graph.builder("picking", Integer.class);
+    var picking = g.build(g.add("pick", pick, g.params()));
+    var ofIt = SagaFilter.newBuilder().setGraphName("picking").build();
+    ExecutorService threads = Executors.newFixedThreadPool(many);
+    try (Sec mortal = new Sec(); Client busy = Client.connect(mortal.address)) {
+      List<Future<String>> runs = new ArrayList<>();
+      for (int i = 0; i < many; i++) {
+        int number = i;
+        runs.add(threads.submit(() -> busy.run(picking, number).get()));
+      }
+      long begun = 0;
+      for (long since = System.nanoTime(); begun < many && System.nanoTime() - since < TimeUnit.SECONDS.toNanos(60); ) {
+        begun = get(busy.count(ofIt)).getOrDefault(SagaState.SAGA_STATE_RUNNING, 0L);
+      }
+      assertEquals(many, begun);
+      assertEquals(1, mortal.calls("RunSagas"));
+      assertEquals(SharedRuns.ALONE_MAX, mortal.calls("RunSaga"));
+      mortal.kill();
+      mortal.begin();
+      try (Worker worker = serve(mortal.address, pick)) {
+        for (int i = 0; i < many; i++) {
+          Future<String> run = runs.get(i);
+          if (i % 50 == 1) {
+            var error = assertThrows(ExecutionException.class, () -> run.get(60, TimeUnit.SECONDS)).getCause();
+            assertEquals("Odd", assertInstanceOf(UnwoundException.class, error.getCause()).failure().orElseThrow().type());
+          } else {
+            assertEquals("picked " + i, run.get(60, TimeUnit.SECONDS));
+          }
+        }
+      }
+      assertEquals(many, get(busy.count(ofIt)).values().stream().mapToLong(Long::longValue).sum());
+      assertEquals(1, mortal.calls("RunSagas"));
+    } finally {
+      threads.shutdownNow();
+    }
   }
 
   @Test

@@ -34,6 +34,8 @@ public final class Rpc {
       method("SagaService/WatchSaga", MethodType.SERVER_STREAMING, WatchSagaRequest.getDefaultInstance(), WatchSagaResponse.getDefaultInstance());
   public static final MethodDescriptor<RunSagaRequest, RunSagaResponse> RUN_SAGA =
       unary("SagaService/RunSaga", RunSagaRequest.getDefaultInstance(), RunSagaResponse.getDefaultInstance());
+  public static final MethodDescriptor<RunSagasRequest, RunSagasResponse> RUN_SAGAS =
+      method("SagaService/RunSagas", MethodType.BIDI_STREAMING, RunSagasRequest.getDefaultInstance(), RunSagasResponse.getDefaultInstance());
   public static final MethodDescriptor<ListSagasRequest, ListSagasResponse> LIST_SAGAS =
       unary("SagaService/ListSagas", ListSagasRequest.getDefaultInstance(), ListSagasResponse.getDefaultInstance());
   public static final MethodDescriptor<PauseSagaRequest, PauseSagaResponse> PAUSE_SAGA =
