@@ -60,7 +60,7 @@ export { bytes, json, protobuf, type Codec, type JsonValue, type MessageCodec, t
 export { graph, Graph, GraphBuilder, type After, type MapOptions, type NodeOptions } from "./graph/builder.js";
 export type { RetryPolicy, Timeouts, UndoPolicy, Unknown } from "./graph/policies.js";
 export { Ref, type Input, type InputsFor } from "./graph/refs.js";
-export type { TlsOptions } from "./worker/io/messages.js";
+export type { TlsOptions, Token } from "./security.js";
 export type { Logger } from "./worker/logger.js";
 export { Worker, type RunOptions, type WorkerOptions } from "./worker/worker.js";
 export { VERSION } from "./version.js";

@@ -1,11 +1,10 @@
 /** Calls to one of several SECs: the next address is tried where one can't be reached, until the time is over. */
 
-import { credentials, Metadata, type CallOptions, type ClientReadableStream, type ServiceError } from "@grpc/grpc-js";
+import { Metadata, type CallOptions, type ChannelCredentials, type ServiceError } from "@grpc/grpc-js";
 
 import { splitAddresses } from "../addresses.js";
 import { AdminServiceClient } from "../gen/sagaline/v1/admin_service.js";
 import { SagaServiceClient } from "../gen/sagaline/v1/saga_service.js";
-import type { TlsOptions } from "../worker/io/messages.js";
 import { CallStopped, errorOfCall, Unavailable, type RpcError } from "./errors.js";
 
 export interface CallSettings {
@@ -47,16 +46,7 @@ export class Calls {
   private readonly clients: Services[];
   private turn = 0;
 
-  constructor(
-    address: string | readonly string[],
-    tls: TlsOptions | undefined,
-    private readonly token: string | undefined,
-  ) {
-    const buffer = (given: Uint8Array | undefined): Buffer | null => (given === undefined ? null : Buffer.from(given));
-    const security =
-      tls === undefined
-        ? credentials.createInsecure()
-        : credentials.createSsl(buffer(tls.rootCerts), buffer(tls.privateKey), buffer(tls.certChain));
+  constructor(address: string | readonly string[], security: ChannelCredentials) {
     this.clients = splitAddresses(address).map((one) => ({
       sagas: new SagaServiceClient(one, security, CHANNEL_OPTIONS),
       admin: new AdminServiceClient(one, security, CHANNEL_OPTIONS),
@@ -137,11 +127,9 @@ export class Calls {
     return this.once(method(this.client()), request, deadline, settings.signal);
   }
 
-  /** A stream of answers, from whichever SEC is next. */
-  stream<Response>(
-    open: (client: SagaServiceClient, metadata: Metadata) => ClientReadableStream<Response>,
-  ): ClientReadableStream<Response> {
-    return open(this.client().sagas, this.metadata());
+  /** A stream, with whichever SEC is next. */
+  stream<Stream>(open: (client: SagaServiceClient) => Stream): Stream {
+    return open(this.client().sagas);
   }
 
   /** The next call goes to the next SEC. */
@@ -167,7 +155,7 @@ export class Calls {
         reject(stopped(signal));
         return;
       }
-      const call = method(request, this.metadata(), { deadline }, (error, response) => {
+      const call = method(request, new Metadata(), { deadline }, (error, response) => {
         signal?.removeEventListener("abort", stop);
         if (error === null) {
           resolve(response);
@@ -188,14 +176,6 @@ export class Calls {
       throw new Error("a client has at least one address");
     }
     return client;
-  }
-
-  private metadata(): Metadata {
-    const metadata = new Metadata();
-    if (this.token !== undefined) {
-      metadata.set("authorization", `Bearer ${this.token}`);
-    }
-    return metadata;
   }
 }
 

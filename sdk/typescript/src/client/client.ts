@@ -4,7 +4,7 @@ import { durationOf } from "../durations.js";
 import type { Graph } from "../graph/builder.js";
 import type { SagaSpec } from "../gen/sagaline/v1/saga.js";
 import { newUuid7 } from "../ids.js";
-import type { TlsOptions } from "../worker/io/messages.js";
+import { channelCredentials, type TlsOptions, type Token } from "../security.js";
 import { Calls, type CallSettings } from "./calls.js";
 import { Operating } from "./operating.js";
 import { found, isOver, WAIT_MARGIN, WAIT_MAX } from "./reading.js";
@@ -13,8 +13,8 @@ import { resultOf, type SagaInfo } from "./states.js";
 export interface ClientOptions {
   /** Absent: plain text, for loopback and trusted networks. */
   readonly tls?: TlsOptions;
-  /** Bearer token of every call. */
-  readonly token?: string;
+  /** Bearer token of every call and stream, where SECs know parties by token; needs `tls`. */
+  readonly token?: Token;
 }
 
 export interface CreateOptions extends CallSettings {
@@ -42,7 +42,7 @@ export interface CreateOptions extends CallSettings {
  */
 export class Client extends Operating {
   constructor(address: string | readonly string[], options: ClientOptions = {}) {
-    super(new Calls(address, options.tls, options.token));
+    super(new Calls(address, channelCredentials(options.tls, options.token)));
   }
 
   /** Lets go of the connections. */

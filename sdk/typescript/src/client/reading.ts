@@ -70,7 +70,7 @@ export class Reading {
       giveUp(options.signal);
       let frames = 0;
       const request = { sagaId, fromSeq: BigInt(next) };
-      const call = this.calls.stream((client, metadata) => client.watchSaga(request, metadata));
+      const call = this.calls.stream((client) => client.watchSaga(request));
       const stop = (): void => {
         call.cancel();
       };

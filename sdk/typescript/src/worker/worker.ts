@@ -8,9 +8,10 @@ import { splitAddresses } from "../addresses.js";
 import { DefinitionError, WorkerError } from "../errors.js";
 import type { Hello } from "../gen/sagaline/v1/worker_service.js";
 import { newUuid7 } from "../ids.js";
+import { checkToken, type TlsOptions, type Token } from "../security.js";
 import { VERSION } from "../version.js";
 import { Executor } from "./executor.js";
-import type { FromIo, Setup, TlsOptions, ToIo } from "./io/messages.js";
+import type { FromIo, Setup, ToIo } from "./io/messages.js";
 import { STDERR, type Logger } from "./logger.js";
 import { PROTOCOL_VERSION, SLOTS_MAX } from "./machine/limits.js";
 import { checkedHello, served, type Served } from "./served.js";
@@ -29,6 +30,11 @@ export interface WorkerOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** Absent: plain text, for loopback and trusted networks. */
   readonly tls?: TlsOptions;
+  /**
+   * Bearer token of every stream and call, where SECs know parties by token; needs `tls`. A function runs on the event loop
+   * of the thread that called `run`: while an action blocks that, no stream can be opened.
+   */
+  readonly token?: Token;
   /** Send the stacks of unexpected errors along; they are stored in the log. */
   readonly sendStacks?: boolean;
   /** Absent: lines of JSON on stderr. */
@@ -82,6 +88,7 @@ export class Worker {
     private readonly options: WorkerOptions,
   ) {
     this.addresses = splitAddresses(address);
+    checkToken(options.tls, options.token);
     this.slots = checkedSlots(options.slots ?? 100);
     this.served = served(options.actions, this.slots);
     this.logger = options.logger ?? STDERR;
@@ -127,6 +134,8 @@ export class Worker {
       // Many workers with the same list should not all begin with the same SEC.
       addresses: shuffled(this.addresses),
       tls: this.options.tls,
+      token: typeof this.options.token === "string" ? this.options.token : undefined,
+      asksForToken: typeof this.options.token === "function",
     };
     const thread = new Thread(new URL("./io/thread.js", import.meta.url), {
       workerData: setup,
@@ -228,6 +237,9 @@ export class Worker {
       case "connected":
         this.isConnected = message.connected;
         break;
+      case "tokenWanted":
+        void this.sendToken();
+        break;
       case "note":
         this.logger[message.level](message.event, message.facts);
         break;
@@ -262,6 +274,16 @@ export class Worker {
     }
     this.refusals.set(sec, refused);
     this.resolveReady();
+  }
+
+  /** Never rejects: what the user's function throws is the answer. */
+  private async sendToken(): Promise<void> {
+    const { token } = this.options;
+    try {
+      this.send({ type: "token", token: typeof token === "function" ? await token() : (token ?? "") });
+    } catch (error) {
+      this.send({ type: "token", problem: error instanceof Error ? error.message : String(error) });
+    }
   }
 
   private send(message: ToIo): void {

@@ -1,8 +1,9 @@
 /** The I/O side of a worker: the machine, its streams and its clock. Runs in a thread that user code can't block. */
 
-import { credentials, Metadata, status, type ClientOptions } from "@grpc/grpc-js";
+import { Metadata, status, type ChannelCredentials, type ClientOptions } from "@grpc/grpc-js";
 
 import { WorkerServiceClient } from "../../gen/sagaline/v1/worker_service.js";
+import { channelCredentials } from "../../security.js";
 import { describe } from "../machine/attempts.js";
 import type { Effect, EffectOf } from "../machine/effects.js";
 import { Fleet } from "../machine/fleet.js";
@@ -10,6 +11,7 @@ import { Holdings } from "../machine/holdings.js";
 import { CALL_MS } from "../machine/limits.js";
 import { Link } from "./link.js";
 import { servedKey, type FromIo, type Setup, type ToIo } from "./messages.js";
+import { AskedTokens } from "./tokens.js";
 
 const CHANNEL_OPTIONS: ClientOptions = {
   // Half-open connections are found by pings, also between streams; the SEC allows one in 10 s.
@@ -29,6 +31,8 @@ const TIMER_MAX = 2 ** 31 - 1;
 
 export class Engine {
   private readonly fleet: Fleet;
+  private readonly security: ChannelCredentials;
+  private readonly tokens: AskedTokens;
   private readonly links = new Map<string, Link>();
   private readonly pending: Effect[] = [];
   private applying = false;
@@ -43,6 +47,10 @@ export class Engine {
   ) {
     const poolOf = (action: string, version: string, kind: number): string | undefined =>
       setup.served.get(servedKey(action, version, kind));
+    this.tokens = new AskedTokens(() => {
+      post({ type: "tokenWanted" });
+    });
+    this.security = channelCredentials(setup.tls, setup.asksForToken ? this.tokens.next : setup.token);
     this.fleet = new Fleet(setup.hello, new Holdings({ poolOf, slots: setup.slots }), setup.addresses);
   }
 
@@ -71,6 +79,9 @@ export class Engine {
         break;
       case "drain":
         this.apply(this.fleet.drain(now, message.timeout));
+        break;
+      case "token":
+        this.tokens.made(message);
         break;
     }
   }
@@ -163,13 +174,7 @@ export class Engine {
   }
 
   private dial(address: string): WorkerServiceClient {
-    const tls = this.setup.tls;
-    const buffer = (given: Uint8Array | undefined): Buffer | null => (given === undefined ? null : Buffer.from(given));
-    const security =
-      tls === undefined
-        ? credentials.createInsecure()
-        : credentials.createSsl(buffer(tls.rootCerts), buffer(tls.privateKey), buffer(tls.certChain));
-    return new WorkerServiceClient(address, security, CHANNEL_OPTIONS);
+    return new WorkerServiceClient(address, this.security, CHANNEL_OPTIONS);
   }
 
   /** Tell results to a SEC to which there is no stream. */

@@ -5,18 +5,11 @@
 
 import type { Invocation, Hello } from "../../gen/sagaline/v1/worker_service.js";
 import type { Payload } from "../../gen/sagaline/v1/payload.js";
+import type { TlsOptions } from "../../security.js";
 import type { CancelReason } from "../machine/attempts.js";
 import type { Facts, Level } from "../machine/effects.js";
 import type { Outcome } from "../machine/holdings.js";
 import type { MessagePort } from "node:worker_threads";
-
-/** TLS as plain data, for credentials do not cross between threads. */
-export interface TlsOptions {
-  /** PEM of the authorities to trust. Absent: those of the system. */
-  readonly rootCerts?: Uint8Array;
-  readonly privateKey?: Uint8Array;
-  readonly certChain?: Uint8Array;
-}
 
 /** What the I/O thread begins with. */
 export interface Setup {
@@ -27,6 +20,9 @@ export interface Setup {
   readonly served: ReadonlyMap<string, string>;
   readonly addresses: readonly string[];
   readonly tls: TlsOptions | undefined;
+  readonly token: string | undefined;
+  /** The token is made in the other thread, which has to be asked for it each time. */
+  readonly asksForToken: boolean;
 }
 
 export function servedKey(action: string, version: string, kind: number): string {
@@ -39,7 +35,11 @@ export interface End {
   readonly outcome: Outcome | undefined;
 }
 
+/** The answer to a wish for a token. */
+export type TokenMade = { type: "token" } & ({ token: string } | { problem: string });
+
 export type ToIo =
+  | TokenMade
   | { type: "ends"; ends: End[] }
   | { type: "progress"; key: string; details: Payload | undefined }
   | { type: "drain"; timeout: number };
@@ -49,5 +49,6 @@ export type FromIo =
   | { type: "stop"; key: string; reason: CancelReason; startToClose: boolean }
   | { type: "welcomed"; address: string; sec: string; refused: Map<string, string> }
   | { type: "connected"; connected: boolean }
+  | { type: "tokenWanted" }
   | { type: "note"; level: Level; event: string; facts: Facts }
   | { type: "ended"; error: string | undefined; leftRunning: string[]; unacked: number };

@@ -44,6 +44,8 @@ export const ADDRESSES_MAX = 1_000;
 export const CALLS_MAX = 4;
 export const CALL_RESULTS_MAX = 1_000;
 export const CALL_MS = 10_000;
+/** How long a call or stream waits for the token that user code makes. */
+export const TOKEN_MS = 10_000;
 /** How long a result waits for the stream of its SEC before it is told to others. */
 export const ASTRAY_MS = 2_000;
 /** A search for a result's owner slows down from the one to the other. */
