@@ -14,6 +14,7 @@ import {
   type TlsOptions,
   type Token,
 } from "../src/index.js";
+import { ALONE_MAX } from "../src/client/sharing.js";
 import { BOUND, QUIET, Sec, serve, tokenOf } from "./sec.js";
 
 let sec: Sec;
@@ -55,6 +56,36 @@ test("worker and client show tokens, as they are or made anew for each call", as
       { tls, token: shown("carl") },
     );
   }
+});
+
+test("many runs at once show their token with one stream", async () => {
+  const names = Array.from({ length: 300 }, (_, n) => `Ada ${String(n)}`);
+  const [calls, streams] = [await sec.calls("RunSaga"), await sec.calls("RunSagas")];
+  await serve(
+    sec,
+    [greet],
+    async () => {
+      const told = await withClient(tokenOf("shop"), (client) =>
+        Promise.all(names.map((name) => client.run(GREETING, name, { timeout: BOUND }))),
+      );
+      assert.deepEqual(
+        told,
+        names.map((name) => `hello ${name}`),
+      );
+    },
+    { tls, token: tokenOf("carl") },
+  );
+  assert.equal((await sec.calls("RunSaga")) - calls, ALONE_MAX);
+  assert.equal((await sec.calls("RunSagas")) - streams, 1);
+});
+
+test("many runs at once with a wrong token are refused, each with the reason", async () => {
+  await withClient("wrong", async (client) => {
+    const told = await Promise.allSettled(Array.from({ length: 30 }, () => client.run(GREETING, "Ada")));
+    for (const each of told) {
+      assert.ok(each.status === "rejected" && each.reason instanceof NotAuthenticated);
+    }
+  });
 });
 
 test("a client with no token, or a wrong one, is refused at once", async () => {

@@ -32,6 +32,13 @@ after(async () => {
   await sec.stop();
 });
 
+class Latch {
+  open: () => void = () => undefined;
+  readonly wait = new Promise<void>((resolve) => {
+    this.open = resolve;
+  });
+}
+
 /** Serve some actions for as long as `use` takes. */
 const serving = (actions: readonly AnyAction[], use: () => Promise<void>): Promise<void> => serve(sec, actions, use);
 
@@ -195,4 +202,42 @@ test("worker and client outlive a SEC that is killed", async () => {
     assert.equal(await client.run(gates, null, { sagaId, timeout: BOUND }), "through");
     assert.equal(open.length, 1);
   });
+});
+
+test("many runs at once each hear of their own saga, and outlive a SEC that is killed", async () => {
+  const started = new Set<number>();
+  const [allStarted, opened] = [new Latch(), new Latch()];
+  const wait = action("wait", {}, async ({ n }: { n: number }) => {
+    if (started.add(n).size === 300) {
+      allStarted.open();
+    }
+    await opened.wait;
+    if (n % 100 === 7) {
+      throw new Failed("Odd", String(n));
+    }
+    return n;
+  });
+  const builder = graph<number>("wait");
+  const waits = builder.build(builder.add("wait", wait, { n: builder.params }));
+  const numbers = Array.from({ length: 300 }, (_, n) => n);
+  await serve(
+    sec,
+    [wait],
+    async () => {
+      const told = Promise.allSettled(numbers.map((n) => client.run(waits, n, { timeout: BOUND })));
+      await allStarted.wait;
+      await sec.end("SIGKILL");
+      await sec.begin();
+      opened.open();
+      for (const [n, each] of (await told).entries()) {
+        if (n % 100 === 7) {
+          assert.ok(each.status === "rejected" && each.reason instanceof SagaUnwound);
+          assert.equal(each.reason.saga.failure?.message, String(n));
+        } else {
+          assert.deepEqual(each, { status: "fulfilled", value: n });
+        }
+      }
+    },
+    { slots: 300 },
+  );
 });

@@ -62,6 +62,7 @@ export class Sec {
     private readonly command: readonly [string, ...string[]],
     /** What `begin` shows. */
     private readonly guard?: Guard,
+    private readonly metricsAddress = "",
   ) {}
 
   static async start(): Promise<Sec> {
@@ -79,8 +80,9 @@ export class Sec {
     const tls = { rootCerts: await readFile(join(folder, "client.pem")) };
     const files = ["--tls-cert", join(folder, "server.pem"), "--tls-key", join(folder, "server.key")];
     const command = [PYTHON, "-m", "sagaline_server", ...files, "--access-file", access] as const;
+    const metrics = await freeAddress();
     const guard = { tls, token: tokenOf(parties[0]?.[0] ?? "") };
-    const sec = new Sec(await freeAddress(), folder, [...command], guard);
+    const sec = new Sec(await freeAddress(), folder, [...command, "--metrics-listen", metrics], guard, metrics);
     await sec.begin();
     return { sec, tls };
   }
@@ -103,6 +105,14 @@ export class Sec {
     } finally {
       client.close();
     }
+  }
+
+  /** How many calls of a method of SagaService a guarded one has begun to serve. */
+  async calls(method: string): Promise<number> {
+    const text = await (await fetch(`http://${this.metricsAddress}/metrics`)).text();
+    const lines = text.split("\n").filter((line) => line.startsWith("grpc_server_started_total"));
+    const counted = lines.find((line) => line.includes(`grpc_method="${method}"`));
+    return Number(counted?.split(" ").at(-1) ?? 0);
   }
 
   /** End it; `SIGKILL` lets it do nothing more. */

@@ -104,10 +104,7 @@ export class Calls {
           throw error;
         }
         this.turn += 1;
-        // A round over all addresses goes without waiting.
-        const round = Math.floor((failures + 1) / this.clients.length);
-        const ceiling = round === 0 ? 0 : Math.min(BACKOFF_MAX, BACKOFF_MIN * 2 ** Math.min(round, 10));
-        await pause(Math.min(left, error.retryDelay ?? Math.random() * ceiling), settings.signal);
+        await pause(Math.min(left, error.retryDelay ?? this.backoff(failures + 1)), settings.signal);
       }
     }
   }
@@ -135,6 +132,12 @@ export class Calls {
   /** The next call goes to the next SEC. */
   skip(): void {
     this.turn += 1;
+  }
+
+  /** Milliseconds to wait after so many failures in a row; a round over all addresses goes without waiting. */
+  backoff(failures: number): number {
+    const round = Math.floor(failures / this.clients.length);
+    return round === 0 ? 0 : Math.random() * Math.min(BACKOFF_MAX, BACKOFF_MIN * 2 ** Math.min(round, 10));
   }
 
   close(): void {

@@ -2,13 +2,14 @@
 
 import { durationOf } from "../durations.js";
 import type { Graph } from "../graph/builder.js";
-import type { SagaSpec } from "../gen/sagaline/v1/saga.js";
+import { SagaState as State, type SagaSpec } from "../gen/sagaline/v1/saga.js";
 import { newUuid7 } from "../ids.js";
 import { channelCredentials, type TlsOptions, type Token } from "../security.js";
 import { Calls, type CallSettings } from "./calls.js";
 import { Operating } from "./operating.js";
 import { found, isOver, WAIT_MARGIN, WAIT_MAX } from "./reading.js";
-import { resultOf, type SagaInfo } from "./states.js";
+import { SharedRuns } from "./sharing.js";
+import { outputOf, resultOf, type SagaInfo } from "./states.js";
 
 export interface ClientOptions {
   /** Absent: plain text, for loopback and trusted networks. */
@@ -39,14 +40,19 @@ export interface CreateOptions extends CallSettings {
  *
  * Several addresses, as a list or with commas between them, are tried one after another. Where no SEC can be reached calls
  * are repeated until `timeout` is over, 30 seconds if not said.
+ *
+ * One client is enough for a program: concurrent runs of one share a stream, which costs less than a call for each.
  */
 export class Client extends Operating {
+  private readonly runs = new SharedRuns(this.calls, WAIT_MAX + WAIT_MARGIN);
+
   constructor(address: string | readonly string[], options: ClientOptions = {}) {
     super(new Calls(address, channelCredentials(options.tls, options.token)));
   }
 
-  /** Lets go of the connections. */
+  /** Lets go of the connections; runs that share a stream end with `CallStopped`. */
   close(): void {
+    this.runs.close();
     this.calls.close();
   }
 
@@ -68,21 +74,36 @@ export class Client extends Operating {
   async run<P, R>(graph: Graph<P, R>, params: NoInfer<P>, options: CreateOptions = {}): Promise<R> {
     const until = options.timeout === undefined ? Number.POSITIVE_INFINITY : Date.now() + options.timeout;
     const saga = specOf(graph, params, options);
-    const left = Math.min(WAIT_MAX, options.timeout ?? WAIT_MAX);
-    const request = { saga, timeout: durationOf(left), orNeedsOperator: true };
-    const settings = { timeout: left + WAIT_MARGIN, signal: options.signal };
-    const first = found((await this.calls.call((client) => client.runSaga, request, settings)).saga);
-    if (isOver(first, true)) {
-      return resultOf(first, graph.result);
+    const wait = until - Date.now();
+    const isShared = wait > 0 && this.runs.isToShare(saga.sagaId);
+    const end = isShared ? await this.runs.ended(saga, wait, options.signal) : undefined;
+    if (end?.state === State.SUCCEEDED) {
+      return outputOf(end.output, graph.result);
     }
+    const ended =
+      end === undefined
+        ? await this.runs.alone(() => this.runAlone(saga, until, options.signal))
+        : await this.waitUntil(saga.sagaId, until, options.signal); // the stream leaves out most of what an error tells
+    return resultOf(ended, graph.result);
+  }
+
+  private async runAlone(saga: SagaSpec, until: number, signal: AbortSignal | undefined): Promise<SagaInfo> {
+    const left = Math.max(0, Math.min(WAIT_MAX, until - Date.now()));
+    const request = { saga, timeout: durationOf(left), orNeedsOperator: true };
+    const settings = { timeout: left + WAIT_MARGIN, signal };
+    const first = found((await this.calls.call((client) => client.runSaga, request, settings)).saga);
+    return isOver(first, true) ? first : this.waitUntil(saga.sagaId, until, signal);
+  }
+
+  private waitUntil(sagaId: string, until: number, signal: AbortSignal | undefined): Promise<SagaInfo> {
     const rest = until === Number.POSITIVE_INFINITY ? {} : { timeout: Math.max(0, until - Date.now()) };
-    return resultOf(await this.wait(saga.sagaId, { ...rest, signal: options.signal }), graph.result);
+    return this.wait(sagaId, { ...rest, signal });
   }
 }
 
 function specOf<P>(graph: Graph<P, unknown>, params: P, options: CreateOptions): SagaSpec {
   return {
-    sagaId: options.sagaId ?? newUuid7(),
+    sagaId: options.sagaId === undefined || options.sagaId === "" ? newUuid7() : options.sagaId,
     graph: graph.message,
     graphKey: "",
     params: graph.params.encode(params),

@@ -1,7 +1,7 @@
 /** Errors of calls: google.rpc.Status and its details, read into classes with stable codes. */
 
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
-import { status, type ServiceError } from "@grpc/grpc-js";
+import { status, type StatusObject } from "@grpc/grpc-js";
 
 import { SagalineError } from "../errors.js";
 import { Duration } from "../gen/google/protobuf/duration.js";
@@ -127,7 +127,7 @@ function make(message: string, facts: RpcErrorFacts): RpcError {
 }
 
 /** The error that a failed call stands for. */
-export function errorOfCall(error: ServiceError): RpcError {
+export function errorOfCall(error: StatusObject): RpcError {
   const details = error.metadata.get("grpc-status-details-bin")[0];
   const facts = { reason: "", problems: [] as Problem[], retryDelay: undefined as number | undefined };
   if (Buffer.isBuffer(details)) {

@@ -140,11 +140,18 @@ export class SagaUnfinished extends SagaNotSucceeded {
   override readonly code = "SAGA_UNFINISHED";
 }
 
+/** What makes a result of an output; undefined: JSON. */
+export type Decoder<R> = { decode(payload: Payload): R } | undefined;
+
+export function outputOf<R>(output: Payload | undefined, decoder: Decoder<R>): R {
+  const payload = output ?? { value: undefined, encoding: "", metadata: new Map<string, string>() };
+  return decoder === undefined ? (decodeJson(payload) as R) : decoder.decode(payload);
+}
+
 /** The result of a saga that succeeded; throws of any other. */
-export function resultOf<R>(saga: SagaInfo, codec: { decode(payload: Payload): R } | undefined): R {
+export function resultOf<R>(saga: SagaInfo, decoder: Decoder<R>): R {
   if (saga.state === "succeeded") {
-    const output = saga.output ?? { value: undefined, encoding: "", metadata: new Map<string, string>() };
-    return codec === undefined ? (decodeJson(output) as R) : codec.decode(output);
+    return outputOf(saga.output, decoder);
   }
   const why = saga.failure === undefined ? "" : `: ${saga.failure.type}: ${saga.failure.message}`;
   const at = saga.failedNode === "" ? "" : ` at node ${saga.failedNode}`;
