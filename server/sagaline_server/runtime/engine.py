@@ -484,17 +484,3 @@ class SagaEngine:
         self.commit.abandon()
         self.dispatcher.clear_sagas()
         self.incarnation_lost.clear()
-
-    def begin(self, live: LiveSaga, deadline: float | None) -> None:
-        """Begin to run a saga that was folded from its log."""
-        assert live.claim is not None
-        self.sagas[live.saga_id] = live
-        if live.state.needs_operator:
-            self.need_operator.add(live.saga_id)
-        self.admissions.note(live)
-        live.begun = self.clock.wall()
-        for node, kind, attempt, worker_id in live.state.outstanding():
-            key = (live.saga_id, live.state.topology.nodes[node].name, kind, attempt)
-            self.dispatcher.expect(worker_id, key, live.action_key(node, kind), live.epoch_told)
-        if deadline is not None:
-            self.timers.add(live.saga_id, DEADLINE, live.state.created + deadline)

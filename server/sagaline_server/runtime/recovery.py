@@ -21,6 +21,7 @@ from sagaline_server.ports.store import Claim, OwnedSaga, StoredSaga
 from sagaline_server.runtime.crashpoints import reach
 from sagaline_server.runtime.engine import SagaEngine
 from sagaline_server.runtime.live import LiveSaga
+from sagaline_server.runtime.timers import DEADLINE
 from sagaline_server.wire.entries import UnreadableLog, decode_log
 from sagaline_server.wire.payloads import payload_from
 from sagaline_server.wire.specs import graph_from
@@ -171,5 +172,19 @@ class Recovery:
             return None
         spec = folded.record.spec
         live = LiveSaga(stored.saga_id, stored.record, about(folded.record), folded.saga, claim)
-        self._engine.begin(live, to_seconds(spec.deadline) if spec.HasField("deadline") else None)
+        self._begin(live, to_seconds(spec.deadline) if spec.HasField("deadline") else None)
         return live
+
+    def _begin(self, live: LiveSaga, deadline: float | None) -> None:
+        """Begin to run a saga that was folded from its log."""
+        engine = self._engine
+        engine.sagas[live.saga_id] = live
+        if live.state.needs_operator:
+            engine.need_operator.add(live.saga_id)
+        engine.admissions.note(live)
+        live.begun = engine.clock.wall()
+        for node, kind, attempt, worker_id in live.state.outstanding():
+            key = (live.saga_id, live.state.topology.nodes[node].name, kind, attempt)
+            engine.dispatcher.expect(worker_id, key, live.action_key(node, kind), live.epoch_told)
+        if deadline is not None:
+            engine.timers.add(live.saga_id, DEADLINE, live.state.created + deadline)

@@ -27,6 +27,7 @@ from sagaline_server.ports.store import Append, ListQuery, Status, WriteResult
 from sagaline_server.runtime import engine
 from sagaline_server.runtime.commit import GroupCommit
 from sagaline_server.runtime.engine import SagaEngine
+from sagaline_server.runtime.recovery import Recovery
 from sagaline_server.store.memory_backend import MemoryBackend, _Batch
 from tests.simulation.mutants.planting import Patch, plant
 from tests.simulation.network import Network
@@ -451,13 +452,13 @@ def _pivot_unwound() -> Sequence[Patch]:
 @plant("nobody-alarmed", "several secs")
 def _nobody_alarmed() -> Sequence[Patch]:
     """A new owner does not count a saga that needs an operator."""
-    begin = SagaEngine.begin
+    begin = Recovery._begin
 
-    def begin_quietly(self: SagaEngine, live: Any, deadline: float | None) -> None:
+    def begin_quietly(self: Recovery, live: Any, deadline: float | None) -> None:
         begin(self, live, deadline)
-        self.need_operator.discard(live.saga_id)
+        self._engine.need_operator.discard(live.saga_id)
 
-    return [(SagaEngine, "begin", begin_quietly)]
+    return [(Recovery, "_begin", begin_quietly)]
 
 
 @plant("orphans-left", "several secs", "sec crash")
