@@ -31,7 +31,7 @@ type Info struct {
 	Epoch int64
 	// HeartbeatTimeout is how often Heartbeat must be called; zero: never.
 	HeartbeatTimeout time.Duration
-	// Labels and W3C trace context of the saga.
+	// Labels of the saga, and the W3C trace context to make spans below.
 	Labels, TraceContext map[string]string
 	// Unwinding is closed when the saga begins to unwind. That is an advice: the attempt may as well go on, for what it
 	// does will be undone; one that is certain to have had no effect may end early with [Failed].

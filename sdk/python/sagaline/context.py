@@ -129,7 +129,7 @@ class Context:
 
     @property
     def trace_context(self) -> Mapping[str, str]:
-        """W3C trace context of the saga: `traceparent`, `tracestate`."""
+        """W3C trace context to make spans below: `traceparent`, `tracestate`."""
         return dict(self._invocation.trace_context)
 
     @property

@@ -38,7 +38,7 @@ export interface Context {
   /** Which ownership of the saga sent the attempt. */
   readonly epoch: bigint;
   readonly labels: ReadonlyMap<string, string>;
-  /** W3C trace context of the saga. */
+  /** W3C trace context to make spans below. */
   readonly traceContext: ReadonlyMap<string, string>;
   /** When the attempt will be asked to stop, as `Date.now()` tells time; undefined without a limit. */
   readonly deadline: number | undefined;

@@ -680,7 +680,7 @@ type Invocation struct {
 	Undo *UndoContext `protobuf:"bytes,10,opt,name=undo,proto3" json:"undo,omitempty"`
 	// Last progress reported by an earlier attempt. Absent: none.
 	LastProgress *Payload `protobuf:"bytes,11,opt,name=last_progress,json=lastProgress,proto3" json:"last_progress,omitempty"`
-	// W3C trace context of the saga.
+	// W3C trace context: that of the saga, or with the attempt's own span as the parent (W25).
 	TraceContext map[string]string `protobuf:"bytes,12,rep,name=trace_context,json=traceContext,proto3" json:"trace_context,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Labels of the saga, for the worker's logs.
 	Labels        map[string]string `protobuf:"bytes,13,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`

@@ -478,7 +478,7 @@ class Invocation(_message.Message):
 
     @_builtins.property
     def trace_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """W3C trace context of the saga."""
+        """W3C trace context: that of the saga, or with the attempt's own span as the parent (W25)."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

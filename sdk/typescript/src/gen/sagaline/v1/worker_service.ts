@@ -213,7 +213,7 @@ export interface Invocation {
   lastProgress:
     | Payload
     | undefined;
-  /** W3C trace context of the saga. */
+  /** W3C trace context: that of the saga, or with the attempt's own span as the parent (W25). */
   traceContext: Map<string, string>;
   /** Labels of the saga, for the worker's logs. */
   labels: Map<string, string>;

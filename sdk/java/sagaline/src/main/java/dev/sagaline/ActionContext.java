@@ -121,7 +121,7 @@ public final class ActionContext {
     return invocation.getLabelsMap();
   }
 
-  /** W3C trace context of the saga. */
+  /** W3C trace context to make spans below. */
   public Map<String, String> traceContext() {
     return invocation.getTraceContextMap();
   }
