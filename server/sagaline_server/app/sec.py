@@ -38,6 +38,7 @@ from sagaline_server.app.pages import pages
 from sagaline_server.app.settings import Settings, SettingsError
 from sagaline_server.app.stores import make_archive, make_store
 from sagaline_server.app.system import SystemClock, SystemRandom
+from sagaline_server.app.tracing import make_tracer
 from sagaline_server.app.transport import bind, make_server, open_channel
 from sagaline_server.dispatch.dispatcher import Dispatcher
 from sagaline_server.dispatch.worker_service import SecFacts, StreamTimes, WorkerService
@@ -59,6 +60,8 @@ log = structlog.get_logger("sagaline.sec")
 WORKER_SERVICE = "sagaline.v1.WorkerService"
 TICK_SECONDS = 1.0
 OPEN_RETRY_SECONDS = 1.0
+TRACE_SECONDS = 2.0
+"""How long the last spans may take when the SEC stops."""
 GIVE_WAY_LOOKS = 3
 """How often to look for a younger process that has removed this SEC's key and not yet put its own."""
 
@@ -98,6 +101,9 @@ class Sec:
         )
         times = RetentionTimes(settings.compact_after, settings.remove_after, settings.retention_interval)
         self._retention = Retention(self._store, self._membership, clock, times, self._metrics, make_archive(settings))
+        self._tracer = make_tracer(settings, self._store, self._metrics)
+        if self._tracer is not None:
+            self._engine.on_begin = self._tracer.begun
         worker_service = CrashingWorkerService if crashpoints.is_armed else WorkerService
         self._workers = worker_service(
             self._dispatcher,
@@ -149,6 +155,8 @@ class Sec:
             asyncio.create_task(self._strays.run(), name="strays"),
             asyncio.create_task(self._tick(), name="tick"),
         ]
+        if self._tracer is not None:
+            self._tracer.start()
         open_pages = contextlib.AsyncExitStack()
         try:
             await server.start()
@@ -324,6 +332,8 @@ class Sec:
         self._calls.leave()
         await self.runtime.close()
         await server.stop(grace=1.0)
+        if self._tracer is not None:
+            await self._tracer.finish(TRACE_SECONDS)
 
     async def _hand_everything_off(self) -> None:
         """Give every saga to another SEC, if there is one: then nothing waits for a lease to run out."""

@@ -69,6 +69,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Address of the pages that show sagas to a browser, read-only; with the same certificates. Absent: none."""
     metrics_listen: str = ""
     """Address of the Prometheus metrics. Absent: none are served."""
+    trace_endpoint: str = ""
+    """Address of the OpenTelemetry collector (OTLP over gRPC) that gets spans of sagas. Absent: none are made."""
+    trace_ca: str = ""
+    """Authority of the collector's certificate. Absent: plaintext."""
     reflection: bool = True
     channelz: bool = False
     """True: clients may ask for the channels and sockets of the process, with the addresses of their peers."""
@@ -147,6 +151,8 @@ def _checked(settings: Settings) -> Settings:
     _check_addresses(settings)
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise SettingsError("settings: tls_cert and tls_key go together")
+    if settings.trace_ca and not settings.trace_endpoint:
+        raise SettingsError("settings: trace_ca is for trace_endpoint, which is not set")
     if settings.tls_client_ca and not settings.tls_cert:
         raise SettingsError("settings: tls_client_ca needs tls_cert and tls_key; without them nobody is asked")
     for name in ("grace_timeout", "heartbeat_interval", "heartbeat_timeout", "shutdown_timeout", "retention_interval"):
@@ -166,11 +172,11 @@ def _checked(settings: Settings) -> Settings:
 
 
 def _check_addresses(settings: Settings) -> None:
-    for name in ("listen", "advertise", "metrics_listen", "web_listen"):
+    for name in ("listen", "advertise", "metrics_listen", "web_listen", "trace_endpoint"):
         address: str = getattr(settings, name)
         host, _, port = address.rpartition(":")
         is_wanted = bool(address) or name == "listen"
-        if is_wanted and not (host and port.isdecimal() and int(port) <= PORT_MAX):
+        if is_wanted and not (host and "/" not in host and port.isdecimal() and int(port) <= PORT_MAX):
             raise SettingsError(f"settings: {name} is HOST:PORT, not {address!r}")
     for name in ("listen", "web_listen"):
         host = getattr(settings, name).rpartition(":")[0]

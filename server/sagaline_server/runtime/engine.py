@@ -102,6 +102,8 @@ class SagaEngine:
         self._is_scheduled = False
         self._pass_time: float | None = None
         self._moved: dict[str, tuple[str, str]] = {}
+        self.on_begin: Callable[[LiveSaga], None] | None = None
+        """Hears of each saga that begins to run here, before anything of it is sent. None: nobody wants to."""
         self.on_stray: Callable[[str, OnFate], None] = retry_later
         """What to do with the result of a saga that does not run here."""
         self.timers = Timers(clock, self._on_due)

@@ -34,6 +34,9 @@ class RuntimeMetrics(Collector):
         self.archived = 0
         self.compacted = 0
         self.removed = 0
+        self.spans_exported = 0
+        self.spans_dropped = 0
+        self.sagas_untraced = 0
         self.finished = {SagaState.SUCCEEDED: 0, SagaState.UNWOUND: 0}
         self.live = 0
         self.waiting = 0
@@ -75,6 +78,9 @@ class RuntimeMetrics(Collector):
             "sagas_archived": ("Finished sagas put into the archive", self.archived),
             "sagas_compacted": ("Finished sagas whose logs were removed", self.compacted),
             "sagas_removed": ("Finished sagas that were removed", self.removed),
+            "spans_exported": ("Spans that the collector has taken", self.spans_exported),
+            "spans_dropped": ("Spans that the collector has not taken", self.spans_dropped),
+            "sagas_untraced": ("Sagas whose spans were to be made, and were not", self.sagas_untraced),
         }
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(f"sagaline_{name}", text, value=value)

@@ -179,6 +179,8 @@ class Recovery:
         """Begin to run a saga that was folded from its log."""
         engine = self._engine
         engine.sagas[live.saga_id] = live
+        if engine.on_begin is not None:
+            engine.on_begin(live)
         if live.state.needs_operator:
             engine.need_operator.add(live.saga_id)
         engine.admissions.note(live)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sagaline.v1 import saga_pb2, worker_service_pb2
 from sagaline_server.core.entries import Kind
 from sagaline_server.core.invocation import Invocation, idempotency_key
+from sagaline_server.core.traces import TRACEPARENT, span_id
 from sagaline_server.wire import encoded
 from sagaline_server.wire.payloads import fill_failure, fill_payload
 from sagaline_server.wire.times import duration
@@ -39,7 +40,8 @@ def invocation_message(
         invocation: What to run.
         epoch: Of the ownership that sends it.
         fencing_token: Store revision of the append that logged its start.
-        told: Of the saga: labels and trace context travel on.
+        told: Of the saga: labels and trace context travel on, with the attempt's own span as the parent where there
+            will be one.
     """
     kind = invocation.kind
     message = worker_service_pb2.Invocation(
@@ -65,6 +67,9 @@ def invocation_message(
         message.labels.update(told.labels)
     if told.trace_context:
         message.trace_context.update(told.trace_context)
+    if told.span_parent is not None:
+        span = span_id(saga_id, invocation.node, kind, invocation.attempt)
+        message.trace_context[TRACEPARENT] = told.span_parent.below(span)
     if kind is Kind.UNDO:
         _fill_undo(message.undo, saga_id, invocation)
     return message

@@ -12,6 +12,7 @@ from sagaline_server.core.entries import Kind, SagaState
 from sagaline_server.core.gate import NO_POINTS, ActionPoints, Verdict, action_point_at, breakpoint_at, gate
 from sagaline_server.core.maps import hold_of, progress_of
 from sagaline_server.core.state import NO_RUN, Saga
+from sagaline_server.core.traces import TraceParent
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.wire import encoded
 from sagaline_server.wire.payloads import fill_failure, fill_payload
@@ -40,6 +41,8 @@ class About(msgspec.Struct, frozen=True, gc=False):
     labels: Mapping[str, str] = NO_PAIRS
     scopes: tuple[str, ...] = ()
     trace_context: Mapping[str, str] = NO_PAIRS
+    span_parent: TraceParent | None = None
+    """The caller's span, where this SEC makes spans of the saga below it."""
 
 
 def about(record: log_pb2.SagaRecord) -> About:

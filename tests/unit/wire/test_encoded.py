@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from sagaline_server.core.graph import ActionNode, Graph, Node
 from sagaline_server.core.invocation import Invocation
 from sagaline_server.core.state import Saga
 from sagaline_server.core.topology import flatten
+from sagaline_server.core.traces import sampled_parent, span_id
 from sagaline_server.core.transitions import NodeStatus
 from sagaline_server.core.values import NULL, Failure, Payload
 from sagaline_server.wire.encoded import result_ack
@@ -93,6 +95,18 @@ def test_an_invocation_reads_as_its_message(
     told = About(0.0, labels)
     data = encoded_invocation(saga_id, work, epoch, token, told)
     assert pb.Invocation.FromString(data) == invocation_message(saga_id, work, epoch, token, told)
+
+
+def test_a_traced_invocation_names_the_span_of_its_attempt() -> None:
+    work = Invocation("n", Kind.UNDO, 3, "w", "a", "", ())
+    carried = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01", "tracestate": "vendor=1", "other": "x"}
+    told = About(0.0, trace_context=carried)
+    sent = pb.Invocation.FromString(encoded_invocation("s", work, 1, 2, told))
+    assert sent.trace_context == carried
+    told = msgspec.structs.replace(told, span_parent=sampled_parent(carried))
+    sent = pb.Invocation.FromString(encoded_invocation("s", work, 1, 2, told))
+    below = span_id("s", "n", Kind.UNDO, 3).hex()
+    assert sent.trace_context == carried | {"traceparent": f"00-{'ab' * 16}-{below}-01"}
 
 
 @given(names, names, st.sampled_from(Kind), numbers, st.integers(1, 7))
