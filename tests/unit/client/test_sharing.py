@@ -152,6 +152,20 @@ async def test_a_stream_that_nobody_needs_ends(served: Served, client: Client, m
         assert calls(served, "RunSagas") == number
 
 
+async def test_runs_that_were_given_up_hold_up_none_that_come_later(
+    served: Served, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SEC keeps a stream open that is merely ended, while it follows a saga that nobody here waits for any more."""
+    monkeypatch.setattr(shared_runs, "IDLE_S", 0.01)
+    given_up = await outcomes(client.run_new(new(f"s{number}"), wait_s=0.3) for number in range(20))
+    assert all(isinstance(told, errors.SagaUnfinished) for told in given_up)
+    await until(lambda: client._runs._task is None)
+    later = [asyncio.create_task(client.run_new(new(f"t{number}"))) for number in range(20)]
+    await until(lambda: len(served.runtime.sagas) == 40)
+    served.runtime.run_on()
+    assert await outcomes(later) == ["done"] * 20
+
+
 @pytest.mark.parametrize(
     "breaks", [[Breaks(0), Breaks(1), Breaks(2)], [Breaks(3, None), Breaks(2, grpc.StatusCode.INTERNAL)]]
 )

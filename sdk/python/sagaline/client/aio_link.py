@@ -73,7 +73,7 @@ class AioLink:
             except Unavailable as unreached:
                 await self.pause(attempts, unreached, unsent=True)
             except asyncio.CancelledError:
-                if _is_cancelled():
+                if is_cancelled():
                     raise
                 raise CallStopped("the client was closed", status="CANCELLED") from None
             else:
@@ -131,7 +131,7 @@ class AioLink:
         return channel
 
 
-def _is_cancelled() -> bool:
+def is_cancelled() -> bool:
     """Say whether it is this task that is to stop; closing a channel cancels calls as well."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

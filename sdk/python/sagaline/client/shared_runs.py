@@ -8,14 +8,14 @@ needed, and ends when nobody has needed it for a while.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc.aio
 
 from sagaline.client import methods
-from sagaline.client.aio_link import AioFrames, AioLink
+from sagaline.client.aio_link import AioFrames, AioLink, is_cancelled
 from sagaline.client.ends import Ended
 from sagaline.client.repeating import Attempts
 from sagaline.client.running import RunBook
@@ -45,6 +45,10 @@ class SharedRuns:
         self._waiting: dict[str, asyncio.Future[Ended[Any] | None]] = {}
         """By saga: who waits for its end. None: the run has to go alone."""
         self._frames: AioFrames | None = None
+        self._end_call: Callable[[], object] = _nothing
+        """Cancels the call that is the stream."""
+        self._has_given_up = False
+        """True when the SEC may follow a saga on this stream that nobody here waits for any more."""
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.TimerHandle | None = None
 
@@ -77,6 +81,7 @@ class SharedRuns:
         except TimeoutError:
             return None
         finally:
+            self._has_given_up |= end.cancelled()
             del self._waiting[new.saga_id]
             self._book.drop(new.saga_id)
             if not self._waiting:
@@ -127,6 +132,7 @@ class SharedRuns:
         """
         self._frames = frames = AioFrames(self._book)
         call = self._link.converse(methods.RUN_SAGAS, frames.stream(), attempts)
+        self._end_call, self._has_given_up = call.cancel, False
         error: RpcError = Unavailable("the stream ended before the sagas did")
         try:
             async for frame in call:
@@ -140,9 +146,12 @@ class SharedRuns:
                     break
         except grpc.aio.AioRpcError as failed:
             error = from_call(failed)
+        except asyncio.CancelledError:
+            if not frames.is_closed or is_cancelled():
+                raise
         finally:
             is_ours = frames.is_closed
-            self._frames = None
+            self._frames, self._end_call = None, _nothing
             frames.close()
             call.cancel()
         if self._book.is_idle():
@@ -164,6 +173,8 @@ class SharedRuns:
         self._idle = None
         if self._frames is not None:
             self._frames.close()
+            if self._has_given_up:  # merely ended, it would stay until the last of those sagas has ended
+                self._end_call()
 
     async def close(self) -> None:
         """Give up the stream; who waits on it hears of that."""
@@ -171,6 +182,10 @@ class SharedRuns:
             task = self._task
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def _nothing() -> None:
+    """There is no call."""
 
 
 def _new_book() -> RunBook[Any]:
