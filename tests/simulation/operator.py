@@ -110,7 +110,8 @@ class Operator:
             order = self._decision(view.saga_id, node, commits=may_commit(view.graph))
             if order is not None:
                 if not self.is_calm and self._chance.random() < 0.5:
-                    order = msgspec.structs.replace(order, expected_log_length=view.log_length)
+                    seen = view.log_length - self._chance.choice((0, 0, 1))  # now, or a moment ago
+                    order = msgspec.structs.replace(order, expected_log_length=seen)
                 self._history.count(f"operator {order.resolution.name}")
                 await self._once(Order(view.saga_id, order))
 

@@ -165,10 +165,11 @@ def draw_limits(chance: random.Random, length: float) -> list[tuple[float, admin
                 limit.starts_per_second = chance.choice((0.5, 2.0, 20.0))
         else:
             limit.scope = chance.choice(SCOPES)
-            if not is_lifted and chance.random() < 0.8:
+            kinds = chance.choice(("running", "failing", "failing", "both"))
+            if not is_lifted and kinds != "failing":
                 limit.max_running = chance.choice((1, 1, 2))
-            if not is_lifted and chance.random() < 0.6:
-                limit.max_failing = chance.choice((1, 2))
+            if not is_lifted and kinds != "running":  # alone, as a rule: where one runs at a time, few fail at once
+                limit.max_failing = chance.choice((1, 1, 2))
         if chance.random() < 0.15:
             changes.append((at, _stop(limit)))
             at += chance.uniform(1.0, 15.0)

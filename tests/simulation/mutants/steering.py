@@ -178,7 +178,7 @@ def _undo_under_limits() -> Sequence[Patch]:
     ]
 
 
-@plant("decides-on-old-news", "several secs")
+@plant("decides-on-old-news")
 def _decides_on_old_news() -> Sequence[Patch]:
     """A decision is taken though the saga has gone on since the operator looked."""
     original = orders.resolve
