@@ -46,6 +46,14 @@ func newCrowd(t *testing.T, addresses string) *crowd {
 	return c
 }
 
+// crowdAtOne gives a crowd and the SEC that it goes to.
+func crowdAtOne(t *testing.T) (*fakeSEC, *crowd) {
+	t.Helper()
+	sec := newFakeSEC()
+	address, _ := serving(t, sec)
+	return sec, newCrowd(t, address)
+}
+
 func (c *crowd) close() {
 	if c.closed {
 		return
@@ -111,9 +119,7 @@ func TestALoneRunHasACallOfItsOwn(t *testing.T) {
 }
 
 func TestManyRunsShareOneStream(t *testing.T) {
-	sec := newFakeSEC()
-	address, _ := serving(t, sec)
-	c := newCrowd(t, address)
+	sec, c := crowdAtOne(t)
 	c.run(t.Context(), "s", many)
 	sec.until(t, "all there", func() bool { return len(sec.created) == many })
 	sec.release()
@@ -199,9 +205,7 @@ func TestEachRunOfManyHearsWhatBecameOfItsOwnSaga(t *testing.T) {
 }
 
 func TestARunThatIsCancelledLeavesTheOthersAlone(t *testing.T) {
-	sec := newFakeSEC()
-	address, _ := serving(t, sec)
-	c := newCrowd(t, address)
+	sec, c := crowdAtOne(t)
 	c.run(t.Context(), "s", 20)
 	ctx, cancel := context.WithCancel(t.Context())
 	c.run(ctx, "t", 20)
@@ -227,9 +231,7 @@ func TestARunThatIsCancelledLeavesTheOthersAlone(t *testing.T) {
 }
 
 func TestClosingTheClientTellsThoseWhoWait(t *testing.T) {
-	sec := newFakeSEC()
-	address, _ := serving(t, sec)
-	c := newCrowd(t, address)
+	sec, c := crowdAtOne(t)
 	c.run(t.Context(), "s", 20)
 	sec.until(t, "all there", func() bool { return len(sec.created) == 20 })
 	c.close()
@@ -250,9 +252,7 @@ func TestClosingTheClientTellsThoseWhoWait(t *testing.T) {
 }
 
 func TestAStreamThatNobodyNeedsEnds(t *testing.T) {
-	sec := newFakeSEC()
-	address, _ := serving(t, sec)
-	c := newCrowd(t, address)
+	sec, c := crowdAtOne(t)
 	c.client.runs.idleTime = time.Millisecond
 	for round := 1; round <= 3; round++ {
 		sec.hold()
@@ -266,9 +266,7 @@ func TestAStreamThatNobodyNeedsEnds(t *testing.T) {
 
 // The SEC ends no stream while it follows a saga, and it does not know that nobody waits for that any more.
 func TestASagaThatWasGivenUpHoldsUpNobody(t *testing.T) {
-	sec := newFakeSEC()
-	address, _ := serving(t, sec)
-	c := newCrowd(t, address)
+	sec, c := crowdAtOne(t)
 	c.client.runs.idleTime = time.Millisecond
 	c.run(t.Context(), "s", aloneMost)
 	sec.until(t, "busy", func() bool { return sec.alone == aloneMost })
@@ -336,9 +334,7 @@ func TestWhereStreamsAreRefusedEveryRunHasACallOfItsOwn(t *testing.T) {
 }
 
 func TestASagaThatCannotBeSentBlamesNobodyElse(t *testing.T) {
-	sec := newFakeSEC()
-	address, _ := serving(t, sec)
-	c := newCrowd(t, address)
+	sec, c := crowdAtOne(t)
 	c.run(t.Context(), "s", 20)
 	sec.until(t, "there", func() bool { return len(sec.created) == 20 })
 	c.client.patience = 10 * wait // it is not trying again that tells the runs apart

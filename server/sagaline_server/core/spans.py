@@ -194,10 +194,3 @@ class Attempts:
             is_error=attempt.outcome in (Outcome.FAILED, Outcome.UNKNOWN),
             attributes=tuple(attributes),
         )
-
-
-def spans_of(saga: TracedSaga, log: Iterable[Stamped]) -> list[Span]:
-    """Return the spans of a saga that has ended, from its whole log."""
-    attempts = Attempts()
-    attempts.read(log)
-    return list(attempts.spans(saga))

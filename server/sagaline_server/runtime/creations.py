@@ -126,9 +126,7 @@ class Creations:
 
     def _begin(self, creation: Creation, live: LiveSaga, turn: Turn, result: WriteResult) -> None:
         live.claim = result.claim
-        self._engine.sagas[live.saga_id] = live
-        if self._engine.on_begin is not None:
-            self._engine.on_begin(live)
+        self._engine.begin(live)
         if creation.spec.deadline is not None:
             self._engine.timers.add(live.saga_id, DEADLINE, creation.create_time + creation.spec.deadline)
         self._engine.note_waits(live, turn)

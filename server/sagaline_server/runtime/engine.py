@@ -486,3 +486,9 @@ class SagaEngine:
         self.commit.abandon()
         self.dispatcher.clear_sagas()
         self.incarnation_lost.clear()
+
+    def begin(self, live: LiveSaga) -> None:
+        """Let a saga run here, before anything of it is sent."""
+        self.sagas[live.saga_id] = live
+        if self.on_begin is not None:
+            self.on_begin(live)

@@ -178,9 +178,7 @@ class Recovery:
     def _begin(self, live: LiveSaga, deadline: float | None) -> None:
         """Begin to run a saga that was folded from its log."""
         engine = self._engine
-        engine.sagas[live.saga_id] = live
-        if engine.on_begin is not None:
-            engine.on_begin(live)
+        engine.begin(live)
         if live.state.needs_operator:
             engine.need_operator.add(live.saga_id)
         engine.admissions.note(live)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
 
 import msgspec
@@ -19,7 +20,7 @@ from sagaline_server.core.entries import (
     UndoAttemptStarted,
 )
 from sagaline_server.core.graph import Graph
-from sagaline_server.core.spans import Attempts, Span, TracedSaga, spans_of
+from sagaline_server.core.spans import Attempts, Span, TracedSaga
 from sagaline_server.core.traces import TraceParent, saga_span_id, span_id
 from sagaline_server.core.values import NULL, Disposition, Failure
 from tests.unit.core.graphs import ONCE, action, beside, chain, flat, flatten_valid
@@ -33,6 +34,13 @@ SAGA = TracedSaga("s-1", "trip", PARENT)
 
 def told(span: Span) -> dict[str, str | int]:
     return dict(span.attributes)
+
+
+def spans_of(saga: TracedSaga, log: Iterable[Stamped]) -> list[Span]:
+    """Return the spans of a saga that has ended, from its whole log."""
+    read = Attempts()
+    read.read(log)
+    return list(read.spans(saga))
 
 
 def attempts(scene: Scene) -> dict[str, Span]:

@@ -8,7 +8,7 @@ needed, and ends when nobody has needed it for a while.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -45,8 +45,7 @@ class SharedRuns:
         self._waiting: dict[str, asyncio.Future[Ended[Any] | None]] = {}
         """By saga: who waits for its end. None: the run has to go alone."""
         self._frames: AioFrames | None = None
-        self._end_call: Callable[[], object] = _nothing
-        """Cancels the call that is the stream."""
+        self._call: grpc.aio.StreamStreamCall[Any, Any] | None = None
         self._has_given_up = False
         """True when the SEC may follow a saga on this stream that nobody here waits for any more."""
         self._task: asyncio.Task[None] | None = None
@@ -132,7 +131,7 @@ class SharedRuns:
         """
         self._frames = frames = AioFrames(self._book)
         call = self._link.converse(methods.RUN_SAGAS, frames.stream(), attempts)
-        self._end_call, self._has_given_up = call.cancel, False
+        self._call, self._has_given_up = call, False
         error: RpcError = Unavailable("the stream ended before the sagas did")
         try:
             async for frame in call:
@@ -151,7 +150,7 @@ class SharedRuns:
                 raise
         finally:
             is_ours = frames.is_closed
-            self._frames, self._end_call = None, _nothing
+            self._frames = self._call = None
             frames.close()
             call.cancel()
         if self._book.is_idle():
@@ -173,8 +172,8 @@ class SharedRuns:
         self._idle = None
         if self._frames is not None:
             self._frames.close()
-            if self._has_given_up:  # merely ended, it would stay until the last of those sagas has ended
-                self._end_call()
+        if self._call is not None and self._has_given_up:  # merely ended, it would stay until those sagas have ended
+            self._call.cancel()
 
     async def close(self) -> None:
         """Give up the stream; who waits on it hears of that."""
@@ -182,10 +181,6 @@ class SharedRuns:
             task = self._task
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-
-def _nothing() -> None:
-    """There is no call."""
 
 
 def _new_book() -> RunBook[Any]:
